@@ -1,0 +1,130 @@
+//! The boot: in which order the three programs start, and when each counts as up.
+
+mod files;
+mod flags;
+
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+
+use super::kubeconfig::Cluster;
+use super::wait::until;
+use super::{ControlPlane, Folder, Options, Process, Programs, Progress, access, tools};
+pub(super) use files::Files;
+use files::Tokens;
+
+/// Between our look for a free port and the server's use of it another process can take it.
+const ATTEMPTS: usize = 3;
+/// Far more than a boot takes on a busy machine.
+const LIMIT: Duration = Duration::from_mins(2);
+
+pub(super) async fn boot(
+    programs: &Programs,
+    options: &Options,
+    progress: &Progress,
+) -> anyhow::Result<ControlPlane> {
+    progress("starting etcd, kube-apiserver and kube-controller-manager …");
+    let begin = Instant::now();
+    let mut attempts = 1;
+    loop {
+        match attempt(programs, options).await {
+            Err(error) if attempts < ATTEMPTS && port_was_taken(&error) => attempts += 1,
+            Err(error) => return Err(error.context("the control plane does not start")),
+            Ok(control_plane) => {
+                let seconds = begin.elapsed().as_secs_f32();
+                progress(&format!("the control plane answers after {seconds:.1} s"));
+                return Ok(control_plane);
+            }
+        }
+    }
+}
+
+async fn attempt(programs: &Programs, options: &Options) -> anyhow::Result<ControlPlane> {
+    let folder = Folder::new()?;
+    let files = Files::in_folder(folder.path());
+    let tokens = Tokens::random()?;
+    files.write(&tokens)?;
+    let spawn = |program: &Path, flags: Vec<String>| {
+        let name = program.file_name().unwrap_or_default();
+        let log = folder.path().join(name).with_extension("log");
+        Process::spawn(program, &log, |command| {
+            command.args(flags);
+        })
+    };
+    let [client_port, peer_port, port] = free_ports().context("no free port on 127.0.0.1")?;
+    let mut etcd = spawn(&programs.etcd, flags::etcd(&files, client_port, peer_port))?;
+    let flags = flags::kube_apiserver(&files, client_port, port, &tokens, options);
+    let mut api_server = spawn(&programs.kube_apiserver, flags)?;
+    let mut both_run = || etcd.check().and_then(|()| api_server.check());
+
+    let authority = until("kube-apiserver to listen", LIMIT, async || {
+        both_run()?;
+        // It makes its own serving certificate, before it listens.
+        let listens = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok();
+        Ok(listens.then(|| fs::read(&files.certificate).ok()).flatten())
+    })
+    .await?;
+    let url = format!("https://127.0.0.1:{port}");
+    let cluster = Cluster { url, authority };
+    cluster.write_kubeconfig(&files.admin_kubeconfig, &tokens.admin)?;
+    let config = config(&files.admin_kubeconfig).await?;
+    let client = kube::Client::try_from(config.clone())?;
+    until("kube-apiserver to be ready", LIMIT, async || {
+        both_run()?;
+        let request = http::Request::get("/readyz").body(Vec::new())?;
+        Ok(client.request_text(request).await.ok())
+    })
+    .await?;
+
+    for args in &options.helm {
+        tools::helm(programs, folder.path(), &files.admin_kubeconfig, args).await?;
+    }
+
+    let kubeconfig = &files.controller_manager_kubeconfig;
+    cluster.write_kubeconfig(kubeconfig, &tokens.controller_manager)?;
+    let flags = flags::kube_controller_manager(&files);
+    let mut controller_manager = spawn(&programs.kube_controller_manager, flags)?;
+    until("kube-controller-manager to act", LIMIT, async || {
+        controller_manager.check()?;
+        access::default_service_account(&client, "default").await
+    })
+    .await?;
+    Ok(ControlPlane {
+        _controller_manager: controller_manager,
+        _api_server: api_server,
+        _etcd: etcd,
+        folder,
+        files,
+        programs: programs.clone(),
+        cluster,
+        config,
+    })
+}
+
+/// What a client of the administrator needs.
+async fn config(kubeconfig: &Path) -> anyhow::Result<kube::Config> {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
+    let options = KubeConfigOptions::default();
+    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+    // The environment's proxy leads away from this machine.
+    config.proxy_url = None;
+    Ok(config)
+}
+
+/// All are held before one is let go, so that they differ.
+fn free_ports() -> io::Result<[u16; 3]> {
+    let listen = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    let port = |listener: &TcpListener| listener.local_addr().map(|address| address.port());
+    let [a, b, c] = [listen()?, listen()?, listen()?];
+    Ok([port(&a)?, port(&b)?, port(&c)?])
+}
+
+/// As etcd and kube-apiserver say it.
+fn port_was_taken(error: &anyhow::Error) -> bool {
+    format!("{error:#}").contains("address already in use")
+}

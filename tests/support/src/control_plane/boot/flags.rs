@@ -1,0 +1,83 @@
+//! The flags of the three programs.
+
+use super::Options;
+use super::files::{Files, Tokens};
+
+pub(super) fn etcd(files: &Files, client_port: u16, peer_port: u16) -> Vec<String> {
+    let client = format!("http://127.0.0.1:{client_port}");
+    let peer = format!("http://127.0.0.1:{peer_port}");
+    vec![
+        format!("--data-dir={}", files.data.display()),
+        format!("--listen-client-urls={client}"),
+        format!("--advertise-client-urls={client}"),
+        format!("--listen-peer-urls={peer}"),
+        format!("--initial-advertise-peer-urls={peer}"),
+        format!("--initial-cluster=default={peer}"),
+        "--log-level=error".to_owned(),
+        // The data need not survive a power cut, and tests write much.
+        "--unsafe-no-fsync".to_owned(),
+    ]
+}
+
+pub(super) fn kube_apiserver(
+    files: &Files,
+    etcd_port: u16,
+    port: u16,
+    tokens: &Tokens,
+    options: &Options,
+) -> Vec<String> {
+    let mut flags = vec![
+        format!("--etcd-servers=http://127.0.0.1:{etcd_port}"),
+        // Should another boot's etcd have our port, this one does not write into its data.
+        format!("--etcd-prefix=/{}", tokens.etcd_prefix),
+        "--bind-address=127.0.0.1".to_owned(),
+        format!("--secure-port={port}"),
+        format!("--cert-dir={}", files.certificates.display()),
+        format!("--token-auth-file={}", files.tokens.display()),
+        "--authorization-mode=RBAC".to_owned(),
+        "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+        format!(
+            "--service-account-signing-key-file={}",
+            files.service_account_key.display()
+        ),
+        format!(
+            "--service-account-key-file={}",
+            files.service_account_public_key.display()
+        ),
+        "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
+    ];
+    if options.audit {
+        flags.push(format!(
+            "--audit-policy-file={}",
+            files.audit_policy.display()
+        ));
+        flags.push(format!("--audit-log-path={}", files.audit_log.display()));
+    }
+    if !options.admission_plugins.is_empty() {
+        let plugins = options.admission_plugins.join(",");
+        flags.push(format!("--enable-admission-plugins={plugins}"));
+    }
+    flags
+}
+
+pub(super) fn kube_controller_manager(files: &Files) -> Vec<String> {
+    vec![
+        format!(
+            "--kubeconfig={}",
+            files.controller_manager_kubeconfig.display()
+        ),
+        format!(
+            "--service-account-private-key-file={}",
+            files.service_account_key.display()
+        ),
+        format!("--root-ca-file={}", files.certificate.display()),
+        format!("--cert-dir={}", files.certificates.display()),
+        "--use-service-account-credentials=true".to_owned(),
+        "--leader-elect=false".to_owned(),
+        // Its usual 20 requests a second make the boot three times as long.
+        "--kube-api-qps=500".to_owned(),
+        "--kube-api-burst=500".to_owned(),
+        // It serves nobody here.
+        "--secure-port=0".to_owned(),
+    ]
+}

@@ -1,0 +1,137 @@
+//! Which programs there are, and from which pinned Go module each is built. The versions are
+//! written in the modules' `go.mod` files alone.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+/// A Go program.
+#[derive(Debug)]
+pub(super) struct Program {
+    pub(super) name: &'static str,
+    pub(super) package: &'static str,
+    pub(super) module: &'static Module,
+}
+
+/// One of our Go modules: it pins one module of others and what that depends on.
+#[derive(Debug)]
+pub(super) struct Module {
+    name: &'static str,
+    go_mod: &'static str,
+    pinned: &'static str,
+    linker_flags: fn(version: &str) -> String,
+}
+
+static ETCD_MODULE: Module = Module {
+    name: "etcd",
+    go_mod: include_str!("../../../control-plane/etcd/go.mod"),
+    pinned: "go.etcd.io/etcd/server/v3",
+    linker_flags: |_| SMALL.to_owned(),
+};
+
+static KUBERNETES_MODULE: Module = Module {
+    name: "kubernetes",
+    go_mod: include_str!("../../../control-plane/kubernetes/go.mod"),
+    pinned: "k8s.io/kubernetes",
+    linker_flags: kubernetes_linker_flags,
+};
+
+static HELM_MODULE: Module = Module {
+    name: "helm",
+    go_mod: include_str!("../../../control-plane/helm/go.mod"),
+    pinned: "helm.sh/helm/v4",
+    linker_flags: |_| SMALL.to_owned(),
+};
+
+pub(super) static ETCD: Program = Program {
+    name: "etcd",
+    package: "go.etcd.io/etcd/server/v3",
+    module: &ETCD_MODULE,
+};
+
+pub(super) static KUBE_APISERVER: Program = Program {
+    name: "kube-apiserver",
+    package: "k8s.io/kubernetes/cmd/kube-apiserver",
+    module: &KUBERNETES_MODULE,
+};
+
+pub(super) static KUBE_CONTROLLER_MANAGER: Program = Program {
+    name: "kube-controller-manager",
+    package: "k8s.io/kubernetes/cmd/kube-controller-manager",
+    module: &KUBERNETES_MODULE,
+};
+
+pub(super) static KUBECTL: Program = Program {
+    name: "kubectl",
+    package: "k8s.io/kubernetes/cmd/kubectl",
+    module: &KUBERNETES_MODULE,
+};
+
+pub(super) static HELM: Program = Program {
+    name: "helm",
+    package: "helm.sh/helm/v4/cmd/helm",
+    module: &HELM_MODULE,
+};
+
+pub(super) static ALL: [&Program; 5] = [
+    &ETCD,
+    &KUBE_APISERVER,
+    &KUBE_CONTROLLER_MANAGER,
+    &KUBECTL,
+    &HELM,
+];
+
+/// Without symbols and debug information.
+const SMALL: &str = "-s -w";
+
+impl Module {
+    /// The folder with its `go.mod` and `go.sum`.
+    pub(super) fn folder(&self) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("control-plane")
+            .join(self.name)
+    }
+
+    /// Name and version, `kubernetes-v1.2.3`.
+    pub(super) fn versioned(&self) -> anyhow::Result<String> {
+        Ok(format!("{}-{}", self.name, self.version(self.pinned)?))
+    }
+
+    /// The oldest Go that builds it, `1.2.3`.
+    pub(super) fn oldest_go(&self) -> anyhow::Result<&'static str> {
+        self.version("go")
+    }
+
+    /// For `go build -ldflags`.
+    pub(super) fn linker_flags(&self) -> anyhow::Result<String> {
+        Ok((self.linker_flags)(self.version(self.pinned)?))
+    }
+
+    /// The version that `go.mod` gives `what`.
+    fn version(&self, what: &str) -> anyhow::Result<&'static str> {
+        let mut lines = self.go_mod.lines();
+        let version = lines.find_map(
+            |line| match line.split_whitespace().collect::<Vec<_>>()[..] {
+                [word, version, ..] | ["require", word, version, ..] if word == what => {
+                    Some(version)
+                }
+                _ => None,
+            },
+        );
+        version.with_context(|| format!("{}/go.mod does not pin {what}", self.folder().display()))
+    }
+}
+
+/// A Kubernetes program that is not told its version calls itself v0.0.0-master.
+fn kubernetes_linker_flags(version: &str) -> String {
+    let mut numbers = version.trim_start_matches('v').split('.');
+    let (major, minor) = (
+        numbers.next().unwrap_or_default(),
+        numbers.next().unwrap_or_default(),
+    );
+    let base = "k8s.io/component-base/version";
+    format!(
+        "{SMALL} -X {base}.gitVersion={version} -X {base}.gitMajor={major} -X {base}.gitMinor={minor} \
+         -X k8s.io/client-go/pkg/version.gitVersion={version}"
+    )
+}
