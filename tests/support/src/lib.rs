@@ -1,0 +1,9 @@
+//! What tests, demo and benchmarks stand on: a real control plane, a strict fake of Qlik Cloud, and
+//! the operator as a process with the chart's own rights.
+//!
+//! Knows the operator only from outside, as a program, a chart and an API; so it cannot share a
+//! misunderstanding with it.
+
+pub mod control_plane;
+pub mod operator;
+pub mod tenant;

@@ -1,0 +1,19 @@
+//! The fake tenant is itself on trial: does it answer as the documentation says, and refuse what it
+//! should?
+
+#[path = "tenant/assertions.rs"]
+mod assertions;
+#[path = "tenant/caller.rs"]
+mod caller;
+#[path = "tenant/control_interface.rs"]
+mod control_interface;
+#[path = "tenant/identity.rs"]
+mod identity;
+#[path = "tenant/misbehaviour.rs"]
+mod misbehaviour;
+#[path = "tenant/token_answers.rs"]
+mod token_answers;
+#[path = "tenant/token_requests.rs"]
+mod token_requests;
+#[path = "tenant/transport.rs"]
+mod transport;
