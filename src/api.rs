@@ -1,0 +1,35 @@
+//! What users see: the names of the API, and the served version re-exported.
+//!
+//! Promises that every name stands once. Knows nothing of clients, clocks or the rest of the program.
+
+pub mod condition;
+pub mod crd;
+pub mod v1alpha1;
+
+pub use condition::{ConditionType, Reason};
+pub use v1alpha1::{QlikContext, QlikContextSpec, QlikContextStatus};
+
+/// API group of every kind and of every annotation.
+pub const GROUP: &str = "qlikcontext.dev";
+/// Package, chart, field manager, event reporter and `managed-by` value.
+pub const OPERATOR_NAME: &str = "qlik-context-operator";
+/// Field manager of every server-side apply.
+pub const FIELD_MANAGER: &str = OPERATOR_NAME;
+
+/// Label every derived Secret carries; the watch on derived Secrets selects it.
+pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+/// Label that names the context a derived Secret belongs to.
+pub const CONTEXT_LABEL: &str = "qlikcontext.dev/context";
+
+/// When the token in the derived Secret stops working, RFC 3339.
+pub const EXPIRES_AT_ANNOTATION: &str = "qlikcontext.dev/expires-at";
+/// When the token in the derived Secret was asked for, RFC 3339.
+pub const ISSUED_AT_ANNOTATION: &str = "qlikcontext.dev/issued-at";
+/// Which spec and credential the token belongs to; see [`crate::binding`].
+pub const TOKEN_BINDING_ANNOTATION: &str = "qlikcontext.dev/token-binding";
+/// Which refresh request the token in the derived Secret answered.
+pub const REFRESHED_FOR_ANNOTATION: &str = "qlikcontext.dev/refreshed-for";
+/// On a context: any new value asks for a new token.
+pub const REFRESH_REQUESTED_ANNOTATION: &str = "qlikcontext.dev/refresh-requested-at";
+/// On a credential Secret: the only hosts it may be sent to.
+pub const ALLOWED_HOSTS_ANNOTATION: &str = "qlikcontext.dev/allowed-hosts";

@@ -1,0 +1,159 @@
+//! Condition types and reasons: the only file in which either is spelled.
+//!
+//! A reason says, besides its name, whose fault it is ([`Class`]) and whether waiting can help ([`Reason::stalled`]).
+//! Every reason stands in the README with cause and cure; a test compares.
+
+use prometheus_client::encoding::EncodeLabelValue;
+use strum::{Display, EnumIter, EnumString, IntoStaticStr};
+
+/// Types of `status.conditions`. `True` is good for the first five; the last two are kstatus's and absent when healthy.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Display,
+    EnumIter,
+    EnumString,
+    Eq,
+    Hash,
+    IntoStaticStr,
+    Ord,
+    PartialEq,
+    PartialOrd,
+)]
+#[allow(missing_docs)]
+pub enum ConditionType {
+    CredentialsAvailable,
+    TokenIssued,
+    Verified,
+    SecretSynced,
+    Ready,
+    Reconciling,
+    Stalled,
+}
+
+/// Whose turn it is to act, which decides when the operator tries again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Class {
+    /// The user's: slow re-check, at once when spec or Secret change.
+    User,
+    /// The tenant's: exponential back-off.
+    Tenant,
+    /// The Kubernetes API's: the client's own back-off, then soon.
+    Cluster,
+}
+
+/// Reasons of conditions, CamelCase as the API conventions ask.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Display,
+    EncodeLabelValue,
+    EnumIter,
+    EnumString,
+    Eq,
+    Hash,
+    IntoStaticStr,
+    PartialEq,
+)]
+#[allow(missing_docs)]
+pub enum Reason {
+    // good
+    CredentialsFound,
+    TokenIssued,
+    ApiKeyProvided,
+    IdentityConfirmed,
+    SecretPublished,
+    TokenValid,
+    // the credential Secret
+    SecretNotFound,
+    KeyNotFound,
+    CredentialMalformed,
+    PrivateKeyInvalid,
+    HostNotAllowedBySecret,
+    // the token request
+    InvalidClient,
+    InvalidScope,
+    RequestRejected,
+    AccessDenied,
+    TenantNotFound,
+    HostNotAllowedByOperator,
+    AddressNotPublic,
+    RateLimited,
+    TenantUnavailable,
+    TenantUnreachable,
+    UnexpectedResponse,
+    LifetimeTooShort,
+    // the verification
+    TokenRejected,
+    UserInactive,
+    IdentityMismatch,
+    // the derived Secret
+    SecretNotOwned,
+    TemplateInvalid,
+    WriteRejected,
+    // the whole
+    RenewalFailing,
+    TokenExpired,
+    Suspended,
+    SpecInvalid,
+}
+
+impl Reason {
+    /// Waiting does not help: somebody has to change something (`Stalled=True`).
+    pub fn stalled(self) -> bool {
+        use Reason::*;
+        matches!(
+            self,
+            CredentialMalformed
+                | PrivateKeyInvalid
+                | HostNotAllowedBySecret
+                | InvalidClient
+                | InvalidScope
+                | RequestRejected
+                | AccessDenied
+                | TenantNotFound
+                | HostNotAllowedByOperator
+                | AddressNotPublic
+                | UserInactive
+                | IdentityMismatch
+                | SecretNotOwned
+                | TemplateInvalid
+                | SpecInvalid
+        )
+    }
+
+    /// Whose turn it is when this is why a context is not ready.
+    pub fn class(self) -> Class {
+        use Reason::*;
+        match self {
+            RateLimited | TenantUnavailable | TenantUnreachable | UnexpectedResponse
+            | LifetimeTooShort | TokenRejected | TokenExpired | RenewalFailing => Class::Tenant,
+            WriteRejected => Class::Cluster,
+            _ => Class::User,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use strum::IntoEnumIterator;
+
+    #[test]
+    fn what_waits_for_a_person_is_the_users_class() {
+        for reason in Reason::iter().filter(|reason| reason.stalled()) {
+            assert_eq!(reason.class(), Class::User, "{reason}");
+        }
+    }
+
+    #[test]
+    fn reasons_are_camel_case_and_fit_the_api_convention() {
+        for reason in Reason::iter() {
+            let text = reason.to_string();
+            assert!(text.starts_with(|c: char| c.is_ascii_uppercase()), "{text}");
+            assert!(text.chars().all(|c| c.is_ascii_alphanumeric()), "{text}");
+        }
+    }
+}

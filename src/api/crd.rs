@@ -1,0 +1,52 @@
+//! The CustomResourceDefinition as it is installed: what the derive makes of the types, with two corrections.
+//!
+//! `nullable` is taken off: `Option` becomes `nullable: true`, and then an explicit `null` counts as set.
+//! The status gets a default, so that tools which judge by `observedGeneration` do not take a newborn object for a
+//! finished one.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
+use kube::CustomResourceExt;
+use serde_json::json;
+
+use super::QlikContext;
+
+/// The CRD of `QlikContext`.
+pub fn qlik_contexts() -> CustomResourceDefinition {
+    let mut crd = QlikContext::crd();
+    for version in &mut crd.spec.versions {
+        if let Some(root) = version
+            .schema
+            .as_mut()
+            .and_then(|schema| schema.open_api_v3_schema.as_mut())
+        {
+            drop_nullable(root);
+            if let Some(status) = root
+                .properties
+                .as_mut()
+                .and_then(|fields| fields.get_mut("status"))
+            {
+                status.default = Some(JSON(json!({ "observedGeneration": -1 })));
+            }
+        }
+    }
+    crd
+}
+
+fn drop_nullable(schema: &mut JSONSchemaProps) {
+    schema.nullable = None;
+    schema
+        .properties
+        .iter_mut()
+        .flat_map(|fields| fields.values_mut())
+        .for_each(drop_nullable);
+    match schema.items.as_mut() {
+        Some(JSONSchemaPropsOrArray::Schema(item)) => drop_nullable(item),
+        Some(JSONSchemaPropsOrArray::Schemas(items)) => items.iter_mut().for_each(drop_nullable),
+        None => {}
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = schema.additional_properties.as_mut() {
+        drop_nullable(values);
+    }
+}

@@ -1,0 +1,126 @@
+//! The rules of the schema that are used more than once or are too long to stand beside their field.
+//!
+//! Each function is the schema of one kind of text: a size, and CEL rules whose messages are sentences (the API server's
+//! own message for a pattern prints the pattern).
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
+
+/// The effective name of the derived Secret, as CEL over an object called `$object`.
+macro_rules! target_name {
+    ($object:literal) => {
+        concat!(
+            "(has(",
+            $object,
+            ".spec.target) && has(",
+            $object,
+            ".spec.target.name) ? ",
+            $object,
+            ".spec.target.name : ",
+            $object,
+            ".metadata.name + '-token')"
+        )
+    };
+}
+
+pub(super) const TARGET_NAME_STAYS: &str =
+    concat!(target_name!("self"), " == ", target_name!("oldSelf"));
+
+pub(super) const TARGET_IS_NOT_THE_CREDENTIAL: &str = concat!(
+    "!(has(self.spec.auth.clientSecret) && self.spec.auth.clientSecret.secretRef.name == ",
+    target_name!("self"),
+    ") && !(has(self.spec.auth.privateKeyJwt) && self.spec.auth.privateKeyJwt.secretRef.name == ",
+    target_name!("self"),
+    ") && !(has(self.spec.auth.apiKey) && self.spec.auth.apiKey.secretRef.name == ",
+    target_name!("self"),
+    ")"
+);
+
+/// The grammar of [`crate::template`], as a pattern. `(?s)`: a value may have lines.
+pub(super) const DATA_HAS_KNOWN_PLACEHOLDERS: &str = concat!(
+    "self.all(k, self[k].matches('(?s)^([^$]|[$][$]|[$][^$(]|[$][(]",
+    "(token|tenantUrl|host|expiresAt|issuedAt|clientId|userId|tenantId|contextName|namespace|contextsYml)",
+    "[)])*[$]?$'))"
+);
+
+const PORT: &str =
+    "(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?";
+const OCTET: &str = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
+const LABEL: &str = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?";
+
+fn text(max_length: u32, rules: &[(String, &str)]) -> Schema {
+    let rules: Vec<Value> = rules
+        .iter()
+        .map(|(rule, message)| json!({ "rule": rule, "message": message }))
+        .collect();
+    json_schema!({
+        "type": "string",
+        "maxLength": max_length,
+        "x-kubernetes-validations": rules,
+    })
+}
+
+/// Name of a Secret: an RFC 1123 subdomain.
+pub(super) fn secret_name(_: &mut SchemaGenerator) -> Schema {
+    let pattern =
+        "self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*$')";
+    text(
+        253,
+        &[(
+            pattern.into(),
+            "must be the name of a Secret: lower case letters, digits, '-' and '.'",
+        )],
+    )
+}
+
+/// Key of a Secret's data.
+pub(super) fn data_key(_: &mut SchemaGenerator) -> Schema {
+    text(
+        253,
+        &[(
+            "self.matches('^[-._a-zA-Z0-9]+$')".into(),
+            "must be a key of a Secret: letters, digits, '-', '_' and '.'",
+        )],
+    )
+}
+
+/// Id of an OAuth client or of a key: printable, without blanks.
+pub(super) fn oauth_id(_: &mut SchemaGenerator) -> Schema {
+    text(
+        256,
+        &[(
+            "self.matches('^[!-~]+$')".into(),
+            "must be the id alone, without blanks or line breaks",
+        )],
+    )
+}
+
+/// `https://host[:port][/]`. Each rule speaks only when those before it hold, so that one mistake gives one message.
+pub(super) fn tenant_url(_: &mut SchemaGenerator) -> Schema {
+    let https = "self.startsWith('https://')";
+    let plain = "self.matches('^https://[][a-z0-9.:/-]*$')";
+    let bare = "self.matches('^https://[^/]*/?$')";
+    let host =
+        format!("self.matches('^https://({LABEL}([.]{LABEL})*|[[][0-9a-f:.]+[]]){PORT}/?$')");
+    // Only a dotted quad may end in a number: everything else that does is an address in disguise.
+    let numeric = "self.matches('^https://([^/:]*[.])?(0x[0-9a-f]*|[0-9]+)(:[0-9]*)?/?$')";
+    let quad = format!("self.matches('^https://({OCTET}[.]){{3}}{OCTET}(:[0-9]*)?/?$')");
+    let example = "for example https://acme.eu.qlikcloud.com";
+    let sentences = [
+        format!("must start with https://, {example}"),
+        format!("must hold only a host name in lower case: no user name, no query, no blanks, {example}"),
+        format!("must end after the host name, without a path, {example}"),
+        format!("must be a host name and at most a port from 1 to 65535, {example}"),
+        "with an IPv4 address must be written as four decimal numbers, for example https://192.0.2.1".into(),
+    ];
+    text(
+        267,
+        &[
+            (https.into(), &sentences[0]),
+            (format!("!{https} || {plain}"), &sentences[1]),
+            (format!("!{plain} || {bare}"), &sentences[2]),
+            (format!("!{plain} || !{bare} || {host}"), &sentences[3]),
+            (format!("!{numeric} || {quad}"), &sentences[4]),
+        ],
+    )
+}
