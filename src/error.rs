@@ -1,0 +1,100 @@
+//! What can go wrong, in the two kinds that differ in who hears of it.
+//!
+//! A [`Failure`] is a finding about one context: it becomes a condition, and knows its reason, its message for the user and
+//! when trying again can help. An [`Error`] is trouble with the Kubernetes API: it is logged and tried again, since without
+//! that API there is no condition to write. Neither ever holds a credential, a token or the body of an answer.
+
+use std::time::Duration;
+
+use crate::api::{ConditionType, Reason};
+
+/// Longest message in a condition, in characters (the design's bound, far below the API server's 32768).
+const MESSAGE_LIMIT: usize = 512;
+
+/// Why a context is not as it should be.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Failure {
+    /// The condition that is `False`.
+    pub condition: ConditionType,
+    /// Its reason.
+    pub reason: Reason,
+    /// One sentence of what happened, one of what to do.
+    pub message: String,
+    /// True when waiting does not help.
+    pub stalled: bool,
+    /// How long the tenant asked us to wait.
+    pub retry_after: Option<Duration>,
+    /// The tenant's trace id; goes to `status.failure`, never into a message.
+    pub trace_id: Option<String>,
+}
+
+impl Failure {
+    /// A failure with the usual weight of its reason.
+    pub fn new(condition: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            condition,
+            reason,
+            message: bounded(message.into()),
+            stalled: reason.stalled(),
+            retry_after: None,
+            trace_id: None,
+        }
+    }
+
+    /// The same, but waiting helps: something else is about to clear the way.
+    #[must_use]
+    pub fn waiting(self) -> Self {
+        Self {
+            stalled: false,
+            ..self
+        }
+    }
+}
+
+/// Trouble with the Kubernetes API, or a run that took too long.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A call failed and the next run repeats it.
+    #[error("{doing}: {source}")]
+    Kubernetes {
+        /// What was being done, for the log.
+        doing: &'static str,
+        /// What the client said. kube's errors hold the API server's message, never a request's body.
+        source: Box<kube::Error>,
+    },
+    /// The object changed under the run; the next one judges anew.
+    #[error("{0} changed while it was being judged")]
+    Changed(&'static str),
+    /// A run did not end in time.
+    #[error("a run took longer than {} s", .0.as_secs())]
+    Deadline(Duration),
+}
+
+impl Error {
+    /// For `map_err`: names what was being done.
+    pub fn kubernetes(doing: &'static str) -> impl FnOnce(kube::Error) -> Self {
+        move |source| Self::Kubernetes {
+            doing,
+            source: Box::new(source),
+        }
+    }
+}
+
+/// Cuts a message at the limit, on a character's boundary.
+fn bounded(mut message: String) -> String {
+    if let Some((end, _)) = message.char_indices().nth(MESSAGE_LIMIT) {
+        message.truncate(end);
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_cut_between_characters() {
+        let failure = Failure::new(ConditionType::Ready, Reason::SpecInvalid, "ü".repeat(600));
+        assert_eq!(failure.message.chars().count(), MESSAGE_LIMIT);
+    }
+}

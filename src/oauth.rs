@@ -1,0 +1,17 @@
+//! Getting an access token from a Qlik Cloud tenant, and learning whose it is.
+//!
+//! Knows nothing of Kubernetes. Speaks to tenants through one seam, [`transport::Transport`]; what lies below it
+//! ([`https`], [`address`]) opens sockets, what lies above is values and runs on virtual time.
+
+pub mod address;
+pub mod cache;
+pub mod https;
+pub mod identity;
+pub mod leak;
+pub mod lifetime;
+pub mod refusal;
+pub mod request;
+pub mod tenant;
+pub mod token;
+pub mod token_endpoint;
+pub mod transport;

@@ -1,0 +1,295 @@
+//! The transport over real sockets: reqwest on rustls, guarded.
+//!
+//! Promises: only https; the address judged is the address connected to (the resolver below hands reqwest nothing else, and
+//! an IP literal, for which reqwest asks no resolver, is judged before the call); no cookies, no decompression, no Referer;
+//! a redirect leaves neither the host nor the port; bounded header and body; the whole call ends in 15 s.
+//! A proxy comes from the operator's own environment only. It may be private, and behind it the addresses cannot be seen.
+
+use std::error::Error as StdError;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures::future::BoxFuture;
+use hyper_util::client::proxy::matcher::Matcher;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderValue, LOCATION, RETRY_AFTER,
+};
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, Client, Response, Url};
+use secrecy::{ExposeSecret, SecretSlice, SecretString};
+use url::Host;
+use zeroize::Zeroizing;
+
+use super::address::AddressPolicy;
+use super::tenant::TenantUrl;
+use super::transport::{Answer, Request, Transport, TransportFailure, retry_after};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+const MAX_HEADERS: usize = 64;
+const MAX_HEADER_BYTES: u32 = 32 * 1024;
+const USER_AGENT: &str = concat!("qlik-context-operator/", env!("CARGO_PKG_VERSION"));
+
+/// Turns a host name into addresses.
+pub trait Resolver: Send + Sync + 'static {
+    /// All addresses of the name.
+    fn resolve<'a>(&'a self, host: &'a str) -> BoxFuture<'a, std::io::Result<Vec<IpAddr>>>;
+}
+
+/// The system's resolver.
+pub struct SystemResolver;
+
+impl Resolver for SystemResolver {
+    fn resolve<'a>(&'a self, host: &'a str) -> BoxFuture<'a, std::io::Result<Vec<IpAddr>>> {
+        Box::pin(async move {
+            Ok(tokio::net::lookup_host((host, 0))
+                .await?
+                .map(|address| address.ip())
+                .collect())
+        })
+    }
+}
+
+/// A transport over TLS.
+pub struct Https {
+    direct: Client,
+    proxied: Client,
+    proxies: Matcher,
+    policy: AddressPolicy,
+}
+
+impl Https {
+    /// `extra_roots`: PEM, trusted beside the system's authorities.
+    pub fn new(
+        resolver: impl Resolver,
+        policy: AddressPolicy,
+        extra_roots: Option<&[u8]>,
+    ) -> Result<Self, reqwest::Error> {
+        let roots = extra_roots
+            .map(Certificate::from_pem_bundle)
+            .transpose()?
+            .unwrap_or_default();
+        let base = || {
+            Client::builder()
+                .https_only(true)
+                .user_agent(USER_AGENT)
+                .redirect(Policy::none())
+                .referer(false)
+                .connect_timeout(CONNECT_TIMEOUT)
+                .http1_max_headers(MAX_HEADERS)
+                .http2_max_header_list_size(MAX_HEADER_BYTES)
+                .pool_idle_timeout(Duration::from_secs(30))
+                .pool_max_idle_per_host(2)
+                .tls_certs_merge(roots.clone())
+        };
+        let resolver = Guarded {
+            resolver: Arc::new(resolver),
+            policy,
+        };
+        Ok(Self {
+            direct: base().no_proxy().dns_resolver(resolver).build()?,
+            proxied: base().build()?,
+            proxies: Matcher::from_env(),
+            policy,
+        })
+    }
+
+    /// The client for this address, or a refusal where an address literal is not allowed.
+    fn client(&self, tenant: &TenantUrl) -> Result<&Client, TransportFailure> {
+        let by_proxy = tenant
+            .to_string()
+            .parse()
+            .is_ok_and(|uri| self.proxies.intercept(&uri).is_some());
+        if by_proxy {
+            return Ok(&self.proxied);
+        }
+        let literal = match tenant.host() {
+            Host::Ipv4(address) => Some(IpAddr::V4(*address)),
+            Host::Ipv6(address) => Some(IpAddr::V6(*address)),
+            Host::Domain(_) => None,
+        };
+        match literal {
+            Some(address) if !self.policy.allows(address) => {
+                Err(TransportFailure::AddressNotPublic)
+            }
+            _ => Ok(&self.direct),
+        }
+    }
+
+    async fn exchange(&self, request: Request) -> Result<Answer, TransportFailure> {
+        let client = self.client(&request.tenant)?;
+        let mut url: Url = request
+            .tenant
+            .join(request.path)
+            .parse()
+            .map_err(|_| TransportFailure::Name)?;
+        let mut hops = request.redirects;
+        loop {
+            let mut call = match &request.body {
+                Some(_) => client.post(url.clone()),
+                None => client.get(url.clone()),
+            };
+            call = call.header(ACCEPT, "application/json");
+            if let Some(authorization) = &request.authorization {
+                call = call.header(AUTHORIZATION, sensitive(authorization)?);
+            }
+            if let Some(body) = &request.body {
+                call = call
+                    .header(CONTENT_TYPE, "application/json")
+                    .body(body.expose_secret().to_owned());
+            }
+            let response = call.send().await.map_err(|error| classify(&error))?;
+            if !response.status().is_redirection() {
+                return read(response, request.limit).await;
+            }
+            let target = location(&response, &url).ok_or(TransportFailure::Redirect)?;
+            let stays = target.scheme() == "https"
+                && target.host() == url.host()
+                && target.port_or_known_default() == url.port_or_known_default();
+            if request.redirects == 0 || !stays {
+                return Err(TransportFailure::Redirect);
+            }
+            hops = hops
+                .checked_sub(1)
+                .ok_or(TransportFailure::TooManyRedirects)?;
+            url = target;
+        }
+    }
+}
+
+impl Transport for Https {
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Answer, TransportFailure>> {
+        Box::pin(async {
+            let call = tokio::time::timeout(CALL_TIMEOUT, self.exchange(request));
+            call.await.unwrap_or(Err(TransportFailure::Timeout))
+        })
+    }
+}
+
+/// A header value that reqwest never prints.
+fn sensitive(text: &SecretString) -> Result<HeaderValue, TransportFailure> {
+    let mut value =
+        HeaderValue::from_str(text.expose_secret()).map_err(|_| TransportFailure::Connection)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn location(response: &Response, base: &Url) -> Option<Url> {
+    let target = base
+        .join(response.headers().get(LOCATION)?.to_str().ok()?)
+        .ok()?;
+    let anonymous = target.username().is_empty() && target.password().is_none();
+    anonymous.then_some(target)
+}
+
+async fn read(mut response: Response, limit: usize) -> Result<Answer, TransportFailure> {
+    let header = |name| {
+        response
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
+    let date = header(DATE).and_then(|date| httpdate::parse_http_date(date).ok());
+    let retry_after = header(RETRY_AFTER)
+        .and_then(|value| retry_after(value, date.unwrap_or_else(SystemTime::now)));
+    let status = response.status().as_u16();
+    let mut body = Zeroizing::new(Vec::new());
+    while let Some(chunk) = response.chunk().await.map_err(|error| classify(&error))? {
+        if body.len() + chunk.len() > limit {
+            return Err(TransportFailure::AnswerTooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Answer {
+        status,
+        date,
+        retry_after,
+        body: SecretSlice::from(std::mem::take(&mut *body)),
+    })
+}
+
+/// The resolver that reqwest connects by: what it does not return cannot be connected to.
+struct Guarded<R> {
+    resolver: Arc<R>,
+    policy: AddressPolicy,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("not a public address")]
+struct NotPublic;
+
+#[derive(Debug, thiserror::Error)]
+#[error("the name does not resolve")]
+struct Unresolved;
+
+impl<R: Resolver> Resolve for Guarded<R> {
+    fn resolve(&self, name: Name) -> Resolving {
+        let (resolver, policy) = (self.resolver.clone(), self.policy);
+        Box::pin(async move {
+            let addresses = resolver
+                .resolve(name.as_str())
+                .await
+                .map_err(|_| Unresolved)?;
+            if addresses.is_empty() {
+                return Err(Unresolved.into());
+            }
+            // One bad address spoils the name: which of several is tried is not ours to choose.
+            if !addresses.iter().all(|address| policy.allows(*address)) {
+                return Err(NotPublic.into());
+            }
+            Ok(Box::new(
+                addresses
+                    .into_iter()
+                    .map(|address| SocketAddr::new(address, 0)),
+            ) as Addrs)
+        })
+    }
+}
+
+/// Finds the cause in reqwest's chain; nothing of its text is kept, since that may hold URLs.
+fn classify(error: &reqwest::Error) -> TransportFailure {
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(current) = cause {
+        if current.is::<NotPublic>() {
+            return TransportFailure::AddressNotPublic;
+        }
+        if current.is::<Unresolved>() {
+            return TransportFailure::Name;
+        }
+        if let Some(tls) = current.downcast_ref::<rustls::Error>() {
+            return certificate(tls);
+        }
+        // An io::Error hides its inner error from `source`.
+        let inner = current
+            .downcast_ref::<std::io::Error>()
+            .and_then(|io| io.get_ref());
+        if let Some(tls) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            return certificate(tls);
+        }
+        if current.to_string().contains("tunnel") {
+            return TransportFailure::Proxy;
+        }
+        cause = current.source();
+    }
+    if error.is_timeout() {
+        TransportFailure::Timeout
+    } else {
+        TransportFailure::Connection
+    }
+}
+
+fn certificate(error: &rustls::Error) -> TransportFailure {
+    use rustls::CertificateError::*;
+    match error {
+        rustls::Error::InvalidCertificate(problem) => match problem {
+            Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. } => {
+                TransportFailure::CertificateExpired
+            }
+            NotValidForName | NotValidForNameContext { .. } => TransportFailure::CertificateName,
+            _ => TransportFailure::CertificateAuthority,
+        },
+        _ => TransportFailure::Tls,
+    }
+}

@@ -1,0 +1,165 @@
+//! Whose token it is, as `users/me` says (<https://qlik.dev/apis/rest/users/>).
+
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+
+use super::leak::Secrets;
+use super::refusal;
+use super::tenant::TenantUrl;
+use super::token::AccessToken;
+use super::transport::{Request, Transport};
+use crate::api::ConditionType::Verified;
+use crate::api::Reason;
+use crate::error::Failure;
+
+const BODY_LIMIT: usize = 256 * 1024;
+/// Documented is one: from `users/me` to `users/{id}`.
+const REDIRECTS: u8 = 3;
+const FIELD_LIMIT: usize = 256;
+
+/// Who a token acts as. Bounded text that repeats neither the token nor the client's secret.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Identity {
+    /// `id`.
+    pub user_id: String,
+    /// `name`.
+    pub name: String,
+    /// `subject`.
+    pub subject: String,
+    /// `clientId`, only there for a client's own bot.
+    pub client_id: Option<String>,
+    /// `tenantId`.
+    pub tenant_id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct User {
+    id: String,
+    name: String,
+    subject: String,
+    tenant_id: String,
+    client_id: Option<String>,
+    status: Option<String>,
+}
+
+/// Asks the tenant who the token is.
+///
+/// `secrets` is what the answer must not repeat: it is from outside and is shown in the status.
+pub async fn who_is(
+    transport: &dyn Transport,
+    tenant: &TenantUrl,
+    token: &AccessToken,
+    secrets: &Secrets,
+) -> Result<Identity, Failure> {
+    let request = Request {
+        tenant: tenant.clone(),
+        path: "/api/v1/users/me",
+        authorization: Some(token.authorization()),
+        body: None,
+        limit: BODY_LIMIT,
+        redirects: REDIRECTS,
+    };
+    let answer = transport
+        .send(request)
+        .await
+        .map_err(|failure| refusal::unreachable(Verified, failure))?;
+    let secrets = secrets.clone().and(token.expose_secret());
+    if answer.status != 200 {
+        return Err(refusal::verification_refused(&answer, &secrets));
+    }
+    read(answer.body.expose_secret(), &secrets)
+}
+
+fn read(body: &[u8], secrets: &Secrets) -> Result<Identity, Failure> {
+    let user: User = serde_json::from_slice(body)
+        .map_err(|_| refusal::not_the_contract(Verified, "users/me did not return a user"))?;
+    // A missing status is let pass: only what the tenant says counts against a user.
+    if let Some(status) = user.status.as_deref().filter(|status| *status != "active") {
+        let known = ["invited", "disabled", "deleted", "provisioned"]
+            .into_iter()
+            .find(|known| *known == status);
+        return Err(Failure::new(
+            Verified,
+            Reason::UserInactive,
+            format!(
+                "The token's user is {} in the tenant, so the token is not published. Activate the user, or use another OAuth client.",
+                known.unwrap_or("not active")
+            ),
+        ));
+    }
+    let fields = [
+        Some(&user.id),
+        Some(&user.name),
+        Some(&user.subject),
+        Some(&user.tenant_id),
+        user.client_id.as_ref(),
+    ];
+    if fields
+        .into_iter()
+        .flatten()
+        .any(|text| secrets.leak_in(text))
+    {
+        return Err(refusal::not_the_contract(
+            Verified,
+            "users/me repeats a credential",
+        ));
+    }
+    if user.id.is_empty() || user.tenant_id.is_empty() {
+        return Err(refusal::not_the_contract(
+            Verified,
+            "users/me names no user or no tenant",
+        ));
+    }
+    Ok(Identity {
+        user_id: bounded(&user.id),
+        name: bounded(&user.name),
+        subject: bounded(&user.subject),
+        client_id: user.client_id.as_deref().map(bounded),
+        tenant_id: bounded(&user.tenant_id),
+    })
+}
+
+fn bounded(text: &str) -> String {
+    text.chars()
+        .filter(|c| !c.is_control())
+        .take(FIELD_LIMIT)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOT: &str = r#"{"id":"63ea","name":"m2m","subject":"qlikbot\\82e0","tenantId":"7jUt","clientId":"82e0",
+        "status":"active","assignedRoles":[{"name":"TenantAdmin"}],"added":"later"}"#;
+
+    #[test]
+    fn a_bot_is_read_and_unknown_fields_are_let_pass() {
+        let identity = read(BOT.as_bytes(), &Secrets::new()).unwrap();
+        assert_eq!(identity.subject, "qlikbot\\82e0");
+        assert_eq!(identity.client_id.as_deref(), Some("82e0"));
+    }
+
+    #[test]
+    fn what_is_no_active_user_is_refused_with_its_reason() {
+        for (body, reason) in [
+            (BOT.replace("active", "disabled"), Reason::UserInactive),
+            (
+                BOT.replace("active", "something <b>new</b>"),
+                Reason::UserInactive,
+            ),
+            (BOT.replace("63ea", ""), Reason::UnexpectedResponse),
+            (
+                BOT.replace("m2m", "planted-secret"),
+                Reason::UnexpectedResponse,
+            ),
+            ("<html>".into(), Reason::UnexpectedResponse),
+            ("{}".into(), Reason::UnexpectedResponse),
+        ] {
+            let failure = read(body.as_bytes(), &Secrets::new().and("planted-secret")).unwrap_err();
+            assert_eq!(failure.reason, reason, "{body}");
+            assert!(!failure.message.contains("<b>") && !failure.message.contains("planted"));
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Notices when text from outside repeats a secret, so that it never reaches a condition, an event or a log.
+//!
+//! A tenant's answer is untrusted and may echo the request. Text that holds eight or more characters of a secret in a row,
+//! as it is or as base64, percent- or JSON-escaped, is dropped whole by the caller.
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
+
+const RUN: usize = 8;
+
+/// The secrets that a piece of text must not repeat.
+#[derive(Clone, Default)]
+pub struct Secrets(Vec<SecretString>);
+
+impl Secrets {
+    /// Nothing is secret yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a secret.
+    #[must_use]
+    pub fn and(mut self, secret: &str) -> Self {
+        self.0.push(secret.into());
+        self
+    }
+
+    /// True when the text repeats a part of a secret.
+    pub fn leak_in(&self, text: &str) -> bool {
+        let text = Zeroizing::new(text.to_ascii_lowercase());
+        self.0.iter().any(|secret| {
+            spellings(secret.expose_secret())
+                .iter()
+                .any(|spelling| shares_run(spelling, &text))
+        })
+    }
+}
+
+/// A secret as it may be written, in lower case (escapes differ in case only).
+fn spellings(secret: &str) -> Vec<Zeroizing<String>> {
+    let bytes = secret.as_bytes();
+    // Inside longer base64 a secret starts at one of three phases.
+    let phases = (0..3.min(bytes.len())).flat_map(|skip| {
+        let rest = &bytes[skip..];
+        [STANDARD_NO_PAD.encode(rest), URL_SAFE_NO_PAD.encode(rest)]
+    });
+    let percent = url::form_urlencoded::byte_serialize(bytes).collect();
+    let json = serde_json::to_string(secret).unwrap_or_default();
+    let json = json.trim_matches('"').to_owned();
+    let ascii = secret.chars().map(|c| {
+        if c.is_ascii() {
+            c.to_string()
+        } else {
+            format!("\\u{:04x}", c as u32)
+        }
+    });
+    [secret.to_owned(), percent, json, ascii.collect()]
+        .into_iter()
+        .chain(phases)
+        .map(|spelling| Zeroizing::new(spelling.to_ascii_lowercase()))
+        .collect()
+}
+
+fn shares_run(secret: &str, text: &str) -> bool {
+    let run = RUN.min(secret.len());
+    run > 0
+        && text
+            .as_bytes()
+            .windows(run)
+            .any(|window| contains(secret.as_bytes(), window))
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack
+        .windows(needle.len())
+        .any(|window| window == needle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_secret_is_noticed_in_every_spelling() {
+        let secrets = Secrets::new().and("s3cr&t=+/ü-planted-value");
+        for text in [
+            "s3cr&t=+/ü-planted-value",
+            "invalid secret s3cr&t=+/ü",
+            "…planted-…",
+            "PLANTED-VALUE",
+            "c2VjcmV0IHMzY3ImdD0rL8O8LXBsYW50ZWQtdmFsdWU=", // inside longer base64
+            "s3cr%26t%3D%2B%2F%C3%BC",
+            "s3cr&t=+/\\u00fc-",
+        ] {
+            assert!(secrets.leak_in(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn ordinary_text_passes() {
+        let secrets = Secrets::new().and("s3cr&t=+/ü-planted-value");
+        for text in [
+            "Invalid client_id",
+            "OAUTH-14",
+            "Unauthorized",
+            "",
+            "planted",
+        ] {
+            assert!(!secrets.leak_in(text), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_eight_characters_in_a_row_are_noticed(secret in "[ -~]{12,60}", start in 0usize..4, around in "[ -~]{0,20}") {
+            let text = format!("{around}{}{around}", &secret[start..start + 8]);
+            prop_assert!(Secrets::new().and(&secret).leak_in(&text));
+        }
+
+        #[test]
+        fn base64_of_a_request_that_holds_it_is_noticed(secret in "[!-~]{16,60}", before in "[ -~]{0,9}", after in "[ -~]{0,9}") {
+            let echoed = STANDARD_NO_PAD.encode(format!("{before}{secret}{after}"));
+            prop_assert!(Secrets::new().and(&secret).leak_in(&echoed));
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! A token request as a value: where to, how, for what; and the key under which equal requests share one answer.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use aws_lc_rs::{digest, hmac};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+
+use super::leak::Secrets;
+use super::tenant::TenantUrl;
+use crate::clock::fraction;
+
+/// Grants that Qlik Cloud offers to machine-to-machine clients (<https://qlik.dev/apis/rest/oauth/>).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Grant {
+    /// RFC 6749, section 4.4.
+    ClientCredentials,
+    /// `urn:qlik:oauth:user-impersonation`.
+    UserImpersonation(UserLookup),
+}
+
+/// The user that a token acts as.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum UserLookup {
+    /// By id in the tenant.
+    UserId(String),
+    /// By the identity provider's name.
+    Subject(String),
+}
+
+impl Grant {
+    /// The value of `grant_type`.
+    pub fn grant_type(&self) -> &'static str {
+        match self {
+            Self::ClientCredentials => "client_credentials",
+            Self::UserImpersonation(_) => "urn:qlik:oauth:user-impersonation",
+        }
+    }
+
+    /// The user asked for, as `(field, value)` of `user_lookup`.
+    pub fn user_lookup(&self) -> Option<(&'static str, &str)> {
+        match self {
+            Self::ClientCredentials => None,
+            Self::UserImpersonation(UserLookup::UserId(id)) => Some(("userId", id)),
+            Self::UserImpersonation(UserLookup::Subject(subject)) => Some(("subject", subject)),
+        }
+    }
+}
+
+/// What proves who asks. Every part may come from a Secret, so every part is sealed.
+#[derive(Clone)]
+pub struct ClientCredential {
+    /// `client_id`.
+    pub client_id: SecretString,
+    /// `client_secret`.
+    pub client_secret: SecretString,
+}
+
+/// One request to a tenant's token endpoint.
+#[derive(Clone)]
+pub struct TokenRequest {
+    /// The tenant asked.
+    pub tenant: TenantUrl,
+    /// The grant.
+    pub grant: Grant,
+    /// Scopes asked for; empty asks for all that the client allows.
+    pub scopes: BTreeSet<String>,
+    /// Who asks.
+    pub credential: ClientCredential,
+}
+
+impl TokenRequest {
+    /// The JSON to post. The best documented of the shapes that Qlik takes, and the only safe one for `user_lookup`.
+    pub(super) fn body(&self) -> SecretString {
+        let mut body = json!({
+            "grant_type": self.grant.grant_type(),
+            "client_id": self.credential.client_id.expose_secret(),
+            "client_secret": self.credential.client_secret.expose_secret(),
+        });
+        if !self.scopes.is_empty() {
+            body["scope"] = self
+                .scopes
+                .iter()
+                .map(String::as_str)
+                .collect::<Vec<_>>()
+                .join(" ")
+                .into();
+        }
+        if let Some((field, value)) = self.grant.user_lookup() {
+            body["user_lookup"] = json!({ "field": field, "value": value });
+        }
+        body.to_string().into()
+    }
+
+    /// What an identity must not repeat; it may name the client, as the tenant's own user does.
+    pub(super) fn client_secrets(&self) -> Secrets {
+        Secrets::new().and(self.credential.client_secret.expose_secret())
+    }
+
+    /// What any other text of an answer must not repeat.
+    pub(super) fn secrets(&self) -> Secrets {
+        self.client_secrets()
+            .and(self.credential.client_id.expose_secret())
+    }
+
+    /// From 0 up to 1, the same for equal requests, whatever the credential: spreads renewals of different requests.
+    pub fn spread(&self) -> f64 {
+        let mut context = digest::Context::new(&digest::SHA256);
+        self.public_fields(&mut |bytes| context.update(bytes));
+        let digest = context.finish();
+        fraction(digest.as_ref().first_chunk().copied().unwrap_or_default())
+    }
+
+    fn public_fields(&self, write: &mut impl FnMut(&[u8])) {
+        let (field, value) = self.grant.user_lookup().unwrap_or_default();
+        let fixed = [
+            &self.tenant.authority(),
+            self.grant.grant_type(),
+            self.credential.client_id.expose_secret(),
+            field,
+            value,
+        ];
+        for text in fixed
+            .into_iter()
+            .chain(self.scopes.iter().map(String::as_str))
+        {
+            write(&(text.len() as u64).to_be_bytes());
+            write(text.as_bytes());
+        }
+    }
+}
+
+/// Equal requests have equal keys; nothing can be read from one, and it means nothing outside this process.
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+pub struct RequestKey([u8; 32]);
+
+/// Makes keys, with a random secret of this process.
+pub struct RequestKeys(hmac::Key);
+
+impl RequestKeys {
+    /// With a new secret.
+    pub fn new() -> Self {
+        let mut secret = [0; 32];
+        // An empty secret only makes the digests comparable between processes; nothing prints them.
+        let _ = SystemRandom::new().fill(&mut secret);
+        Self(hmac::Key::new(hmac::HMAC_SHA256, &secret))
+    }
+
+    /// The key of a request.
+    pub fn of(&self, request: &TokenRequest) -> RequestKey {
+        let mut context = hmac::Context::with_key(&self.0);
+        request.public_fields(&mut |bytes| context.update(bytes));
+        context.update(b"client_secret");
+        context.update(request.credential.client_secret.expose_secret().as_bytes());
+        RequestKey(
+            context
+                .sign()
+                .as_ref()
+                .first_chunk()
+                .copied()
+                .unwrap_or_default(),
+        )
+    }
+}
+
+impl Default for RequestKeys {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for RequestKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RequestKey")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request() -> TokenRequest {
+        TokenRequest {
+            tenant: "https://acme.eu.qlikcloud.com".parse().unwrap(),
+            grant: Grant::ClientCredentials,
+            scopes: ["b".to_owned(), "a".to_owned()].into(),
+            credential: ClientCredential {
+                client_id: "id".into(),
+                client_secret: "s3cret".into(),
+            },
+        }
+    }
+
+    #[test]
+    fn the_body_is_what_qlik_documents() {
+        let mut asked = request();
+        let body: serde_json::Value = serde_json::from_str(asked.body().expose_secret()).unwrap();
+        assert_eq!(
+            body,
+            json!({"grant_type": "client_credentials", "client_id": "id", "client_secret": "s3cret", "scope": "a b"})
+        );
+        asked.scopes.clear();
+        asked.grant = Grant::UserImpersonation(UserLookup::Subject("x|1".into()));
+        let body: serde_json::Value = serde_json::from_str(asked.body().expose_secret()).unwrap();
+        assert_eq!(
+            body["user_lookup"],
+            json!({"field": "subject", "value": "x|1"})
+        );
+        assert_eq!(body["grant_type"], "urn:qlik:oauth:user-impersonation");
+        assert!(body.get("scope").is_none());
+    }
+
+    #[test]
+    fn equal_requests_share_a_key_and_any_difference_makes_another() {
+        let keys = RequestKeys::new();
+        let key = keys.of(&request());
+        assert_eq!(key, keys.of(&request()));
+        let different: [fn(&mut TokenRequest); 5] = [
+            |r| r.tenant = "https://other.eu.qlikcloud.com".parse().unwrap(),
+            |r| r.grant = Grant::UserImpersonation(UserLookup::UserId("u".into())),
+            |r| drop(r.scopes.pop_last()),
+            |r| r.credential.client_id = "other".into(),
+            |r| r.credential.client_secret = "other".into(),
+        ];
+        for change in different {
+            let mut other = request();
+            change(&mut other);
+            assert_ne!(key, keys.of(&other));
+        }
+        assert_ne!(
+            key,
+            RequestKeys::new().of(&request()),
+            "a key means nothing in another process"
+        );
+    }
+
+    #[test]
+    fn the_spread_does_not_depend_on_the_secret() {
+        let mut other = request();
+        other.credential.client_secret = "other".into();
+        assert!((request().spread() - other.spread()).abs() < f64::EPSILON);
+    }
+}

@@ -1,0 +1,308 @@
+//! A tenant's address, and which addresses a credential may be sent to by name.
+//!
+//! [`TenantUrl`] can only hold `https`, one canonical host and a port: what looks like another host to another parser
+//! (octal addresses, upper case, user names, trailing dots, IDN) does not parse.
+
+use std::fmt;
+use std::str::FromStr;
+
+use url::{Host, Url};
+
+const HTTPS_PORT: u16 = 443;
+
+/// `https://host[:port]` of a tenant (<https://qlik.dev/manage/tenants/>).
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct TenantUrl {
+    host: Host,
+    port: u16,
+}
+
+/// Why a text is not a tenant's address.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("not an https address of a host in canonical form, such as https://acme.eu.qlikcloud.com")]
+pub struct NotATenantUrl;
+
+impl TenantUrl {
+    /// The host, without brackets or port.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// The port, 443 unless named.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// `host`, or `host:port` when the port is not 443: what stands in the Secret's `host`.
+    pub fn authority(&self) -> String {
+        match self.port {
+            HTTPS_PORT => self.host.to_string(),
+            port => format!("{}:{port}", self.host),
+        }
+    }
+
+    /// An absolute URL on this tenant; `path` begins with a slash.
+    pub fn join(&self, path: &str) -> String {
+        format!("{self}{path}")
+    }
+}
+
+impl fmt::Display for TenantUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "https://{}", self.authority())
+    }
+}
+
+impl FromStr for TenantUrl {
+    type Err = NotATenantUrl;
+
+    fn from_str(text: &str) -> Result<Self, NotATenantUrl> {
+        let url = Url::parse(text).map_err(|_| NotATenantUrl)?;
+        let host = url.host().ok_or(NotATenantUrl)?.to_owned();
+        let tenant = Self {
+            host,
+            port: url.port_or_known_default().ok_or(NotATenantUrl)?,
+        };
+        // Comparing with what was written refuses every spelling that the parser had to normalise.
+        let written = text.strip_suffix('/').unwrap_or(text);
+        let written = written.strip_suffix(":443").unwrap_or(written);
+        if written != tenant.to_string() || !is_plain(&tenant.host) || tenant.port == 0 {
+            return Err(NotATenantUrl);
+        }
+        Ok(tenant)
+    }
+}
+
+/// An address, or a name of letters, digits and hyphens without empty labels (RFC 1123): URLs allow more.
+fn is_plain(host: &Host) -> bool {
+    let Host::Domain(name) = host else {
+        return true;
+    };
+    let plain = |label: &str| {
+        label
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    name.split('.')
+        .all(|label| !label.is_empty() && plain(label))
+}
+
+/// The hosts a credential may be sent to: the flag `--allowed-tenant-hosts`, or a Secret's own list.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AllowedHosts(Vec<HostPattern>);
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct HostPattern {
+    name: Name,
+    port: u16,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Name {
+    /// `*`: every host name, but no address.
+    Any,
+    /// `*.suffix`: one or more labels before the suffix. Kept with its leading dot.
+    Under(String),
+    Exactly(Host),
+}
+
+/// Why a list of hosts is not understood.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error(
+    "`{0}` is not a host: write *.example.com, host.example.com, host.example.com:8443, an address, or * alone"
+)]
+pub struct NotAHost(String);
+
+impl AllowedHosts {
+    /// True when the list names this host and port.
+    pub fn allows(&self, tenant: &TenantUrl) -> bool {
+        self.0
+            .iter()
+            .any(|pattern| pattern.port == tenant.port && pattern.name.matches(&tenant.host))
+    }
+}
+
+impl FromStr for AllowedHosts {
+    type Err = NotAHost;
+
+    /// Comma-separated patterns; an empty list allows nothing.
+    fn from_str(text: &str) -> Result<Self, NotAHost> {
+        let patterns = text
+            .split(',')
+            .map(str::trim)
+            .filter(|pattern| !pattern.is_empty());
+        patterns.map(str::parse).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl fmt::Display for AllowedHosts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let patterns = self.0.iter().map(|pattern| {
+            let name = match &pattern.name {
+                Name::Any => "*".into(),
+                Name::Under(suffix) => format!("*{suffix}"),
+                Name::Exactly(host) => host.to_string(),
+            };
+            if pattern.port == HTTPS_PORT {
+                name
+            } else {
+                format!("{name}:{}", pattern.port)
+            }
+        });
+        f.write_str(&patterns.collect::<Vec<_>>().join(", "))
+    }
+}
+
+impl Name {
+    fn matches(&self, host: &Host) -> bool {
+        match (self, host) {
+            (Self::Any, Host::Domain(_)) => true,
+            (Self::Under(suffix), Host::Domain(name)) => name
+                .strip_suffix(suffix.as_str())
+                .is_some_and(|labels| !labels.is_empty()),
+            (Self::Exactly(allowed), host) => allowed == host,
+            _ => false,
+        }
+    }
+}
+
+impl FromStr for HostPattern {
+    type Err = NotAHost;
+
+    fn from_str(text: &str) -> Result<Self, NotAHost> {
+        let refused = || NotAHost(text.to_owned());
+        // A stand-in label lets the one parser of hosts judge patterns too.
+        let (stand_in, wild) = match text.strip_prefix('*') {
+            Some(rest) if rest.is_empty() || rest.starts_with(':') => {
+                (format!("any{rest}"), Some("any"))
+            }
+            Some(rest) if rest.starts_with('.') => (format!("any{rest}"), Some("any.")),
+            Some(_) => return Err(refused()),
+            None => (text.to_owned(), None),
+        };
+        let TenantUrl { host, port } = format!("https://{}", stand_in.to_ascii_lowercase())
+            .parse()
+            .map_err(|_| refused())?;
+        let name = match (wild, host) {
+            (Some("any"), Host::Domain(_)) => Name::Any,
+            (Some(_), Host::Domain(name)) => Name::Under(name.trim_start_matches("any").to_owned()),
+            (None, host) => Name::Exactly(host),
+            _ => return Err(refused()),
+        };
+        Ok(Self { name, port })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenant_is_a_canonical_https_host() {
+        for (text, authority) in [
+            ("https://acme.eu.qlikcloud.com", "acme.eu.qlikcloud.com"),
+            ("https://acme.eu.qlikcloud.com/", "acme.eu.qlikcloud.com"),
+            ("https://acme.eu.qlikcloud.com:443", "acme.eu.qlikcloud.com"),
+            (
+                "https://acme.eu.qlikcloud.com:8443/",
+                "acme.eu.qlikcloud.com:8443",
+            ),
+            ("https://127.0.0.1:8443", "127.0.0.1:8443"),
+            ("https://[2001:db8::1]", "[2001:db8::1]"),
+        ] {
+            let tenant: TenantUrl = text.parse().unwrap();
+            assert_eq!(tenant.authority(), authority);
+            assert_eq!(tenant.to_string(), format!("https://{authority}"));
+        }
+    }
+
+    #[test]
+    fn what_another_parser_could_read_as_another_host_is_refused() {
+        for text in [
+            "http://acme.eu.qlikcloud.com",
+            "https://ACME.eu.qlikcloud.com",
+            "https://acme.eu.qlikcloud.com/path",
+            "https://acme.eu.qlikcloud.com//",
+            "https://acme.eu.qlikcloud.com?x",
+            "https://acme.eu.qlikcloud.com#x",
+            "https://user@acme.eu.qlikcloud.com",
+            "https://acme.eu.qlikcloud.com@evil.example",
+            "https://acme.eu.qlikcloud.com.",
+            "https://2130706433",
+            "https://0x7f.1",
+            "https://0177.0.0.1",
+            "https://127.1",
+            "https://*.eu.qlikcloud.com",
+            "https://acme..qlikcloud.com",
+            "https://ácme.eu.qlikcloud.com",
+            "https://acme.eu.qlikcloud.com\\@evil.example",
+            " https://acme.eu.qlikcloud.com",
+            "https://acme.eu.qlikcloud.com\n",
+            "https://[::ffff:127.0.0.1]",
+            "https://",
+            "https://:443",
+            "https://acme.eu.qlikcloud.com:0",
+            "acme.eu.qlikcloud.com",
+            "",
+        ] {
+            assert_eq!(text.parse::<TenantUrl>(), Err(NotATenantUrl), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_allows_what_it_names_and_nothing_else() {
+        for (list, tenant, allowed) in [
+            ("*.qlikcloud.com", "https://acme.eu.qlikcloud.com", true),
+            ("*.qlikcloud.com", "https://acme.qlikcloud.com", true),
+            ("*.qlikcloud.com", "https://qlikcloud.com", false),
+            ("*.qlikcloud.com", "https://evilqlikcloud.com", false),
+            (
+                "*.qlikcloud.com",
+                "https://acme.qlikcloud.com.evil.example",
+                false,
+            ),
+            (
+                "*.qlikcloud.com",
+                "https://acme.eu.qlikcloud.com:8443",
+                false,
+            ),
+            (
+                "*.qlikcloud.com:8443",
+                "https://acme.eu.qlikcloud.com:8443",
+                true,
+            ),
+            ("acme.example", "https://acme.example", true),
+            ("acme.example", "https://sub.acme.example", false),
+            ("a.example, b.example", "https://b.example", true),
+            ("*", "https://anything.example", true),
+            ("*", "https://anything.example:8443", false),
+            ("*:8443", "https://anything.example:8443", true),
+            ("*", "https://192.0.2.1", false),
+            ("192.0.2.1", "https://192.0.2.1", true),
+            ("[2001:db8::1]:8443", "https://[2001:db8::1]:8443", true),
+            ("ACME.example", "https://acme.example", true),
+            ("", "https://acme.example", false),
+        ] {
+            let hosts: AllowedHosts = list.parse().unwrap();
+            assert_eq!(
+                hosts.allows(&tenant.parse().unwrap()),
+                allowed,
+                "{list} and {tenant}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_list_with_a_mistake_is_refused_as_a_whole() {
+        for list in [
+            "*acme.example",
+            "a.*.example",
+            "https://acme.example",
+            "acme.example/x",
+            "a b",
+            "*.*",
+        ] {
+            assert!(list.parse::<AllowedHosts>().is_err(), "{list}");
+        }
+    }
+}

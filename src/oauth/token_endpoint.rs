@@ -1,0 +1,178 @@
+//! `POST /oauth/token` (<https://qlik.dev/apis/rest/oauth/>): a request in, a token or the reason why not.
+
+use std::time::SystemTime;
+
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use serde_json::Value;
+use zeroize::Zeroize;
+
+use super::lifetime::lifetime;
+use super::refusal;
+use super::request::TokenRequest;
+use super::token::{AccessToken, Token};
+use super::transport::{Answer, Request, Transport};
+use crate::api::ConditionType::TokenIssued;
+use crate::clock::Timestamp;
+use crate::error::Failure;
+
+const BODY_LIMIT: usize = 64 * 1024;
+const SCOPES_LIMIT: usize = 64;
+const SCOPE_LIMIT: usize = 128;
+
+#[derive(Deserialize)]
+struct Granted {
+    access_token: String,
+    token_type: Option<String>,
+    expires_in: Option<Value>,
+    expires_at: Option<String>,
+    scope: Option<String>,
+}
+
+impl Drop for Granted {
+    fn drop(&mut self) {
+        self.access_token.zeroize();
+    }
+}
+
+/// Asks for a token. `now` is the time of asking, and becomes the token's `issued_at`.
+pub async fn request_token(
+    transport: &dyn Transport,
+    request: &TokenRequest,
+    now: Timestamp,
+) -> Result<Token, Failure> {
+    let call = Request {
+        tenant: request.tenant.clone(),
+        path: "/oauth/token",
+        authorization: None,
+        body: Some(request.body()),
+        limit: BODY_LIMIT,
+        redirects: 0,
+    };
+    let answer = transport
+        .send(call)
+        .await
+        .map_err(|failure| refusal::unreachable(TokenIssued, failure))?;
+    if answer.status != 200 {
+        return Err(refusal::token_refused(&answer, &request.secrets()));
+    }
+    let mut token = read(&answer, now)?;
+    // The granted scopes are shown in the status, so they must not repeat a secret either.
+    let secrets = request.secrets().and(token.access_token.expose_secret());
+    token
+        .scopes
+        .iter_mut()
+        .for_each(|scopes| scopes.retain(|scope| !secrets.leak_in(scope)));
+    Ok(token)
+}
+
+fn read(answer: &Answer, now: Timestamp) -> Result<Token, Failure> {
+    let unusable = |what| refusal::not_the_contract(TokenIssued, what);
+    let granted: Granted = serde_json::from_slice(answer.body.expose_secret())
+        .map_err(|_| unusable("the token endpoint did not return a token"))?;
+    // RFC 6749, section 7.1: case-insensitive; Qlik's examples have both.
+    if granted
+        .token_type
+        .as_deref()
+        .is_some_and(|kind| !kind.eq_ignore_ascii_case("bearer"))
+    {
+        return Err(unusable("the token is not a bearer token"));
+    }
+    let access_token = AccessToken::parse(&granted.access_token).ok_or_else(|| {
+        unusable("the token is empty, too long or holds what no header can carry")
+    })?;
+    let tenant_now = answer.date.unwrap_or_else(|| SystemTime::from(now));
+    let life = lifetime(
+        granted.expires_in.as_ref(),
+        granted.expires_at.as_deref(),
+        tenant_now,
+    )
+    .map_err(refusal::no_lifetime)?;
+    let expires_at = now
+        .checked_add(life)
+        .map_err(|_| unusable("the token's end is out of range"))?;
+    Ok(Token {
+        access_token,
+        issued_at: now,
+        expires_at,
+        scopes: granted.scope.as_deref().map(scopes),
+    })
+}
+
+/// The scopes granted, bounded since they are shown in the status; what no scope may look like is left out.
+fn scopes(text: &str) -> Vec<String> {
+    let fits = |scope: &&str| {
+        scope.len() <= SCOPE_LIMIT && scope.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    let mut scopes: Vec<_> = text
+        .split(' ')
+        .filter(|scope| !scope.is_empty())
+        .filter(fits)
+        .map(str::to_owned)
+        .collect();
+    scopes.sort();
+    scopes.dedup();
+    scopes.truncate(SCOPES_LIMIT);
+    scopes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Reason;
+    use crate::clock::SignedDuration;
+    use secrecy::SecretSlice;
+
+    fn read_body(body: &str) -> Result<Token, Failure> {
+        let body = SecretSlice::from(body.as_bytes().to_vec());
+        read(
+            &Answer {
+                status: 200,
+                date: None,
+                retry_after: None,
+                body,
+            },
+            Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1000),
+        )
+    }
+
+    #[test]
+    fn a_token_is_read_from_each_documented_shape() {
+        for body in [
+            r#"{"access_token":"t","token_type":"bearer","expires_in":3600}"#,
+            r#"{"access_token":"t","token_type":"Bearer","expires_at":"1970-01-01T01:16:40.000Z"}"#,
+            r#"{"access_token":"t"}"#,
+        ] {
+            let token = read_body(body).unwrap();
+            assert_eq!(token.expires_at.as_second(), 4600, "{body}");
+            assert_eq!(token.issued_at.as_second(), 1000);
+        }
+        let token = read_body(r#"{"access_token":"t","scope":"b a  a"}"#).unwrap();
+        assert_eq!(token.scopes.unwrap(), ["a", "b"]);
+    }
+
+    #[test]
+    fn an_answer_without_a_usable_token_is_refused() {
+        for (body, reason) in [
+            (r#"{"access_token":""}"#, Reason::UnexpectedResponse),
+            (r#"{"access_token":"a\nb"}"#, Reason::UnexpectedResponse),
+            (
+                r#"{"access_token":"t","token_type":"mac"}"#,
+                Reason::UnexpectedResponse,
+            ),
+            (r#"{"access_token":7}"#, Reason::UnexpectedResponse),
+            (
+                r#"{"access_token":"t","expires_in":5}"#,
+                Reason::LifetimeTooShort,
+            ),
+            (
+                r#"{"access_token":"t","expires_in":{}}"#,
+                Reason::UnexpectedResponse,
+            ),
+            ("<html>", Reason::UnexpectedResponse),
+            ("", Reason::UnexpectedResponse),
+        ] {
+            assert_eq!(read_body(body).err().unwrap().reason, reason, "{body}");
+        }
+    }
+}

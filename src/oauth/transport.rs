@@ -1,0 +1,127 @@
+//! The seam between what is said to a tenant and how it travels.
+//!
+//! Above it: requests as values, answers as values, an enum of ways in which no answer came. Below it ([`super::https`]):
+//! sockets, TLS, redirects, the address guard. Tests stand in here to run on virtual time.
+
+use std::time::{Duration, SystemTime};
+
+use futures::future::BoxFuture;
+use secrecy::{SecretSlice, SecretString};
+
+use super::tenant::TenantUrl;
+
+/// Longest accepted `Retry-After`; what is longer is treated as this.
+const LONGEST_PAUSE: Duration = Duration::from_hours(24);
+
+/// One call to a tenant: `POST` of JSON when it has a body, else `GET`.
+pub struct Request {
+    /// Where to.
+    pub tenant: TenantUrl,
+    /// Path on the tenant, with its leading slash.
+    pub path: &'static str,
+    /// Value of the `Authorization` header.
+    pub authorization: Option<SecretString>,
+    /// JSON.
+    pub body: Option<SecretString>,
+    /// How much of an answer's body is read, in bytes; more is a failure.
+    pub limit: usize,
+    /// How many redirects are followed; only https, and only to the same host and port.
+    pub redirects: u8,
+}
+
+/// What the tenant answered, bounded.
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// The tenant's clock (`Date`).
+    pub date: Option<SystemTime>,
+    /// `Retry-After`, as a wait from now.
+    pub retry_after: Option<Duration>,
+    /// Sealed: it may hold a token, or echo a credential.
+    pub body: SecretSlice<u8>,
+}
+
+/// Why no answer came.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum TransportFailure {
+    /// The name or literal leads to an address that the policy refuses.
+    #[error("the host leads to an address that is not public")]
+    AddressNotPublic,
+    /// More bytes than the limit.
+    #[error("the answer is too large")]
+    AnswerTooLarge,
+    /// The server's certificate is of an authority that is not trusted.
+    #[error("the server's certificate is not signed by a trusted authority")]
+    CertificateAuthority,
+    /// The server's certificate is not valid now.
+    #[error("the server's certificate is expired or not yet valid")]
+    CertificateExpired,
+    /// The server's certificate names another host.
+    #[error("the server's certificate is for another host name")]
+    CertificateName,
+    /// No connection, or it ended before the answer did.
+    #[error("the connection was refused or broke off")]
+    Connection,
+    /// The host has no address.
+    #[error("the host name does not resolve")]
+    Name,
+    /// The proxy refused or failed.
+    #[error("the proxy could not connect to the tenant")]
+    Proxy,
+    /// A redirect to another host or port, to plain http, or on a request that follows none.
+    #[error("the tenant redirects to another place")]
+    Redirect,
+    /// No answer in time.
+    #[error("no answer in time")]
+    Timeout,
+    /// TLS failed for another reason.
+    #[error("the TLS handshake failed")]
+    Tls,
+    /// More redirects than allowed.
+    #[error("the tenant redirects in a circle")]
+    TooManyRedirects,
+}
+
+/// Carries a request to a tenant.
+pub trait Transport: Send + Sync {
+    /// Sends it and reads the whole answer, within the call's deadline.
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Answer, TransportFailure>>;
+}
+
+/// Reads `Retry-After`: seconds or an HTTP date (RFC 9110, section 10.2.3).
+pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    let pause = match value.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => httpdate::parse_http_date(value)
+            .ok()?
+            .duration_since(now)
+            .unwrap_or_default(),
+    };
+    Some(pause.min(LONGEST_PAUSE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_read_as_seconds_or_as_a_date() {
+        let now = httpdate::parse_http_date("Sun, 22 Nov 2026 12:00:00 GMT").unwrap();
+        for (value, expected) in [
+            ("13", Some(13)),
+            (" 0 ", Some(0)),
+            ("Sun, 22 Nov 2026 12:00:30 GMT", Some(30)),
+            ("Sun, 22 Nov 2026 11:00:00 GMT", Some(0)),
+            ("99999999999", Some(24 * 3600)),
+            ("-1", None),
+            ("soon", None),
+        ] {
+            assert_eq!(
+                retry_after(value, now),
+                expected.map(Duration::from_secs),
+                "{value}"
+            );
+        }
+    }
+}
