@@ -1,0 +1,169 @@
+//! The command line: flags and environment, parsed once into real types.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::oauth::address::AddressPolicy;
+use crate::oauth::tenant::AllowedHosts;
+
+/// Keeps a fresh, verified Qlik Cloud access token in a Secret for every QlikContext.
+#[derive(Debug, Parser)]
+#[command(
+    name = "qlik-context-operator",
+    version,
+    about,
+    disable_help_subcommand = true
+)]
+pub struct CommandLine {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the operator.
+    Run(RunArgs),
+    /// Print every CustomResourceDefinition as YAML.
+    Crd,
+}
+
+/// Flags of `run`. Each can be set in the environment too.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// Hosts that credentials may be sent to, separated by commas. `*.` stands for one or more labels, `*` alone for every
+    /// host name. Port 443 unless one is named. Addresses count only when written out.
+    #[arg(
+        long,
+        env = "QLIK_CONTEXT_ALLOWED_TENANT_HOSTS",
+        default_value = "*.qlikcloud.com,*.qlikcloudgov.com",
+        value_name = "HOSTS"
+    )]
+    pub allowed_tenant_hosts: AllowedHosts,
+
+    /// Also connect to private addresses. Never to link-local, metadata, unspecified or multicast ones.
+    #[arg(long, env = "QLIK_CONTEXT_ALLOW_PRIVATE_ADDRESSES")]
+    allow_private_addresses: bool,
+
+    /// PEM file with authorities that are trusted beside the system's, for tenants and their proxy.
+    #[arg(long, env = "QLIK_CONTEXT_TENANT_CA_FILE", value_name = "FILE")]
+    pub tenant_ca_file: Option<PathBuf>,
+
+    /// How many contexts are worked on at the same time.
+    #[arg(
+        long,
+        env = "QLIK_CONTEXT_CONCURRENCY",
+        default_value = "32",
+        value_name = "N"
+    )]
+    pub concurrency: NonZeroU16,
+
+    /// Where /livez, /readyz and /metrics are served.
+    #[arg(
+        long,
+        env = "QLIK_CONTEXT_LISTEN",
+        default_value = "[::]:8080",
+        value_name = "ADDRESS"
+    )]
+    pub listen: SocketAddr,
+
+    /// Form of the log.
+    #[arg(
+        long,
+        env = "QLIK_CONTEXT_LOG_FORMAT",
+        default_value = "text",
+        value_name = "FORMAT"
+    )]
+    pub log_format: LogFormat,
+
+    /// What is logged, as tracing directives such as `debug` or `qlik_context_operator=debug,kube=warn`.
+    #[arg(
+        long,
+        env = "QLIK_CONTEXT_LOG_FILTER",
+        default_value = "info",
+        value_name = "DIRECTIVES"
+    )]
+    pub log_filter: String,
+}
+
+impl RunArgs {
+    /// From `--allow-private-addresses`.
+    pub fn address_policy(&self) -> AddressPolicy {
+        if self.allow_private_addresses {
+            AddressPolicy::PrivateToo
+        } else {
+            AddressPolicy::PublicOnly
+        }
+    }
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+impl CommandLine {
+    /// Reads the command line; a mistake in it is one line.
+    pub fn read() -> Result<Self, clap::Error> {
+        Self::try_parse()
+    }
+}
+
+/// A mistake in the command line as one line; help and version are not mistakes.
+pub fn one_line(error: &clap::Error) -> Option<String> {
+    if !error.use_stderr() {
+        return None;
+    }
+    let text = error.render().to_string();
+    let first = text.lines().next().unwrap_or_default();
+    Some(format!(
+        "{first} (qlik-context-operator --help shows what there is)"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_flag_of_run_is_also_an_environment_variable_named_after_it() {
+        let command = CommandLine::command();
+        let run = command.find_subcommand("run").unwrap();
+        for arg in run.get_arguments().filter(|arg| arg.get_id() != "help") {
+            let long = arg.get_long().unwrap();
+            let env = format!("QLIK_CONTEXT_{}", long.to_uppercase().replace('-', "_"));
+            assert_eq!(
+                arg.get_env().and_then(|env| env.to_str()),
+                Some(env.as_str())
+            );
+            assert!(arg.get_help().is_some(), "{long}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_one_line_that_names_the_flag() {
+        for words in [
+            &["op", "run", "--allowed-tenant-hosts", "https://x"][..],
+            &["op", "run", "--concurrency", "0"],
+            &["op", "run", "--nonsense"],
+            &["op", "walk"],
+        ] {
+            let error = CommandLine::try_parse_from(words).unwrap_err();
+            let line = one_line(&error).unwrap();
+            assert!(
+                !line.contains('\n') && line.starts_with("error: "),
+                "{line}"
+            );
+        }
+        assert!(one_line(&CommandLine::try_parse_from(["op", "--help"]).unwrap_err()).is_none());
+    }
+}

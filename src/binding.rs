@@ -1,0 +1,310 @@
+//! The token binding: which spec and which credential the token in a Secret belongs to.
+//!
+//! `v1.<a>.<b>`, both HMAC-SHA-256 keyed by the token, base64url without padding. `a` is over what the spec says and the
+//! token's times, `b` over `a` and every value read from the credential Secret, as sent. So after a restart the Secret alone
+//! tells whether its token fits (`a`) and came from the credential at hand (`b`), and without the token nothing can be
+//! learned from either. The format is pinned by a test vector: a change of it is a new version beside this one, never in
+//! place of it, or an upgrade would mint every token anew.
+
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::clock::{SignedDuration, Timestamp};
+use crate::oauth::token::{AccessToken, Token};
+
+const VERSION: &str = "v1";
+/// A token from further in the future was not issued by a clock like ours.
+const FUTURE: SignedDuration = SignedDuration::from_mins(5);
+/// No token lives longer.
+const OLDEST: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// What the spec says of the token request, in the order of the format. Absent and empty differ.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct SpecInputs {
+    /// `host` or `host:port`.
+    pub authority: String,
+    /// `client_secret`, `private_key_jwt` or `api_key`.
+    pub method: &'static str,
+    /// `grant_type`.
+    pub grant_type: &'static str,
+    /// The client id, when it stands in the spec.
+    pub client_id: Option<String>,
+    /// The key id, when it stands in the spec.
+    pub key_id: Option<String>,
+    /// The algorithm, when it stands in the spec.
+    pub algorithm: Option<String>,
+    /// Sorted.
+    pub scopes: Vec<String>,
+    /// `user_lookup`: field and value.
+    pub impersonate: Option<(&'static str, String)>,
+}
+
+/// What a binding says about a token.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Fit {
+    /// The token was issued for this spec.
+    pub spec: bool,
+    /// And with this credential.
+    pub credential: bool,
+}
+
+/// The binding of a token.
+pub fn bind(token: &Token, spec: &SpecInputs, credential: &[SecretString]) -> String {
+    let key = key(&token.access_token);
+    let a = spec_part(&key, spec, token.issued_at, token.expires_at);
+    let b = credential_part(&key, &a, credential);
+    format!(
+        "{VERSION}.{}.{}",
+        URL_SAFE_NO_PAD.encode(a),
+        URL_SAFE_NO_PAD.encode(b)
+    )
+}
+
+/// Judges a binding found beside a token. `credential` is `None` while the credential Secret cannot be read.
+pub fn check(
+    binding: &str,
+    token: &Token,
+    spec: &SpecInputs,
+    credential: Option<&[SecretString]>,
+    now: Timestamp,
+) -> Fit {
+    let age = now.duration_since(token.issued_at);
+    let parts: Vec<_> = binding.split('.').collect();
+    let [VERSION, a, b] = parts[..] else {
+        return Fit::default();
+    };
+    let (Ok(a), Ok(b)) = (URL_SAFE_NO_PAD.decode(a), URL_SAFE_NO_PAD.decode(b)) else {
+        return Fit::default();
+    };
+    if age < -FUTURE || age > OLDEST {
+        return Fit::default();
+    }
+    let key = key(&token.access_token);
+    let spec = hmac::verify(
+        &key,
+        &spec_fields(spec, token.issued_at, token.expires_at),
+        &a,
+    )
+    .is_ok();
+    let credential = credential
+        .is_some_and(|values| hmac::verify(&key, &credential_fields(&a, values), &b).is_ok());
+    Fit {
+        spec,
+        credential: spec && credential,
+    }
+}
+
+fn key(token: &AccessToken) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, token.expose_secret().as_bytes())
+}
+
+fn spec_part(
+    key: &hmac::Key,
+    spec: &SpecInputs,
+    issued_at: Timestamp,
+    expires_at: Timestamp,
+) -> hmac::Tag {
+    hmac::sign(key, &spec_fields(spec, issued_at, expires_at))
+}
+
+fn credential_part(key: &hmac::Key, a: &hmac::Tag, values: &[SecretString]) -> hmac::Tag {
+    hmac::sign(key, &credential_fields(a.as_ref(), values))
+}
+
+fn spec_fields(spec: &SpecInputs, issued_at: Timestamp, expires_at: Timestamp) -> Vec<u8> {
+    let mut fields = Fields::default();
+    fields.some(spec.authority.as_bytes());
+    fields.some(spec.method.as_bytes());
+    fields.some(spec.grant_type.as_bytes());
+    fields.maybe(spec.client_id.as_deref());
+    fields.maybe(spec.key_id.as_deref());
+    fields.maybe(spec.algorithm.as_deref());
+    fields.count(spec.scopes.len());
+    spec.scopes
+        .iter()
+        .for_each(|scope| fields.some(scope.as_bytes()));
+    fields.maybe(spec.impersonate.as_ref().map(|(field, _)| *field));
+    fields.maybe(spec.impersonate.as_ref().map(|(_, value)| value.as_str()));
+    fields.some(issued_at.as_second().to_string().as_bytes());
+    fields.some(expires_at.as_second().to_string().as_bytes());
+    fields.0
+}
+
+fn credential_fields(a: &[u8], values: &[SecretString]) -> zeroize::Zeroizing<Vec<u8>> {
+    let mut fields = Fields::default();
+    fields.some(a);
+    fields.count(values.len());
+    values
+        .iter()
+        .for_each(|value| fields.some(value.expose_secret().as_bytes()));
+    fields.0.into()
+}
+
+/// Fields behind their length, so that no two lists of fields give the same bytes.
+#[derive(Default)]
+struct Fields(Vec<u8>);
+
+impl Fields {
+    fn count(&mut self, count: usize) {
+        self.0.extend_from_slice(&(count as u64).to_be_bytes());
+    }
+
+    fn some(&mut self, bytes: &[u8]) {
+        self.count(bytes.len());
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// Absent: a length that no field has.
+    fn maybe(&mut self, text: Option<&str>) {
+        match text {
+            Some(text) => self.some(text.as_bytes()),
+            None => self.0.extend_from_slice(&u64::MAX.to_be_bytes()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token() -> Token {
+        Token {
+            access_token: AccessToken::parse("the-token").unwrap(),
+            issued_at: Timestamp::from_second(1_800_000_000).unwrap(),
+            expires_at: Timestamp::from_second(1_800_021_600).unwrap(),
+            scopes: None,
+        }
+    }
+
+    fn spec() -> SpecInputs {
+        SpecInputs {
+            authority: "acme.eu.qlikcloud.com".into(),
+            method: "client_secret",
+            grant_type: "client_credentials",
+            scopes: vec!["admin.apps".into(), "user_default".into()],
+            ..SpecInputs::default()
+        }
+    }
+
+    fn credential() -> Vec<SecretString> {
+        vec!["client-id".into(), "client-secret".into()]
+    }
+
+    fn check_now(
+        binding: &str,
+        token: &Token,
+        spec: &SpecInputs,
+        credential: &[SecretString],
+    ) -> Fit {
+        check(binding, token, spec, Some(credential), token.issued_at)
+    }
+
+    /// Computed apart from this code, from the description of the format alone.
+    /// Changing this vector means that an upgrade mints every token anew: add a version instead.
+    #[test]
+    fn the_format_is_pinned_by_a_vector() {
+        assert_eq!(
+            bind(&token(), &spec(), &credential()),
+            "v1.SbDeh1gyxF49qdEftAhrkLXiokov9u6i3bnReBfUQL4.mjE-jMRtiX_Htle2PAORwIGNie0qOmSTEKgZJo1q4AI"
+        );
+    }
+
+    #[test]
+    fn a_binding_tells_spec_and_credential_apart() {
+        let binding = bind(&token(), &spec(), &credential());
+        assert_eq!(
+            check_now(&binding, &token(), &spec(), &credential()),
+            Fit {
+                spec: true,
+                credential: true
+            }
+        );
+        assert_eq!(
+            check_now(
+                &binding,
+                &token(),
+                &spec(),
+                &["client-id".into(), "rotated".into()]
+            ),
+            Fit {
+                spec: true,
+                credential: false
+            }
+        );
+        assert_eq!(
+            check(&binding, &token(), &spec(), None, token().issued_at),
+            Fit {
+                spec: true,
+                credential: false
+            }
+        );
+        let changes: [fn(&mut SpecInputs); 7] = [
+            |s| s.authority.push('x'),
+            |s| s.grant_type = "urn:qlik:oauth:user-impersonation",
+            |s| s.client_id = Some(String::new()),
+            |s| s.key_id = Some(String::new()),
+            |s| s.algorithm = Some("RS256".into()),
+            |s| drop(s.scopes.pop()),
+            |s| s.impersonate = Some(("userId", "u".into())),
+        ];
+        for change in changes {
+            let mut other = spec();
+            change(&mut other);
+            assert_eq!(
+                check_now(&binding, &token(), &other, &credential()),
+                Fit::default()
+            );
+        }
+    }
+
+    #[test]
+    fn another_token_other_times_or_a_broken_text_fit_nothing() {
+        let binding = bind(&token(), &spec(), &credential());
+        let mut other = token();
+        other.access_token = AccessToken::parse("another").unwrap();
+        assert_eq!(
+            check_now(&binding, &other, &spec(), &credential()),
+            Fit::default()
+        );
+        let mut longer = token();
+        longer.expires_at += SignedDuration::from_secs(1);
+        assert_eq!(
+            check_now(&binding, &longer, &spec(), &credential()),
+            Fit::default()
+        );
+        for text in [
+            "",
+            "v1",
+            "v1..",
+            "v2.a.b",
+            &binding[1..],
+            &format!("{binding}.x"),
+        ] {
+            assert_eq!(
+                check_now(text, &token(), &spec(), &credential()),
+                Fit::default(),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_token_from_the_future_or_older_than_any_life_is_not_bound() {
+        let binding = bind(&token(), &spec(), &credential());
+        for (age, bound) in [
+            (-299, true),
+            (-301, false),
+            (30 * 24 * 3600, true),
+            (30 * 24 * 3600 + 1, false),
+        ] {
+            let now = token().issued_at + SignedDuration::from_secs(age);
+            assert_eq!(
+                check(&binding, &token(), &spec(), None, now).spec,
+                bound,
+                "{age}"
+            );
+        }
+    }
+}

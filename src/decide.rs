@@ -1,0 +1,158 @@
+//! Second step: what to do. Pure: no client, no clock, no waiting; the same values give the same plan.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+
+use crate::api::ConditionType::{SecretSynced, TokenIssued};
+use crate::api::{QlikContext, Reason};
+use crate::clock::Timestamp;
+use crate::desired::Desired;
+use crate::error::Failure;
+use crate::oauth::lifetime::{renewal_time, until};
+use crate::oauth::tenant::AllowedHosts;
+use crate::oauth::token::{Token, VerifiedToken};
+use crate::observe::Seen;
+use crate::secret::Credential;
+use crate::secret::derived::{Target, derived_secret};
+
+/// What to do about one context.
+pub enum Plan<'s> {
+    /// It is being deleted: nothing.
+    Leave,
+    /// It is suspended: nothing but the status.
+    Rest,
+    /// Something stands in the way: say so.
+    Refuse(Failure),
+    /// The Secret is as it should be, with this token.
+    Keep(Arc<VerifiedToken>),
+    /// The Secret is to hold this token, which is known to be good.
+    Publish {
+        /// For whom.
+        wish: Wish<'s>,
+        /// The token.
+        token: Arc<VerifiedToken>,
+        /// The Secret as it should be.
+        secret: Box<Secret>,
+    },
+    /// A new token is needed.
+    Renew {
+        /// For whom.
+        wish: Wish<'s>,
+        /// What is left of the token that works now.
+        left: Option<Duration>,
+    },
+}
+
+/// A context whose spec and credential are both understood.
+#[derive(Clone, Copy)]
+pub struct Wish<'s> {
+    /// The spec.
+    pub desired: &'s Desired,
+    /// The credential.
+    pub credential: &'s Credential,
+    /// Where the token goes.
+    pub target: &'s Target,
+}
+
+impl Wish<'_> {
+    /// When a token is to be renewed for this context.
+    pub fn renewal_time(&self, token: &Token) -> Timestamp {
+        let percentage = self.desired.renew_before_percentage;
+        renewal_time(
+            token.issued_at,
+            token.expires_at,
+            percentage,
+            self.credential.request.spread(),
+        )
+    }
+
+    /// The derived Secret with this token, unless it is another's token or may not be written there.
+    pub fn secret(&self, context: &QlikContext, token: &VerifiedToken) -> Result<Secret, Failure> {
+        self.desired.pins.check(&token.identity)?;
+        derived_secret(context, self.desired, self.credential, token, None)
+    }
+}
+
+/// Judges what was seen.
+pub fn decide<'s>(
+    context: &QlikContext,
+    seen: &'s Seen,
+    allowed: &AllowedHosts,
+    now: Timestamp,
+) -> Plan<'s> {
+    if context.metadata.deletion_timestamp.is_some() {
+        return Plan::Leave;
+    }
+    if seen.desired.suspend {
+        return Plan::Rest;
+    }
+    let credential = match &seen.credential {
+        Ok(credential) => credential,
+        Err(failure) => return Plan::Refuse(failure.clone()),
+    };
+    if !allowed.allows(&seen.desired.tenant) {
+        return Plan::Refuse(host_not_allowed(&seen.desired, allowed));
+    }
+    if let Some(failure) = seen.target.refusal(&seen.desired.target_name) {
+        return Plan::Refuse(failure);
+    }
+    let wish = Wish {
+        desired: &seen.desired,
+        credential,
+        target: &seen.target,
+    };
+    let fresh = seen
+        .known
+        .token
+        .as_ref()
+        .filter(|known| now < wish.renewal_time(&known.token));
+    let Some(token) = fresh else {
+        let held = seen
+            .held
+            .as_ref()
+            .filter(|held| held.fit.spec)
+            .map(|held| until(held.token.expires_at, now));
+        return Plan::Renew {
+            wish,
+            left: held.filter(|left| !left.is_zero()),
+        };
+    };
+    match (wish.secret(context, token), &seen.target) {
+        (Err(failure), _) => Plan::Refuse(failure),
+        (Ok(secret), Target::Ours(stored)) if stored.is_as(&secret) => Plan::Keep(token.clone()),
+        (Ok(_), Target::Ours(stored)) if stored.is_immutable() => {
+            Plan::Refuse(immutable(&seen.desired))
+        }
+        (Ok(secret), _) => Plan::Publish {
+            wish,
+            token: token.clone(),
+            secret: Box::new(secret),
+        },
+    }
+}
+
+/// An immutable Secret cannot be written; asked again where a new token is about to be.
+pub fn immutable(desired: &Desired) -> Failure {
+    Failure::new(
+        SecretSynced,
+        Reason::WriteRejected,
+        format!(
+            "Secret {} is immutable, so no token can be written. Delete it, and the operator writes it anew.",
+            desired.target_name
+        ),
+    )
+}
+
+fn host_not_allowed(desired: &Desired, allowed: &AllowedHosts) -> Failure {
+    Failure::new(
+        TokenIssued,
+        Reason::HostNotAllowedByOperator,
+        format!(
+            "The operator sends credentials only to {allowed}, and {} is not among them. Correct spec.tenantUrl, or have \
+             the host added to the operator's flag --allowed-tenant-hosts.",
+            desired.tenant.authority()
+        ),
+    )
+}

@@ -1,0 +1,375 @@
+//! What a `QlikContext` asks for, parsed into types that cannot be wrong.
+//!
+//! The API server has checked all of it once, but an object may have been stored under an older schema; what does not parse
+//! here becomes `SpecInvalid`. Defaults live here and stand in the field texts of the API.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use kube::core::Duration as GoDuration;
+
+use crate::api::v1alpha1::{Auth, ExpectedIdentity, Impersonate, Target};
+use crate::api::{ConditionType, QlikContext, Reason};
+use crate::binding::SpecInputs;
+use crate::error::Failure;
+use crate::oauth::identity::Identity;
+use crate::oauth::request::{Grant, UserLookup};
+use crate::oauth::tenant::TenantUrl;
+
+const RENEW_BEFORE_PERCENTAGE: i32 = 33;
+const VERIFY_INTERVAL: Duration = Duration::from_mins(15);
+const CLIENT_ID_KEY: &str = "client-id";
+const CLIENT_SECRET_KEY: &str = "client-secret";
+
+/// A `QlikContext` that was understood.
+#[derive(Clone, Debug)]
+pub struct Desired {
+    /// `spec.tenantUrl`.
+    pub tenant: TenantUrl,
+    /// `spec.auth`.
+    pub method: Method,
+    /// Name of the Secret that holds the credential.
+    pub credential_secret: String,
+    /// From `spec.impersonate`.
+    pub grant: Grant,
+    /// `spec.scopes`.
+    pub scopes: BTreeSet<String>,
+    /// `spec.expectedIdentity`, with what `spec.impersonate` implies.
+    pub pins: Pins,
+    /// Name of the derived Secret.
+    pub target_name: String,
+    /// `spec.target`.
+    pub target: Target,
+    /// `spec.renewBeforePercentage`.
+    pub renew_before_percentage: u8,
+    /// `spec.verifyInterval`; `None`: only when new.
+    pub verify_interval: Option<Duration>,
+    /// `spec.suspend`.
+    pub suspend: bool,
+}
+
+/// How to authenticate.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Method {
+    /// RFC 6749, section 2.3.1.
+    ClientSecret {
+        /// Where the client id is.
+        client_id: Source,
+        /// Key of the client secret.
+        client_secret_key: String,
+    },
+}
+
+/// Where a value is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Source {
+    /// In the spec.
+    Inline(String),
+    /// Under this key of the credential Secret.
+    Key(String),
+}
+
+/// Whose token it must be; each that is set must hold.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Pins(Vec<(Pinned, String)>);
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, strum::Display)]
+#[strum(serialize_all = "camelCase")]
+enum Pinned {
+    TenantId,
+    UserId,
+    Subject,
+}
+
+impl Desired {
+    /// Parses a context.
+    pub fn parse(context: &QlikContext) -> Result<Self, Failure> {
+        let spec = &context.spec;
+        let tenant = spec
+            .tenant_url
+            .parse()
+            .map_err(|problem| invalid("spec.tenantUrl", &problem))?;
+        let (method, credential_secret) = method(&spec.auth)?;
+        let grant = grant(spec.impersonate.as_ref())?;
+        let percentage = spec
+            .renew_before_percentage
+            .unwrap_or(RENEW_BEFORE_PERCENTAGE);
+        let verify_interval = match spec.verify_interval.as_deref() {
+            None => Some(VERIFY_INTERVAL),
+            Some(text) => {
+                let parsed: GoDuration = text
+                    .parse()
+                    .map_err(|problem| invalid("spec.verifyInterval", &problem))?;
+                Some(Duration::from(parsed)).filter(|interval| !interval.is_zero())
+            }
+        };
+        Ok(Self {
+            tenant,
+            method,
+            credential_secret,
+            scopes: spec.scopes.iter().flatten().cloned().collect(),
+            pins: Pins::of(spec.expected_identity.as_ref(), &grant),
+            grant,
+            target_name: context.target_name(),
+            target: spec.target.clone().unwrap_or_default(),
+            renew_before_percentage: percentage.clamp(5, 80).try_into().unwrap_or_default(),
+            verify_interval,
+            suspend: spec.suspend.unwrap_or_default(),
+        })
+    }
+
+    /// What of this the token binding covers.
+    pub fn binding_inputs(&self) -> SpecInputs {
+        let Method::ClientSecret { client_id, .. } = &self.method;
+        SpecInputs {
+            authority: self.tenant.authority(),
+            method: "client_secret",
+            grant_type: self.grant.grant_type(),
+            client_id: match client_id {
+                Source::Inline(id) => Some(id.clone()),
+                Source::Key(_) => None,
+            },
+            key_id: None,
+            algorithm: None,
+            scopes: self.scopes.iter().cloned().collect(),
+            impersonate: self
+                .grant
+                .user_lookup()
+                .map(|(field, value)| (field, value.to_owned())),
+        }
+    }
+}
+
+impl Pins {
+    fn of(expected: Option<&ExpectedIdentity>, grant: &Grant) -> Self {
+        let expected = expected.cloned().unwrap_or_default();
+        let lookup = match grant {
+            Grant::ClientCredentials => None,
+            Grant::UserImpersonation(UserLookup::UserId(id)) => Some((Pinned::UserId, id.clone())),
+            Grant::UserImpersonation(UserLookup::Subject(subject)) => {
+                Some((Pinned::Subject, subject.clone()))
+            }
+        };
+        let set = [
+            (Pinned::TenantId, expected.tenant_id),
+            (Pinned::UserId, expected.user_id),
+            (Pinned::Subject, expected.subject),
+        ];
+        Self(
+            set.into_iter()
+                .filter_map(|(pin, value)| Some((pin, value?)))
+                .chain(lookup)
+                .collect(),
+        )
+    }
+
+    /// `IdentityMismatch` unless every pin holds.
+    pub fn check(&self, identity: &Identity) -> Result<(), Failure> {
+        let broken = self.0.iter().find(|(pin, wanted)| match pin {
+            Pinned::TenantId => identity.tenant_id != *wanted,
+            Pinned::UserId => identity.user_id != *wanted,
+            // Qlik itself has spelled a bot's subject in both cases.
+            Pinned::Subject => !identity.subject.eq_ignore_ascii_case(wanted),
+        });
+        match broken {
+            None => Ok(()),
+            Some((pin, _)) => Err(Failure::new(
+                ConditionType::Verified,
+                Reason::IdentityMismatch,
+                format!(
+                    "The token belongs to another {pin} than spec.expectedIdentity or spec.impersonate says, so it is not \
+                     published. Correct the spec, or use the OAuth client that belongs to it."
+                ),
+            )),
+        }
+    }
+}
+
+fn method(auth: &Auth) -> Result<(Method, String), Failure> {
+    match auth {
+        Auth {
+            client_secret: Some(method),
+            private_key_jwt: None,
+            api_key: None,
+        } => {
+            let keys = method.secret_ref.keys.clone().unwrap_or_default();
+            let client_id = match method.client_id.clone() {
+                Some(id) => Source::Inline(id),
+                None => Source::Key(keys.client_id.unwrap_or_else(|| CLIENT_ID_KEY.into())),
+            };
+            let client_secret_key = keys
+                .client_secret
+                .unwrap_or_else(|| CLIENT_SECRET_KEY.into());
+            Ok((
+                Method::ClientSecret {
+                    client_id,
+                    client_secret_key,
+                },
+                method.secret_ref.name.clone(),
+            ))
+        }
+        Auth {
+            private_key_jwt: Some(_),
+            client_secret: None,
+            api_key: None,
+        } => Err(not_yet("auth.privateKeyJwt")),
+        Auth {
+            api_key: Some(_),
+            client_secret: None,
+            private_key_jwt: None,
+        } => Err(not_yet("auth.apiKey")),
+        _ => Err(invalid("spec.auth", &"not exactly one method is set")),
+    }
+}
+
+fn grant(impersonate: Option<&Impersonate>) -> Result<Grant, Failure> {
+    match impersonate {
+        None => Ok(Grant::ClientCredentials),
+        Some(Impersonate {
+            user_id: Some(id),
+            subject: None,
+        }) => Ok(Grant::UserImpersonation(UserLookup::UserId(id.clone()))),
+        Some(Impersonate {
+            user_id: None,
+            subject: Some(subject),
+        }) => Ok(Grant::UserImpersonation(UserLookup::Subject(
+            subject.clone(),
+        ))),
+        Some(_) => Err(invalid(
+            "spec.impersonate",
+            &"not exactly one of userId and subject is set",
+        )),
+    }
+}
+
+fn not_yet(field: &str) -> Failure {
+    Failure::new(
+        ConditionType::Ready,
+        Reason::SpecInvalid,
+        format!(
+            "This version of the operator does not support {field} yet. Use auth.clientSecret, or install a later version."
+        ),
+    )
+}
+
+fn invalid(field: &str, problem: &dyn std::fmt::Display) -> Failure {
+    Failure::new(
+        ConditionType::Ready,
+        Reason::SpecInvalid,
+        format!("{field} is not valid: {problem}. Correct it and apply the QlikContext again."),
+    )
+}
+
+/// Labels or annotations that a user added to the target.
+pub fn added(
+    entries: Option<&BTreeMap<String, String>>,
+) -> impl Iterator<Item = (String, String)> + '_ {
+    entries
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| (key.clone(), value.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn context(spec: &serde_json::Value) -> QlikContext {
+        let context = json!({
+            "apiVersion": "qlikcontext.dev/v1alpha1", "kind": "QlikContext", "metadata": {"name": "acme"}, "spec": spec
+        });
+        serde_json::from_value(context).unwrap()
+    }
+
+    fn parse(spec: &serde_json::Value) -> Result<Desired, Failure> {
+        Desired::parse(&context(spec))
+    }
+
+    fn minimal() -> serde_json::Value {
+        json!({"tenantUrl": "https://acme.eu.qlikcloud.com", "auth": {"clientSecret": {"secretRef": {"name": "acme-oauth"}}}})
+    }
+
+    #[test]
+    fn the_smallest_spec_has_the_documented_defaults() {
+        let desired = parse(&minimal()).unwrap();
+        assert_eq!(desired.target_name, "acme-token");
+        assert_eq!(desired.renew_before_percentage, 33);
+        assert_eq!(desired.verify_interval, Some(Duration::from_mins(15)));
+        assert_eq!(
+            desired.method,
+            Method::ClientSecret {
+                client_id: Source::Key("client-id".into()),
+                client_secret_key: "client-secret".into()
+            }
+        );
+        assert!(
+            !desired.suspend
+                && desired.scopes.is_empty()
+                && desired.grant == Grant::ClientCredentials
+        );
+    }
+
+    #[test]
+    fn zero_as_interval_means_only_when_new() {
+        let mut spec = minimal();
+        for (text, expected) in [("0s", None), ("1h30m", Some(5400)), ("10s", Some(10))] {
+            spec["verifyInterval"] = text.into();
+            assert_eq!(
+                parse(&spec).unwrap().verify_interval,
+                expected.map(Duration::from_secs)
+            );
+        }
+    }
+
+    #[test]
+    fn what_an_older_schema_let_through_is_spec_invalid_with_the_field_named() {
+        for (field, value) in [
+            ("tenantUrl", json!("https://ACME.example/path")),
+            ("auth", json!({})),
+            ("impersonate", json!({"userId": "a", "subject": "b"})),
+            ("verifyInterval", json!("soon")),
+        ] {
+            let mut spec = minimal();
+            spec[field] = value;
+            let failure = parse(&spec).unwrap_err();
+            assert_eq!(failure.reason, Reason::SpecInvalid);
+            assert!(failure.message.contains(field), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn a_pin_that_does_not_hold_is_an_identity_mismatch() {
+        let identity = Identity {
+            user_id: "u1".into(),
+            name: "bot".into(),
+            subject: "qlikbot\\id".into(),
+            client_id: None,
+            tenant_id: "t1".into(),
+        };
+        for (pins, holds) in [
+            (
+                json!({"tenantId": "t1", "userId": "u1", "subject": "QLIKBOT\\id"}),
+                true,
+            ),
+            (json!({"tenantId": "t2"}), false),
+            (json!({"tenantId": "t1", "userId": "u2"}), false),
+            (json!({"subject": "somebody"}), false),
+        ] {
+            let mut spec = minimal();
+            spec["expectedIdentity"] = pins;
+            assert_eq!(parse(&spec).unwrap().pins.check(&identity).is_ok(), holds);
+        }
+        let mut spec = minimal();
+        spec["impersonate"] = json!({"userId": "u2"});
+        assert_eq!(
+            parse(&spec)
+                .unwrap()
+                .pins
+                .check(&identity)
+                .unwrap_err()
+                .reason,
+            Reason::IdentityMismatch
+        );
+    }
+}

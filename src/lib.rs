@@ -1,0 +1,21 @@
+//! Operator.
+pub mod act;
+pub mod api;
+pub mod args;
+pub mod binding;
+pub mod clock;
+pub mod decide;
+pub mod desired;
+pub mod error;
+pub mod metrics;
+pub mod oauth;
+pub mod observe;
+pub mod reconcile;
+pub mod retry;
+pub mod run;
+pub mod secret;
+pub mod server;
+pub mod status;
+pub mod telemetry;
+pub mod template;
+pub mod watch;

@@ -1,0 +1,171 @@
+//! First step: what is there. Reads only; the one thing it changes is what the process remembers.
+
+use std::sync::Arc;
+
+use futures::try_join;
+use kube::api::Api;
+use kube::{Client, ResourceExt};
+
+use crate::api::QlikContext;
+use crate::api::v1alpha1::{IdentityStatus, QlikContextStatus};
+use crate::binding::{self, Fit};
+use crate::clock::Timestamp;
+use crate::desired::Desired;
+use crate::error::{Error, Failure};
+use crate::oauth::cache::{Known, TokenCache};
+use crate::oauth::identity::Identity;
+use crate::oauth::token::{Token, VerifiedToken};
+use crate::secret::derived::Target;
+use crate::secret::{self, Credential, SealedSecret};
+
+/// Everything that a decision is made from.
+pub struct Seen {
+    /// The spec.
+    pub desired: Desired,
+    /// The credential, or why there is none.
+    pub credential: Result<Credential, Failure>,
+    /// The Secret of the target's name.
+    pub target: Target,
+    /// The token in it.
+    pub held: Option<HeldToken>,
+    /// What is remembered for this request.
+    pub known: Known,
+}
+
+/// The token in the derived Secret, judged.
+#[derive(Clone)]
+pub struct HeldToken {
+    /// The token.
+    pub token: Token,
+    /// What it belongs to.
+    pub fit: Fit,
+    /// Whose it is, when the status still says so.
+    pub identity: Option<Identity>,
+}
+
+/// Reads what the API server has, and recognises the token in the derived Secret.
+pub async fn observe(
+    client: &Client,
+    tokens: &TokenCache,
+    context: &QlikContext,
+    desired: Desired,
+    now: Timestamp,
+) -> Result<Seen, Error> {
+    let secrets: Api<SealedSecret> =
+        Api::namespaced(client.clone(), &context.namespace().unwrap_or_default());
+    let (credential, target) = try_join!(
+        secrets.get_opt(&desired.credential_secret),
+        secrets.get_opt(&desired.target_name)
+    )
+    .map_err(Error::kubernetes("reading Secrets"))?;
+    let credential = match credential {
+        Some(secret) => secret.credential(&desired),
+        None => Err(secret::not_found(&desired.credential_secret)),
+    };
+    let target = Target::judge(target, context);
+    let held = held_token(
+        context.status.as_ref(),
+        &desired,
+        credential.as_ref().ok(),
+        &target,
+        now,
+    );
+    let known = match (&credential, &held) {
+        (Err(_), _) => Known::default(),
+        (Ok(credential), held) => {
+            if let Some(held) = held.as_ref().filter(|held| held.fit.credential) {
+                recognise(tokens, credential, held);
+            }
+            tokens.known(&credential.request)
+        }
+    };
+    Ok(Seen {
+        desired,
+        credential,
+        target,
+        held,
+        known,
+    })
+}
+
+fn held_token(
+    status: Option<&QlikContextStatus>,
+    desired: &Desired,
+    credential: Option<&Credential>,
+    target: &Target,
+    now: Timestamp,
+) -> Option<HeldToken> {
+    let Target::Ours(secret) = target else {
+        return None;
+    };
+    let held = secret.held()?;
+    let sent = credential.map(|credential| &credential.sent[..]);
+    let fit = binding::check(
+        &held.binding,
+        &held.token,
+        &desired.binding_inputs(),
+        sent,
+        now,
+    );
+    let token = status.and_then(|status| status.token.as_ref());
+    // The status speaks of the token in the Secret, unless another one was put there since.
+    let same = token
+        .and_then(|token| token.issued_at.as_ref())
+        .is_some_and(|at| at.0 == held.token.issued_at);
+    let identity = status
+        .filter(|_| same)
+        .and_then(|status| status.identity.as_ref())
+        .map(Identity::from);
+    let scopes = token
+        .filter(|_| same)
+        .and_then(|token| token.scopes.clone());
+    Some(HeldToken {
+        token: Token {
+            scopes,
+            ..held.token
+        },
+        fit,
+        identity,
+    })
+}
+
+/// A token that was verified and published before a restart is known again; nothing is asked of the tenant.
+fn recognise(tokens: &TokenCache, credential: &Credential, held: &HeldToken) {
+    match &held.identity {
+        Some(identity) => {
+            let identity = Arc::new(identity.clone());
+            tokens.remember(
+                &credential.request,
+                &VerifiedToken {
+                    token: held.token.clone(),
+                    identity,
+                },
+            );
+        }
+        None => tokens.suggest(&credential.request, &held.token),
+    }
+}
+
+impl From<&IdentityStatus> for Identity {
+    fn from(status: &IdentityStatus) -> Self {
+        Self {
+            user_id: status.user_id.clone(),
+            name: status.name.clone(),
+            subject: status.subject.clone(),
+            client_id: status.client_id.clone(),
+            tenant_id: status.tenant_id.clone(),
+        }
+    }
+}
+
+impl From<&Identity> for IdentityStatus {
+    fn from(identity: &Identity) -> Self {
+        Self {
+            user_id: identity.user_id.clone(),
+            name: identity.name.clone(),
+            subject: identity.subject.clone(),
+            client_id: identity.client_id.clone(),
+            tenant_id: identity.tenant_id.clone(),
+        }
+    }
+}

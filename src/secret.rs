@@ -1,0 +1,286 @@
+//! Secrets, read sealed: the credential's and the derived one.
+//!
+//! The bytes never print and are wiped on drop. (Honest limit: the HTTP client's own buffers are not.) What a credential
+//! Secret must look like is judged here; how the derived Secret is made is in [`derived`].
+
+pub mod derived;
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
+use kube::api::ObjectMeta;
+use secrecy::{ExposeSecret, SecretSlice, SecretString};
+use serde::{Deserialize, Deserializer};
+
+use crate::api::ConditionType::CredentialsAvailable;
+use crate::api::{ALLOWED_HOSTS_ANNOTATION, Reason};
+use crate::desired::{Desired, Method, Source};
+use crate::error::Failure;
+use crate::oauth::request::{ClientCredential, TokenRequest};
+use crate::oauth::tenant::AllowedHosts;
+
+/// Types of Secret that never hold a credential of a tenant, so that nobody can have one sent there.
+const NEVER_A_CREDENTIAL: [&str; 5] = [
+    "kubernetes.io/service-account-token",
+    "bootstrap.kubernetes.io/token",
+    "kubernetes.io/dockercfg",
+    "kubernetes.io/dockerconfigjson",
+    "helm.sh/release.v1",
+];
+
+/// A Secret as this program sees it.
+#[derive(kube::Resource, Clone, Debug, Deserialize)]
+#[resource(inherit = "k8s_openapi::api::core::v1::Secret")]
+pub struct SealedSecret {
+    /// Name, owners, labels, annotations.
+    pub metadata: ObjectMeta,
+    #[serde(default, rename = "type")]
+    kind: Option<String>,
+    #[serde(default)]
+    immutable: Option<bool>,
+    #[serde(default, deserialize_with = "sealed")]
+    data: BTreeMap<String, SecretSlice<u8>>,
+}
+
+fn sealed<'de, D: Deserializer<'de>>(
+    data: D,
+) -> Result<BTreeMap<String, SecretSlice<u8>>, D::Error> {
+    let data = Option::<BTreeMap<String, ByteString>>::deserialize(data)?.unwrap_or_default();
+    Ok(data
+        .into_iter()
+        .map(|(key, value)| (key, SecretSlice::from(value.0)))
+        .collect())
+}
+
+/// A credential, ready to be sent.
+#[derive(Clone)]
+pub struct Credential {
+    /// The request that it makes.
+    pub request: TokenRequest,
+    /// Every value that came from the Secret, as sent; the token binding covers them.
+    pub sent: Vec<SecretString>,
+    /// The Secret's version; if it changes, the credential has to be read again.
+    pub resource_version: Option<String>,
+}
+
+impl SealedSecret {
+    fn bytes(&self, key: &str) -> Option<&[u8]> {
+        self.data.get(key).map(ExposeSecret::expose_secret)
+    }
+
+    fn annotation(&self, name: &str) -> Option<&str> {
+        self.metadata
+            .annotations
+            .as_ref()?
+            .get(name)
+            .map(String::as_str)
+    }
+
+    /// The credential that a context asks for.
+    pub fn credential(&self, desired: &Desired) -> Result<Credential, Failure> {
+        let name = &desired.credential_secret;
+        if self
+            .kind
+            .as_deref()
+            .is_some_and(|kind| NEVER_A_CREDENTIAL.contains(&kind))
+        {
+            return Err(malformed(&format!(
+                "Secret {name} is of a type that never holds a tenant's credential. Put the credential into a Secret of \
+                 type Opaque."
+            )));
+        }
+        self.check_host(desired)?;
+        let Method::ClientSecret {
+            client_id,
+            client_secret_key,
+        } = &desired.method;
+        let mut sent = Vec::new();
+        let client_id = match client_id {
+            Source::Inline(id) => SecretString::from(id.as_str()),
+            Source::Key(key) => {
+                let id = self.text(name, key)?;
+                sent.push(id.clone());
+                id
+            }
+        };
+        let client_secret = self.text(name, client_secret_key)?;
+        sent.push(client_secret.clone());
+        let request = TokenRequest {
+            tenant: desired.tenant.clone(),
+            grant: desired.grant.clone(),
+            scopes: desired.scopes.clone(),
+            credential: ClientCredential {
+                client_id,
+                client_secret,
+            },
+        };
+        Ok(Credential {
+            request,
+            sent,
+            resource_version: self.metadata.resource_version.clone(),
+        })
+    }
+
+    /// A Secret may say where it may be sent; an empty or wrong list is nowhere.
+    fn check_host(&self, desired: &Desired) -> Result<(), Failure> {
+        let Some(list) = self.annotation(ALLOWED_HOSTS_ANNOTATION) else {
+            return Ok(());
+        };
+        let allowed = list
+            .parse::<AllowedHosts>()
+            .is_ok_and(|hosts| hosts.allows(&desired.tenant));
+        if allowed {
+            return Ok(());
+        }
+        Err(Failure::new(
+            CredentialsAvailable,
+            Reason::HostNotAllowedBySecret,
+            format!(
+                "Secret {} does not allow its credential to be sent to {}. Add the host to its annotation \
+                 {ALLOWED_HOSTS_ANNOTATION}, or correct spec.tenantUrl.",
+                desired.credential_secret,
+                desired.tenant.authority()
+            ),
+        ))
+    }
+
+    /// One value: text without blanks inside; blanks and line breaks around it are taken off.
+    fn text(&self, secret: &str, key: &str) -> Result<SecretString, Failure> {
+        let Some(bytes) = self.bytes(key) else {
+            return Err(Failure::new(
+                CredentialsAvailable,
+                Reason::KeyNotFound,
+                format!(
+                    "Secret {secret} has no key {key}. Add the key, or name another in spec.auth."
+                ),
+            ));
+        };
+        let text = std::str::from_utf8(bytes).map_err(|_| {
+            malformed(&format!("The value of key {key} in Secret {secret} is not text. Write it again, as plain text."))
+        })?;
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(malformed(&format!(
+                "The value of key {key} in Secret {secret} is empty. Write the value there."
+            )));
+        }
+        if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err(malformed(&format!(
+                "The value of key {key} in Secret {secret} has a blank or line break inside. Copy it again, as one piece."
+            )));
+        }
+        Ok(text.into())
+    }
+}
+
+/// The Secret that a context names is not there.
+pub fn not_found(name: &str) -> Failure {
+    Failure::new(
+        CredentialsAvailable,
+        Reason::SecretNotFound,
+        format!(
+            "Secret {name} does not exist in this namespace. Create it; it is read as soon as it is there."
+        ),
+    )
+}
+
+fn malformed(message: &str) -> Failure {
+    Failure::new(CredentialsAvailable, Reason::CredentialMalformed, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use serde_json::json;
+
+    fn desired() -> Desired {
+        let context = json!({
+            "apiVersion": "qlikcontext.dev/v1alpha1", "kind": "QlikContext", "metadata": {"name": "acme"},
+            "spec": {"tenantUrl": "https://acme.eu.qlikcloud.com", "auth": {"clientSecret": {"secretRef": {"name": "oauth"}}}}
+        });
+        Desired::parse(&serde_json::from_value(context).unwrap()).unwrap()
+    }
+
+    fn secret(kind: &str, hosts: Option<&str>, id: &[u8], value: &[u8]) -> SealedSecret {
+        let annotations: BTreeMap<_, _> = hosts
+            .map(|hosts| (ALLOWED_HOSTS_ANNOTATION, hosts))
+            .into_iter()
+            .collect();
+        let data =
+            json!({"client-id": STANDARD.encode(id), "client-secret": STANDARD.encode(value)});
+        let object = json!({"metadata": {"name": "oauth", "annotations": annotations}, "type": kind, "data": data});
+        serde_json::from_value(object).unwrap()
+    }
+
+    #[test]
+    fn a_value_is_read_without_the_line_break_that_was_pasted_with_it() {
+        let credential = secret("Opaque", None, b"id\n", b" planted-secret \r\n")
+            .credential(&desired())
+            .unwrap();
+        assert_eq!(
+            credential.request.credential.client_secret.expose_secret(),
+            "planted-secret"
+        );
+        assert_eq!(credential.sent[0].expose_secret(), "id");
+    }
+
+    #[test]
+    fn what_cannot_be_a_credential_is_refused_and_not_repeated() {
+        for (secret, reason) in [
+            (
+                secret("Opaque", None, b"id", b"two planted-words"),
+                Reason::CredentialMalformed,
+            ),
+            (
+                secret("Opaque", None, b"id", b" \n"),
+                Reason::CredentialMalformed,
+            ),
+            (
+                secret("Opaque", None, b"id", b"planted-\xff\xfe"),
+                Reason::CredentialMalformed,
+            ),
+            (
+                secret(
+                    "kubernetes.io/service-account-token",
+                    None,
+                    b"id",
+                    b"planted-s",
+                ),
+                Reason::CredentialMalformed,
+            ),
+            (
+                secret("Opaque", Some("other.example"), b"id", b"planted-s"),
+                Reason::HostNotAllowedBySecret,
+            ),
+            (
+                secret("Opaque", Some(""), b"id", b"planted-s"),
+                Reason::HostNotAllowedBySecret,
+            ),
+            (
+                secret("Opaque", Some("https://x"), b"id", b"planted-s"),
+                Reason::HostNotAllowedBySecret,
+            ),
+        ] {
+            let failure = secret.credential(&desired()).err().unwrap();
+            assert_eq!(failure.reason, reason, "{}", failure.message);
+            assert!(!failure.message.contains("planted"));
+        }
+        assert!(
+            secret("Opaque", Some("*.eu.qlikcloud.com"), b"id", b"s")
+                .credential(&desired())
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn a_secret_never_prints_its_bytes() {
+        let printed = format!("{:?}", secret("Opaque", None, b"id", b"hunter2"));
+        assert!(
+            !printed.contains("hunter2")
+                && !printed.contains("104, 117")
+                && !printed.contains("aHVudGVyMg")
+        );
+    }
+}

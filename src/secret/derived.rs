@@ -1,0 +1,352 @@
+//! The derived Secret: its one constructor, whose it is, what it holds, and whether it is as it should be.
+//!
+//! All of its values come from one token and that token's own inputs, so one tenant's token never stands beside another's
+//! address. No value ends in a line break.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::Resource;
+use kube::api::ObjectMeta;
+use secrecy::ExposeSecret;
+use serde_json::Value;
+
+use super::{Credential, SealedSecret};
+use crate::api::ConditionType::SecretSynced;
+use crate::api::{
+    CONTEXT_LABEL, EXPIRES_AT_ANNOTATION, FIELD_MANAGER, GROUP, ISSUED_AT_ANNOTATION,
+    MANAGED_BY_LABEL, OPERATOR_NAME, QlikContext, REFRESHED_FOR_ANNOTATION, Reason,
+    TOKEN_BINDING_ANNOTATION,
+};
+use crate::binding;
+use crate::clock::Timestamp;
+use crate::desired::{Desired, added};
+use crate::error::Failure;
+use crate::oauth::token::{AccessToken, Token, VerifiedToken};
+use crate::template::{self, contexts_yml};
+
+const TOKEN_KEY: &str = "token";
+/// Far below the API server's 1 MiB, with room for what others add.
+const SIZE_LIMIT: usize = 512 * 1024;
+
+/// The keys and templates that a Secret gets without `target.data`.
+const DEFAULT_DATA: [(&str, &str); 6] = [
+    (TOKEN_KEY, "$(token)"),
+    ("authorization", "Bearer $(token)"),
+    ("tenant-url", "$(tenantUrl)"),
+    ("host", "$(host)"),
+    ("expires-at", "$(expiresAt)"),
+    ("contexts.yml", "$(contextsYml)"),
+];
+
+/// Whose Secret has the target's name.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// There is none.
+    Absent,
+    /// This context controls it.
+    Ours(Box<SealedSecret>),
+    /// A context of this name that is gone controls it; the garbage collector will take it away.
+    Predecessors,
+    /// Somebody else's: not read, not written.
+    Foreign {
+        /// It carries this context's label, so it was ours once.
+        disowned: bool,
+    },
+}
+
+impl Target {
+    /// Judges by the uid of the controller, the only mark that nobody sets by accident.
+    pub fn judge(secret: Option<SealedSecret>, context: &QlikContext) -> Self {
+        let Some(secret) = secret else {
+            return Self::Absent;
+        };
+        let owner = controller(&secret.metadata).cloned();
+        let metadata = &context.metadata;
+        match owner {
+            Some(owner) if metadata.uid.as_ref() == Some(&owner.uid) => {
+                Self::Ours(Box::new(secret))
+            }
+            Some(owner) if is_context(&owner) && metadata.name.as_ref() == Some(&owner.name) => {
+                Self::Predecessors
+            }
+            _ => {
+                let labels = secret.metadata.labels.as_ref();
+                let label = labels.and_then(|labels| labels.get(CONTEXT_LABEL));
+                Self::Foreign {
+                    disowned: label.is_some() && label == metadata.name.as_ref(),
+                }
+            }
+        }
+    }
+
+    /// Why nothing may be written there.
+    pub fn refusal(&self, name: &str) -> Option<Failure> {
+        match self {
+            Self::Absent | Self::Ours(_) => None,
+            Self::Predecessors => Some(
+                Failure::new(
+                    SecretSynced,
+                    Reason::SecretNotOwned,
+                    format!(
+                        "Secret {name} belongs to a deleted QlikContext of the same name. Nothing to do: the operator \
+                         goes on once Kubernetes has collected it."
+                    ),
+                )
+                .waiting(),
+            ),
+            Self::Foreign { disowned: true } => Some(Failure::new(
+                SecretSynced,
+                Reason::SecretNotOwned,
+                format!(
+                    "Secret {name} no longer has this QlikContext as its controller, so it is not written. Delete the \
+                     Secret, and the operator writes it anew."
+                ),
+            )),
+            Self::Foreign { disowned: false } => Some(Failure::new(
+                SecretSynced,
+                Reason::SecretNotOwned,
+                format!(
+                    "Secret {name} exists and is not this QlikContext's, so it is not touched. Delete or rename that \
+                     Secret, or use a QlikContext with another target.name."
+                ),
+            )),
+        }
+    }
+}
+
+fn controller(metadata: &ObjectMeta) -> Option<&OwnerReference> {
+    metadata
+        .owner_references
+        .iter()
+        .flatten()
+        .find(|owner| owner.controller == Some(true))
+}
+
+fn is_context(owner: &OwnerReference) -> bool {
+    owner.kind == "QlikContext" && owner.api_version.split('/').next() == Some(GROUP)
+}
+
+/// The token in a Secret of ours and the binding beside it.
+#[derive(Clone)]
+pub struct Held {
+    /// The token.
+    pub token: Token,
+    /// The annotation; see [`crate::binding`].
+    pub binding: String,
+}
+
+impl SealedSecret {
+    /// The token that this Secret holds, when it is whole.
+    pub fn held(&self) -> Option<Held> {
+        let time = |name| {
+            self.annotation(name)
+                .and_then(|text| text.parse::<Timestamp>().ok())
+        };
+        let text = std::str::from_utf8(self.bytes(TOKEN_KEY)?).ok()?;
+        let token = Token {
+            access_token: AccessToken::parse(text)?,
+            issued_at: time(ISSUED_AT_ANNOTATION)?,
+            expires_at: time(EXPIRES_AT_ANNOTATION)?,
+            scopes: None,
+        };
+        Some(Held {
+            token,
+            binding: self.annotation(TOKEN_BINDING_ANNOTATION)?.to_owned(),
+        })
+    }
+
+    /// True when a write would be refused whatever it says.
+    pub fn is_immutable(&self) -> bool {
+        self.immutable == Some(true)
+    }
+
+    /// True when every field of ours is as wanted and none is left over from an earlier wish.
+    pub fn is_as(&self, wanted: &Secret) -> bool {
+        let data = wanted
+            .data
+            .iter()
+            .flatten()
+            .all(|(key, value)| self.bytes(key) == Some(&value.0[..]));
+        let same = |stored: &Option<BTreeMap<_, _>>, wanted: &Option<BTreeMap<_, _>>| {
+            let stored = stored.as_ref();
+            wanted
+                .iter()
+                .flatten()
+                .all(|(key, value)| stored.and_then(|stored| stored.get(key)) == Some(value))
+        };
+        let (stored, wish) = (&self.metadata, &wanted.metadata);
+        let keys =
+            |map: Option<Vec<&String>>| map.into_iter().flatten().cloned().collect::<BTreeSet<_>>();
+        let left_over = [
+            (
+                &["f:data"][..],
+                keys(wanted.data.as_ref().map(|map| map.keys().collect())),
+            ),
+            (
+                &["f:metadata", "f:labels"],
+                keys(wish.labels.as_ref().map(|map| map.keys().collect())),
+            ),
+            (
+                &["f:metadata", "f:annotations"],
+                keys(wish.annotations.as_ref().map(|map| map.keys().collect())),
+            ),
+        ];
+        data && same(&stored.labels, &wish.labels)
+            && same(&stored.annotations, &wish.annotations)
+            && left_over
+                .iter()
+                .all(|(path, wanted)| applied_keys(stored, path).is_subset(wanted))
+    }
+}
+
+/// The keys under `path` that server-side apply has recorded as ours.
+fn applied_keys(metadata: &ObjectMeta, path: &[&str]) -> BTreeSet<String> {
+    let entries = metadata.managed_fields.iter().flatten().filter(|entry| {
+        entry.manager.as_deref() == Some(FIELD_MANAGER)
+            && entry.operation.as_deref() == Some("Apply")
+    });
+    let fields = entries
+        .filter_map(|entry| entry.fields_v1.as_ref())
+        .filter_map(|fields| {
+            path.iter()
+                .try_fold(&fields.0, |value: &Value, step| value.get(step))
+                .and_then(Value::as_object)
+        });
+    fields
+        .flat_map(|map| map.keys())
+        .filter_map(|key| key.strip_prefix("f:"))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Makes the derived Secret of a context: the whole of what server-side apply is to keep.
+pub fn derived_secret(
+    context: &QlikContext,
+    desired: &Desired,
+    credential: &Credential,
+    verified: &VerifiedToken,
+    refreshed_for: Option<&str>,
+) -> Result<Secret, Failure> {
+    let token = &verified.token;
+    let own = [
+        (EXPIRES_AT_ANNOTATION, token.expires_at.to_string()),
+        (ISSUED_AT_ANNOTATION, token.issued_at.to_string()),
+        (
+            TOKEN_BINDING_ANNOTATION,
+            binding::bind(token, &desired.binding_inputs(), &credential.sent),
+        ),
+    ];
+    let refreshed_for = refreshed_for.map(|value| (REFRESHED_FOR_ANNOTATION, value.to_owned()));
+    let annotations = own
+        .into_iter()
+        .chain(refreshed_for)
+        .map(|(name, value)| (name.to_owned(), value));
+    let labels = [
+        (MANAGED_BY_LABEL.to_owned(), OPERATOR_NAME.to_owned()),
+        (
+            CONTEXT_LABEL.to_owned(),
+            context.metadata.name.clone().unwrap_or_default(),
+        ),
+    ];
+    Ok(Secret {
+        metadata: ObjectMeta {
+            name: Some(desired.target_name.clone()),
+            namespace: context.metadata.namespace.clone(),
+            labels: Some(
+                added(desired.target.labels.as_ref())
+                    .chain(labels)
+                    .collect(),
+            ),
+            annotations: Some(
+                added(desired.target.annotations.as_ref())
+                    .chain(annotations)
+                    .collect(),
+            ),
+            owner_references: owner(context).map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        },
+        // `data`, never `stringData`: server-side apply does not see what is removed from the latter.
+        data: Some(data(context, desired, credential, verified)?),
+        type_: Some("Opaque".into()),
+        ..Secret::default()
+    })
+}
+
+/// Without `blockOwnerDeletion`: where OwnerReferencesPermissionEnforcement is on, that would need rights on finalizers.
+fn owner(context: &QlikContext) -> Option<OwnerReference> {
+    let owner = context.controller_owner_ref(&())?;
+    Some(OwnerReference {
+        block_owner_deletion: None,
+        ..owner
+    })
+}
+
+fn data(
+    context: &QlikContext,
+    desired: &Desired,
+    credential: &Credential,
+    verified: &VerifiedToken,
+) -> Result<BTreeMap<String, ByteString>, Failure> {
+    let token = verified.token.access_token.expose_secret();
+    let name = context.metadata.name.as_deref().unwrap_or_default();
+    let namespace = context.metadata.namespace.as_deref().unwrap_or_default();
+    let (tenant_url, host) = (desired.tenant.to_string(), desired.tenant.authority());
+    let (expires_at, issued_at) = (
+        verified.token.expires_at.to_string(),
+        verified.token.issued_at.to_string(),
+    );
+    let contexts = contexts_yml(name, &tenant_url, token);
+    let value = |placeholder: &str| match placeholder {
+        "token" => token,
+        "tenantUrl" => &tenant_url,
+        "host" => &host,
+        "expiresAt" => &expires_at,
+        "issuedAt" => &issued_at,
+        "clientId" => credential.request.credential.client_id.expose_secret(),
+        "userId" => &verified.identity.user_id,
+        "tenantId" => &verified.identity.tenant_id,
+        "contextName" => name,
+        "namespace" => namespace,
+        "contextsYml" => &contexts,
+        _ => "",
+    };
+    let templates: BTreeMap<&str, &str> = match &desired.target.data {
+        None => DEFAULT_DATA.into(),
+        Some(wanted) => {
+            let always = (TOKEN_KEY, "$(token)");
+            wanted
+                .iter()
+                .map(|(key, template)| (key.as_str(), template.as_str()))
+                .chain([always])
+                .collect()
+        }
+    };
+    let size = templates
+        .values()
+        .map(|template| template::rendered_len(template, value))
+        .sum::<Result<usize, _>>();
+    if size.map_err(|problem| invalid(&problem))? > SIZE_LIMIT {
+        return Err(invalid(&"its values would be over 512 KiB"));
+    }
+    let rendered = templates.into_iter().map(|(key, template)| {
+        let text = template::render(template, value).map_err(|problem| invalid(&problem))?;
+        Ok((
+            key.to_owned(),
+            ByteString(text.trim_end_matches(['\r', '\n']).as_bytes().to_vec()),
+        ))
+    });
+    rendered.collect()
+}
+
+fn invalid(problem: &dyn std::fmt::Display) -> Failure {
+    Failure::new(
+        SecretSynced,
+        Reason::TemplateInvalid,
+        format!(
+            "spec.target.data cannot be filled: {problem}. Correct it and apply the QlikContext again."
+        ),
+    )
+}

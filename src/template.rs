@@ -1,0 +1,151 @@
+//! Placeholders in `target.data`: `$(name)` is replaced, `$$` is a dollar, everything else stands for itself.
+//!
+//! Written as in a container's `env`. Nothing is evaluated, and a replaced value is not looked at again.
+
+use std::fmt::Write as _;
+
+/// Every placeholder there is.
+pub const NAMES: [&str; 11] = [
+    "token",
+    "tenantUrl",
+    "host",
+    "expiresAt",
+    "issuedAt",
+    "clientId",
+    "userId",
+    "tenantId",
+    "contextName",
+    "namespace",
+    "contextsYml",
+];
+
+/// Why a template is not one; the API server refuses such objects, so only older ones hold them.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum BadTemplate {
+    /// Not in [`NAMES`].
+    #[error("an unknown placeholder")]
+    Unknown,
+    /// `$(` without `)`.
+    #[error("a placeholder that does not end")]
+    Unclosed,
+}
+
+/// Fills a template. `value` is asked only for names of [`NAMES`].
+pub fn render<'v>(template: &str, value: impl Fn(&str) -> &'v str) -> Result<String, BadTemplate> {
+    let mut text = String::with_capacity(template.len());
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('$') {
+        text.push_str(before);
+        rest = if let Some(after) = after.strip_prefix('$') {
+            text.push('$');
+            after
+        } else if let Some(after) = after.strip_prefix('(') {
+            let (name, after) = after.split_once(')').ok_or(BadTemplate::Unclosed)?;
+            let known = NAMES
+                .into_iter()
+                .find(|known| *known == name)
+                .ok_or(BadTemplate::Unknown)?;
+            text.push_str(value(known));
+            after
+        } else {
+            text.push('$');
+            after
+        };
+    }
+    text.push_str(rest);
+    Ok(text)
+}
+
+/// The length that [`render`] would return, without rendering.
+pub fn rendered_len<'v>(
+    template: &str,
+    value: impl Fn(&str) -> &'v str,
+) -> Result<usize, BadTemplate> {
+    // Rendering with lengths in place of values would need a second parser; names are short, so count them out.
+    let names = std::cell::Cell::new(0usize);
+    let skeleton = render(template, |name| {
+        names.set(names.get().saturating_add(value(name).len()));
+        ""
+    })?;
+    Ok(skeleton.len().saturating_add(names.get()))
+}
+
+/// qlik-cli's context file with one current context (<https://qlik.dev/toolkits/qlik-cli/qlik-cli-contexts>).
+///
+/// Every value is written as a JSON string, which YAML reads as it is. There is always a `headers` map and never a client
+/// secret: readers of this file prefer the secret when both are there.
+pub fn contexts_yml(name: &str, tenant_url: &str, token: &str) -> String {
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let name = quoted(name);
+    let mut yaml = String::new();
+    let _ = write!(
+        yaml,
+        "current-context: {name}\ncontexts:\n  {name}:\n    server: {}\n    server-type: \"cloud\"\n    headers:\n      Authorization: {}",
+        quoted(tenant_url),
+        quoted(&format!("Bearer {token}")),
+    );
+    yaml
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn value(name: &str) -> &'static str {
+        match name {
+            "token" => "t0ken",
+            "host" => "$(token)",
+            _ => "",
+        }
+    }
+
+    #[test]
+    fn placeholders_are_replaced_once_and_dollars_escape() {
+        for (template, expected) in [
+            ("$(token)", Ok("t0ken")),
+            ("Bearer $(token)\n", Ok("Bearer t0ken\n")),
+            ("$$(token)", Ok("$(token)")),
+            ("$$$(token)", Ok("$t0ken")),
+            ("$(host)", Ok("$(token)")),
+            ("costs 5$", Ok("costs 5$")),
+            ("$x $", Ok("$x $")),
+            ("{{ .token }} ${token}", Ok("{{ .token }} ${token}")),
+            ("$(secret)", Err(BadTemplate::Unknown)),
+            ("$()", Err(BadTemplate::Unknown)),
+            ("$(token", Err(BadTemplate::Unclosed)),
+        ] {
+            assert_eq!(
+                render(template, value).as_deref().map_err(Clone::clone),
+                expected,
+                "{template}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_context_file_is_what_qlik_cli_reads() {
+        let yaml = contexts_yml("123", "https://acme.eu.qlikcloud.com", "a\"b");
+        let read: serde_json::Value = serde_saphyr::from_str(&yaml).unwrap();
+        assert_eq!(read["current-context"], "123");
+        assert_eq!(
+            read["contexts"]["123"]["server"],
+            "https://acme.eu.qlikcloud.com"
+        );
+        assert_eq!(
+            read["contexts"]["123"]["headers"]["Authorization"],
+            "Bearer a\"b"
+        );
+        assert!(!yaml.ends_with('\n'));
+    }
+
+    proptest! {
+        #[test]
+        fn a_template_never_panics_and_its_length_is_known_before(template in "[$()a-z{}]{0,40}") {
+            match render(&template, value) {
+                Ok(text) => prop_assert_eq!(rendered_len(&template, value), Ok(text.len())),
+                Err(error) => prop_assert_eq!(rendered_len(&template, value), Err(error)),
+            }
+        }
+    }
+}
