@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::oauth::address::AddressPolicy;
 use crate::oauth::tenant::AllowedHosts;
+use crate::telemetry;
 
 /// Keeps a fresh, verified Qlik Cloud access token in a Secret for every QlikContext.
 #[derive(Debug, Parser)]
@@ -85,7 +86,8 @@ pub struct RunArgs {
         long,
         env = "QLIK_CONTEXT_LOG_FILTER",
         default_value = "info",
-        value_name = "DIRECTIVES"
+        value_name = "DIRECTIVES",
+        value_parser = log_filter
     )]
     pub log_filter: String,
 }
@@ -108,6 +110,13 @@ pub enum LogFormat {
     Json,
     /// For people.
     Text,
+}
+
+/// A filter that does not parse is a mistake on the command line.
+fn log_filter(directives: &str) -> Result<String, String> {
+    telemetry::filter(directives)
+        .map(|_| directives.to_owned())
+        .map_err(|problem| problem.to_string())
 }
 
 impl CommandLine {

@@ -139,6 +139,8 @@ async fn connect() -> anyhow::Result<Client> {
     let mut config = Config::infer().await.map_err(|_| {
         anyhow!("no Kubernetes cluster is configured; run inside a cluster, or set KUBECONFIG to a file that names one")
     })?;
+    // The environment's proxy is for tenants; the API server is called directly, as in a cluster.
+    config.proxy_url = None;
     config.connect_timeout = Some(Duration::from_secs(5));
     // Above the longest quiet time of a watch (290 s), so that a dead connection ends and a quiet one does not.
     config.read_timeout = Some(Duration::from_mins(5));

@@ -318,30 +318,17 @@ pub struct Target {
     pub name: Option<String>,
     /// Labels added to the Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(
-        validation = ("self.all(k, !k.startsWith('qlikcontext.dev/') && k != 'app.kubernetes.io/managed-by')", "target.labels must not set qlikcontext.dev/* or app.kubernetes.io/managed-by: they belong to the operator"),
-        validation = ("self.all(k, !format.qualifiedName().validate(k).hasValue() && !format.labelValue().validate(self[k]).hasValue())", "each of target.labels must be a valid Kubernetes label")
-    )]
-    #[schemars(extend("maxProperties" = 32), inner(length(max = 63)))]
+    #[schemars(schema_with = "rules::labels")]
     pub labels: Option<BTreeMap<String, String>>,
     /// Annotations added to the Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(
-        validation = ("self.all(k, !k.startsWith('qlikcontext.dev/') && k != 'app.kubernetes.io/managed-by')", "target.annotations must not set qlikcontext.dev/* or app.kubernetes.io/managed-by: they belong to the operator"),
-        validation = ("self.all(k, !format.qualifiedName().validate(k).hasValue())", "each key of target.annotations must be a valid Kubernetes annotation name")
-    )]
-    #[schemars(extend("maxProperties" = 32), inner(length(max = 4096)))]
+    #[schemars(schema_with = "rules::annotations")]
     pub annotations: Option<BTreeMap<String, String>>,
     /// Keys of the Secret, in place of the default ones; `token` is always there. Values are text with placeholders:
     /// $(token) $(tenantUrl) $(host) $(expiresAt) $(issuedAt) $(clientId) $(userId) $(tenantId) $(contextName)
     /// $(namespace) $(contextsYml). Write $$(token) for the literal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(
-        validation = ("self.size() > 0", "target.data must hold at least one key; leave it out to get the default keys"),
-        validation = ("self.all(k, k.matches('^[-._a-zA-Z0-9]{1,253}$') && k != '.' && !k.startsWith('..'))", "each key of target.data must be a valid key of a Secret: letters, digits, '-', '_' and '.'"),
-        validation = (rules::DATA_HAS_KNOWN_PLACEHOLDERS, "target.data knows only $(token) $(tenantUrl) $(host) $(expiresAt) $(issuedAt) $(clientId) $(userId) $(tenantId) $(contextName) $(namespace) $(contextsYml); write $$( for a literal $(")
-    )]
-    #[schemars(extend("maxProperties" = 32), inner(length(max = 8192)))]
+    #[schemars(schema_with = "rules::data")]
     pub data: Option<BTreeMap<String, String>>,
 }
 

@@ -6,6 +6,8 @@
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
+use crate::template::NAMES;
+
 /// The effective name of the derived Secret, as CEL over an object called `$object`.
 macro_rules! target_name {
     ($object:literal) => {
@@ -36,13 +38,6 @@ pub(super) const TARGET_IS_NOT_THE_CREDENTIAL: &str = concat!(
     ")"
 );
 
-/// The grammar of [`crate::template`], as a pattern. `(?s)`: a value may have lines.
-pub(super) const DATA_HAS_KNOWN_PLACEHOLDERS: &str = concat!(
-    "self.all(k, self[k].matches('(?s)^([^$]|[$][$]|[$][^$(]|[$][(]",
-    "(token|tenantUrl|host|expiresAt|issuedAt|clientId|userId|tenantId|contextName|namespace|contextsYml)",
-    "[)])*[$]?$'))"
-);
-
 const PORT: &str =
     "(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?";
 const OCTET: &str = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
@@ -53,11 +48,92 @@ fn text(max_length: u32, rules: &[(String, &str)]) -> Schema {
         .iter()
         .map(|(rule, message)| json!({ "rule": rule, "message": message }))
         .collect();
+    let mut schema = json_schema!({ "type": "string", "maxLength": max_length });
+    if !rules.is_empty() {
+        schema.insert("x-kubernetes-validations".into(), rules.into());
+    }
+    schema
+}
+
+/// A map whose values are such texts. Rules on a value stand with the value: looked up by key from the map, the API server
+/// reckons them far too dear.
+fn map(values: Schema, rules: &[(&str, &str)]) -> Schema {
+    let rules: Vec<Value> = rules
+        .iter()
+        .map(|(rule, message)| json!({ "rule": rule, "message": message }))
+        .collect();
     json_schema!({
-        "type": "string",
-        "maxLength": max_length,
+        "type": "object",
+        "maxProperties": 32,
+        "additionalProperties": values,
         "x-kubernetes-validations": rules,
     })
+}
+
+const NOT_OURS: &str =
+    "self.all(k, !k.startsWith('qlikcontext.dev/') && k != 'app.kubernetes.io/managed-by')";
+const QUALIFIED_NAMES: &str = "self.all(k, !format.qualifiedName().validate(k).hasValue())";
+
+/// `target.labels`.
+pub(super) fn labels(_: &mut SchemaGenerator) -> Schema {
+    let value = "self.matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$')";
+    map(
+        text(
+            63,
+            &[(
+                value.into(),
+                "must be a valid Kubernetes label value: letters, digits, '-', '_' and '.'",
+            )],
+        ),
+        &[
+            (
+                NOT_OURS,
+                "target.labels must not set qlikcontext.dev/* or app.kubernetes.io/managed-by: they belong to the operator",
+            ),
+            (
+                QUALIFIED_NAMES,
+                "each key of target.labels must be a valid Kubernetes label name",
+            ),
+        ],
+    )
+}
+
+/// `target.annotations`.
+pub(super) fn annotations(_: &mut SchemaGenerator) -> Schema {
+    map(
+        text(4096, &[]),
+        &[
+            (
+                NOT_OURS,
+                "target.annotations must not set qlikcontext.dev/* or app.kubernetes.io/managed-by: they belong to the operator",
+            ),
+            (
+                QUALIFIED_NAMES,
+                "each key of target.annotations must be a valid Kubernetes annotation name",
+            ),
+        ],
+    )
+}
+
+/// `target.data`; the rule on a value is the grammar of [`crate::template`], and `(?s)` lets it have lines.
+pub(super) fn data(_: &mut SchemaGenerator) -> Schema {
+    let names = NAMES.join("|");
+    let template = format!("self.matches('(?s)^([^$]|[$][$]|[$][^$(]|[$][(]({names})[)])*[$]?$')");
+    let known = NAMES.map(|name| format!("$({name})")).join(" ");
+    let message = format!("knows only the placeholders {known}; write $$( for a literal $(");
+    map(
+        text(8192, &[(template, &message)]),
+        &[
+            (
+                "self.size() > 0",
+                "target.data must hold at least one key; leave it out to get the default keys",
+            ),
+            (
+                "self.all(k, k.matches('^[-._a-zA-Z0-9]{1,253}$') && k != '.' && !k.startsWith('..'))",
+                "each key of target.data must be a valid key of a Secret: letters, digits, '-', '_' and '.'",
+            ),
+        ],
+    )
 }
 
 /// Name of a Secret: an RFC 1123 subdomain.

@@ -1,0 +1,19 @@
+//! The operator on a real control plane, with the chart's own rights, against the fake tenant over TLS.
+//!
+//! Here stands only what a real API server can show: schemas, rights, watches, server-side apply, garbage collection. All
+//! tests share one control plane, one operator and one cloud; each has a namespace and a tenant of its own.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says no by panicking"
+)]
+
+mod credentials;
+mod guard;
+mod lifecycle;
+mod process;
+mod schema;
+mod target;
+mod world;
