@@ -250,7 +250,7 @@ impl<R: Resolver> Resolve for Guarded<R> {
 
 /// Finds the cause in reqwest's chain; nothing of its text is kept, since that may hold URLs.
 fn classify(error: &reqwest::Error) -> TransportFailure {
-    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
+    let mut cause = error.source();
     while let Some(current) = cause {
         if current.is::<NotPublic>() {
             return TransportFailure::AddressNotPublic;
@@ -261,17 +261,14 @@ fn classify(error: &reqwest::Error) -> TransportFailure {
         if let Some(tls) = current.downcast_ref::<rustls::Error>() {
             return certificate(tls);
         }
-        // An io::Error hides its inner error from `source`.
-        let inner = current
-            .downcast_ref::<std::io::Error>()
-            .and_then(|io| io.get_ref());
-        if let Some(tls) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            return certificate(tls);
-        }
         if current.to_string().contains("tunnel") {
             return TransportFailure::Proxy;
         }
-        cause = current.source();
+        // An io::Error skips its inner error in `source`.
+        let inner = current
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref);
+        cause = inner.map(|inner| inner as _).or_else(|| current.source());
     }
     if error.is_timeout() {
         TransportFailure::Timeout
