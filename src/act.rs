@@ -7,15 +7,17 @@ use kube::api::{Api, PartialObjectMeta, Patch, PatchParams};
 use kube::{Client, ResourceExt};
 
 use crate::api::ConditionType::SecretSynced;
-use crate::api::{FIELD_MANAGER, QlikContext, Reason};
+use crate::api::{FIELD_MANAGER, QlikContext, REFRESHED_FOR_ANNOTATION, Reason};
 use crate::clock::{Clock, Timestamp};
 use crate::decide::{Plan, Wish, immutable};
 use crate::error::{Error, Failure};
+use crate::lease::Leadership;
 use crate::metrics::{Metrics, SecretWrite};
-use crate::oauth::cache::{Setback, TokenCache};
+use crate::oauth::cache::{Checked, Known, Need, Setback, TokenCache};
 use crate::oauth::identity::Identity;
 use crate::oauth::token::VerifiedToken;
 use crate::observe::Seen;
+use crate::secret::SealedSecret;
 use crate::secret::derived::Target;
 
 /// Each write ends within this, retries of the client included.
@@ -34,6 +36,10 @@ pub struct Done {
     pub verified: bool,
     /// What was written.
     pub written: Option<SecretWrite>,
+    /// The last refresh request whose token is in the Secret.
+    pub handled: Option<String>,
+    /// When there is something to do again, besides what follows from the token and the failure.
+    pub due: Option<Timestamp>,
 }
 
 /// The token in the derived Secret.
@@ -49,7 +55,7 @@ pub struct Holding {
     pub renewal_time: Option<Timestamp>,
     /// The scopes granted.
     pub scopes: Option<Vec<String>>,
-    /// It was issued for the spec at hand and nothing pinned is broken.
+    /// It was issued for the spec at hand, nothing pinned is broken, and the tenant has not rejected it.
     pub fits: bool,
 }
 
@@ -68,23 +74,15 @@ impl Holding {
     /// What was in the Secret before, when the run did not change it.
     fn found(context: &QlikContext, seen: &Seen) -> Option<Self> {
         let held = seen.held.as_ref()?;
-        let pinned = held
-            .identity
-            .as_ref()
-            .is_none_or(|identity| seen.desired.pins.check(identity).is_ok());
-        let status = context
-            .status
-            .as_ref()
-            .and_then(|status| status.token.as_ref());
+        let pinned = held.identity.as_ref().is_none_or(|identity| seen.desired.pins.check(identity).is_ok());
+        let status = context.status.as_ref().and_then(|status| status.token.as_ref());
         Some(Self {
             identity: held.identity.clone(),
             issued_at: held.token.issued_at,
             expires_at: held.token.expires_at,
-            renewal_time: status
-                .and_then(|token| token.renewal_time.as_ref())
-                .map(|time| time.0),
+            renewal_time: status.and_then(|token| token.renewal_time.as_ref()).map(|time| time.0),
             scopes: held.token.scopes.clone(),
-            fits: held.fit.spec && pinned,
+            fits: held.fit.spec && pinned && !held.rejected,
         })
     }
 }
@@ -99,86 +97,80 @@ pub struct Tools<'a> {
     pub clock: &'a Clock,
     /// What is counted.
     pub metrics: &'a Metrics,
+    /// Whether writing is ours.
+    pub leadership: &'a Leadership,
 }
 
 /// Carries out a plan.
-pub async fn act(
-    tools: &Tools<'_>,
-    context: &QlikContext,
-    seen: &Seen,
-    plan: Plan<'_>,
-) -> Result<Done, Error> {
-    let as_before = || Done {
-        holding: Holding::found(context, seen),
-        ..Done::default()
-    };
+pub async fn act(tools: &Tools<'_>, context: &QlikContext, seen: &Seen, plan: Plan<'_>) -> Result<Done, Error> {
+    let setback = seen.known.as_ref().and_then(|known| known.setback.clone());
+    let before = Done { holding: Holding::found(context, seen), handled: seen.handled.clone(), ..Done::default() };
     match plan {
         Plan::Leave => Ok(Done::default()),
-        Plan::Rest => Ok(as_before()),
-        Plan::Refuse(failure) => Ok(Done {
-            failure: Some(failure),
-            setback: seen.known.setback.clone(),
-            ..as_before()
-        }),
-        Plan::Keep(token) => {
-            let renewal_time = seen.credential.as_ref().ok().map(|credential| {
-                let wish = Wish {
-                    desired: &seen.desired,
-                    credential,
-                    target: &seen.target,
-                };
-                wish.renewal_time(&token.token)
-            });
-            let holding = Holding {
-                renewal_time,
-                ..Holding::published(&token, token.token.expires_at)
-            };
-            Ok(Done {
-                holding: Some(holding),
-                verified: true,
-                ..Done::default()
-            })
-        }
-        Plan::Publish {
-            wish,
-            token,
-            secret,
-        } => {
-            let published = publish(tools, context, wish, &token, *secret).await?;
-            Ok(merge(published, as_before()))
-        }
-        Plan::Renew { wish, left } => {
-            let fresh = |token: &VerifiedToken| tools.clock.now() < wish.renewal_time(&token.token);
-            let token = match tools
-                .tokens
-                .obtain(&wish.credential.request, left, fresh)
-                .await
-            {
-                Ok(token) => token,
-                Err(setback) => {
-                    return Ok(Done {
-                        failure: Some(setback.failure.clone()),
-                        setback: Some(setback),
-                        ..as_before()
-                    });
+        Plan::Rest => Ok(before),
+        Plan::Refuse(failure) => Ok(Done { failure: Some(failure), setback, ..before }),
+        Plan::Keep(wish, token) => Ok(kept(wish, seen, &token)),
+        Plan::Publish { wish, token, secret } => publish(tools, context, seen, wish, &token, *secret, before).await,
+        Plan::Verify { wish, token, left } => {
+            let due = |known: &Known| wish.verification_time(known).is_some_and(|due| due <= tools.clock.now());
+            match tools.tokens.verify_again(&wish.credential.request, &token, Some(left), due).await {
+                Ok(Checked::Good(token)) if wish.desired.pins.check(&token.identity).is_ok() => {
+                    Ok(kept(wish, seen, &token))
                 }
-            };
-            still_wanted(tools.client, context, wish).await?;
-            let published = match wish.secret(context, &token) {
-                Ok(secret) => publish(tools, context, wish, &token, secret).await?,
-                Err(failure) => Err(failure),
-            };
-            Ok(merge(published, as_before()))
+                // The next run finds the new identity, and what the pins say of it.
+                Ok(Checked::Good(_)) => Err(Error::Changed("the token's identity")),
+                Ok(Checked::Rejected) => renew(tools, context, seen, wish, None, dead(before)).await,
+                Err(setback) => Ok(failed(setback, before)),
+            }
         }
+        Plan::Renew { wish, left } => renew(tools, context, seen, wish, left, before).await,
     }
 }
 
-fn merge(published: Result<Done, Failure>, before: Done) -> Done {
-    published.unwrap_or_else(|failure| Done {
-        failure: Some(failure),
+/// The Secret is as it should be.
+fn kept(wish: Wish<'_>, seen: &Seen, token: &VerifiedToken) -> Done {
+    let known = seen.known.as_ref();
+    let waits = known.filter(|known| known.refresh_waits);
+    let verification = known.and_then(|known| wish.verification_time(known));
+    let due = [verification, waits.map(|known| known.refresh_allowed_at)].into_iter().flatten().min();
+    Done {
+        holding: Some(Holding::published(token, wish.renewal_time(&token.token))),
         verified: true,
-        ..before
-    })
+        handled: seen.answered(waits.is_none()).map(str::to_owned),
+        due,
+        ..Done::default()
+    }
+}
+
+fn failed(setback: Setback, before: Done) -> Done {
+    Done { failure: Some(setback.failure.clone()), setback: Some(setback), ..before }
+}
+
+/// The token in the Secret no longer works, whatever its expiry says.
+fn dead(before: Done) -> Done {
+    let holding = before.holding.map(|holding| Holding { fits: false, ..holding });
+    Done { holding, ..before }
+}
+
+async fn renew(
+    tools: &Tools<'_>,
+    context: &QlikContext,
+    seen: &Seen,
+    wish: Wish<'_>,
+    left: Option<Duration>,
+    before: Done,
+) -> Result<Done, Error> {
+    let fresh = |token: &VerifiedToken, now| now < wish.renewal_time(&token.token);
+    let need = Need { left, refresh: seen.refresh.as_deref() };
+    let token = match tools.tokens.obtain(&wish.credential.request, need, fresh).await {
+        Ok(token) => token,
+        Err(setback) => return Ok(failed(setback, before)),
+    };
+    still_wanted(tools.client, context, wish).await?;
+    match wish.secret(context, &token, seen.answered(true)) {
+        Ok(secret) => publish(tools, context, seen, wish, &token, secret, before).await,
+        Err(failure) => Ok(Done { failure: Some(failure), verified: true, ..before }),
+    }
 }
 
 /// Between asking for a token and publishing it the world may have moved on; then the next run judges anew.
@@ -187,11 +179,9 @@ async fn still_wanted(client: &Client, context: &QlikContext, wish: Wish<'_>) ->
     let contexts: Api<PartialObjectMeta<QlikContext>> = Api::namespaced(client.clone(), &namespace);
     let secrets: Api<PartialObjectMeta<Secret>> = Api::namespaced(client.clone(), &namespace);
     let name = context.name_any();
-    let (now, credential) = futures::try_join!(
-        contexts.get_metadata_opt(&name),
-        secrets.get_metadata_opt(&wish.desired.credential_secret)
-    )
-    .map_err(Error::kubernetes("checking what is wanted"))?;
+    let (now, credential) =
+        futures::try_join!(contexts.get_metadata_opt(&name), secrets.get_metadata_opt(&wish.desired.credential_secret))
+            .map_err(Error::kubernetes("checking what is wanted"))?;
     let same = now.is_some_and(|now| {
         now.metadata.uid == context.metadata.uid
             && now.metadata.generation == context.metadata.generation
@@ -200,9 +190,7 @@ async fn still_wanted(client: &Client, context: &QlikContext, wish: Wish<'_>) ->
     if !same {
         return Err(Error::Changed("the QlikContext"));
     }
-    if credential.and_then(|secret| secret.metadata.resource_version)
-        != wish.credential.resource_version
-    {
+    if credential.and_then(|secret| secret.metadata.resource_version) != wish.credential.resource_version {
         return Err(Error::Changed("the credential Secret"));
     }
     Ok(())
@@ -212,33 +200,17 @@ async fn still_wanted(client: &Client, context: &QlikContext, wish: Wish<'_>) ->
 async fn publish(
     tools: &Tools<'_>,
     context: &QlikContext,
+    seen: &Seen,
     wish: Wish<'_>,
     token: &VerifiedToken,
     mut secret: Secret,
-) -> Result<Result<Done, Failure>, Error> {
+    before: Done,
+) -> Result<Done, Error> {
+    let refused = |failure| Ok(Done { failure: Some(failure), verified: true, ..before.clone() });
     let operation = match wish.target {
-        Target::Ours(stored) if stored.is_immutable() => return Ok(Err(immutable(wish.desired))),
+        Target::Ours(stored) if stored.is_immutable() => return refused(immutable(wish.desired)),
         Target::Ours(stored) => {
-            // A swap since is answered 422 (uid) or 409 (resourceVersion).
-            secret.metadata.uid.clone_from(&stored.metadata.uid);
-            secret
-                .metadata
-                .resource_version
-                .clone_from(&stored.metadata.resource_version);
-            // OwnerReferencesPermissionEnforcement wants rights for a changed reference, even for its apiVersion alone.
-            let uid = context.metadata.uid.as_deref();
-            let stored = stored
-                .metadata
-                .owner_references
-                .iter()
-                .flatten()
-                .find(|owner| Some(owner.uid.as_str()) == uid);
-            if let (Some(stored), Some(owner)) = (
-                stored,
-                secret.metadata.owner_references.iter_mut().flatten().next(),
-            ) {
-                owner.api_version.clone_from(&stored.api_version);
-            }
+            guard_with(&mut secret, stored, context);
             SecretWrite::Update
         }
         _ => {
@@ -247,42 +219,56 @@ async fn publish(
             SecretWrite::Create
         }
     };
-    let secrets: Api<Secret> = Api::namespaced(
-        tools.client.clone(),
-        &context.namespace().unwrap_or_default(),
-    );
+    let handled = secret.annotations().get(REFRESHED_FOR_ANNOTATION).cloned().or_else(|| seen.handled.clone());
+    let secrets: Api<Secret> = Api::namespaced(tools.client.clone(), &context.namespace().unwrap_or_default());
     let params = PatchParams::apply(FIELD_MANAGER).force();
     let patch = Patch::Apply(&secret);
-    let write = tokio::time::timeout(
-        WRITE_TIMEOUT,
-        secrets.patch(&wish.desired.target_name, &params, &patch),
-    );
+    tools.leadership.check()?;
+    let write = tokio::time::timeout(WRITE_TIMEOUT, secrets.patch(&wish.desired.target_name, &params, &patch));
     match write.await.map_err(|_| Error::Deadline(WRITE_TIMEOUT))? {
         Ok(_) => {
             tools.metrics.secret_written(operation);
             let holding = Some(Holding::published(token, wish.renewal_time(&token.token)));
-            Ok(Ok(Done {
+            let verification =
+                wish.desired.verify_interval.and_then(|interval| tools.clock.now().checked_add(interval).ok());
+            Ok(Done {
                 holding,
                 verified: true,
                 written: Some(operation),
+                handled,
+                due: verification,
                 ..Done::default()
-            }))
+            })
         }
-        Err(kube::Error::Api(status)) if status.is_conflict() || touches_uid(&status) => {
+        Err(kube::Error::Api(status)) if status.is_conflict() || names_cause(&status, "metadata.uid", None) => {
             Err(Error::Changed("the derived Secret"))
         }
+        Err(kube::Error::Api(status)) if names_cause(&status, "", Some("NamespaceTerminating")) => {
+            Err(Error::Changed("the namespace"))
+        }
         Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 404 | 413 | 422) => {
-            Ok(Err(rejected(wish, status.code)))
+            refused(rejected(wish, status.code))
         }
         Err(error) => Err(Error::kubernetes("writing the derived Secret")(error)),
     }
 }
 
-fn touches_uid(status: &kube::core::Status) -> bool {
-    let causes = status.details.iter().flat_map(|details| &details.causes);
-    causes
-        .into_iter()
-        .any(|cause| cause.field == "metadata.uid")
+/// Names the very object that was judged: a swap since is answered 422 (uid) or 409 (resourceVersion).
+fn guard_with(secret: &mut Secret, stored: &SealedSecret, context: &QlikContext) {
+    secret.metadata.uid.clone_from(&stored.metadata.uid);
+    secret.metadata.resource_version.clone_from(&stored.metadata.resource_version);
+    // OwnerReferencesPermissionEnforcement wants rights for a changed reference, even for its apiVersion alone.
+    let uid = context.metadata.uid.as_deref();
+    let stored = stored.metadata.owner_references.iter().flatten().find(|owner| Some(owner.uid.as_str()) == uid);
+    if let (Some(stored), Some(owner)) = (stored, secret.metadata.owner_references.iter_mut().flatten().next()) {
+        owner.api_version.clone_from(&stored.api_version);
+    }
+}
+
+/// True when one of the causes that the API server gives has this field or this type.
+fn names_cause(status: &kube::core::Status, field: &str, kind: Option<&str>) -> bool {
+    let mut causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.any(|cause| kind.map_or(cause.field == field, |kind| cause.reason == kind))
 }
 
 /// The API server's own message stays out: it may quote what was sent.
@@ -297,9 +283,6 @@ fn rejected(wish: Wish<'_>, code: u16) -> Failure {
     Failure::new(
         SecretSynced,
         Reason::WriteRejected,
-        format!(
-            "The Kubernetes API refused to write Secret {} (HTTP {code}). {cure}.",
-            wish.desired.target_name
-        ),
+        format!("The Kubernetes API refused to write Secret {} (HTTP {code}). {cure}.", wish.desired.target_name),
     )
 }

@@ -6,18 +6,14 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::api::OPERATOR_NAME;
 use crate::oauth::address::AddressPolicy;
 use crate::oauth::tenant::AllowedHosts;
 use crate::telemetry;
 
 /// Keeps a fresh, verified Qlik Cloud access token in a Secret for every QlikContext.
 #[derive(Debug, Parser)]
-#[command(
-    name = "qlik-context-operator",
-    version,
-    about,
-    disable_help_subcommand = true
-)]
+#[command(name = "qlik-context-operator", version, about, disable_help_subcommand = true)]
 pub struct CommandLine {
     /// What to do.
     #[command(subcommand)]
@@ -55,30 +51,27 @@ pub struct RunArgs {
     pub tenant_ca_file: Option<PathBuf>,
 
     /// How many contexts are worked on at the same time.
-    #[arg(
-        long,
-        env = "QLIK_CONTEXT_CONCURRENCY",
-        default_value = "32",
-        value_name = "N"
-    )]
+    #[arg(long, env = "QLIK_CONTEXT_CONCURRENCY", default_value = "32", value_name = "N")]
     pub concurrency: NonZeroU16,
 
+    /// Let only one of several instances work, the one that holds a Lease.
+    #[arg(long, env = "QLIK_CONTEXT_LEADER_ELECT")]
+    pub leader_elect: bool,
+
+    /// Name of the Lease.
+    #[arg(long, env = "QLIK_CONTEXT_LEASE_NAME", default_value = OPERATOR_NAME, value_name = "NAME")]
+    pub lease_name: String,
+
+    /// Namespace of the Lease. Default: the operator's own.
+    #[arg(long, env = "QLIK_CONTEXT_LEASE_NAMESPACE", value_name = "NAMESPACE")]
+    pub lease_namespace: Option<String>,
+
     /// Where /livez, /readyz and /metrics are served.
-    #[arg(
-        long,
-        env = "QLIK_CONTEXT_LISTEN",
-        default_value = "[::]:8080",
-        value_name = "ADDRESS"
-    )]
+    #[arg(long, env = "QLIK_CONTEXT_LISTEN", default_value = "[::]:8080", value_name = "ADDRESS")]
     pub listen: SocketAddr,
 
     /// Form of the log.
-    #[arg(
-        long,
-        env = "QLIK_CONTEXT_LOG_FORMAT",
-        default_value = "text",
-        value_name = "FORMAT"
-    )]
+    #[arg(long, env = "QLIK_CONTEXT_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
     pub log_format: LogFormat,
 
     /// What is logged, as tracing directives such as `debug` or `qlik_context_operator=debug,kube=warn`.
@@ -95,11 +88,7 @@ pub struct RunArgs {
 impl RunArgs {
     /// From `--allow-private-addresses`.
     pub fn address_policy(&self) -> AddressPolicy {
-        if self.allow_private_addresses {
-            AddressPolicy::PrivateToo
-        } else {
-            AddressPolicy::PublicOnly
-        }
+        if self.allow_private_addresses { AddressPolicy::PrivateToo } else { AddressPolicy::PublicOnly }
     }
 }
 
@@ -114,9 +103,7 @@ pub enum LogFormat {
 
 /// A filter that does not parse is a mistake on the command line.
 fn log_filter(directives: &str) -> Result<String, String> {
-    telemetry::filter(directives)
-        .map(|_| directives.to_owned())
-        .map_err(|problem| problem.to_string())
+    telemetry::filter(directives).map(|_| directives.to_owned()).map_err(|problem| problem.to_string())
 }
 
 impl CommandLine {
@@ -133,9 +120,7 @@ pub fn one_line(error: &clap::Error) -> Option<String> {
     }
     let text = error.render().to_string();
     let first = text.lines().next().unwrap_or_default();
-    Some(format!(
-        "{first} (qlik-context-operator --help shows what there is)"
-    ))
+    Some(format!("{first} (qlik-context-operator --help shows what there is)"))
 }
 
 #[cfg(test)]
@@ -150,10 +135,7 @@ mod tests {
         for arg in run.get_arguments().filter(|arg| arg.get_id() != "help") {
             let long = arg.get_long().unwrap();
             let env = format!("QLIK_CONTEXT_{}", long.to_uppercase().replace('-', "_"));
-            assert_eq!(
-                arg.get_env().and_then(|env| env.to_str()),
-                Some(env.as_str())
-            );
+            assert_eq!(arg.get_env().and_then(|env| env.to_str()), Some(env.as_str()));
             assert!(arg.get_help().is_some(), "{long}");
         }
     }
@@ -168,10 +150,7 @@ mod tests {
         ] {
             let error = CommandLine::try_parse_from(words).unwrap_err();
             let line = one_line(&error).unwrap();
-            assert!(
-                !line.contains('\n') && line.starts_with("error: "),
-                "{line}"
-            );
+            assert!(!line.contains('\n') && line.starts_with("error: "), "{line}");
         }
         assert!(one_line(&CommandLine::try_parse_from(["op", "--help"]).unwrap_err()).is_none());
     }

@@ -55,11 +55,7 @@ pub fn bind(token: &Token, spec: &SpecInputs, credential: &[SecretString]) -> St
     let key = key(&token.access_token);
     let a = spec_part(&key, spec, token.issued_at, token.expires_at);
     let b = credential_part(&key, &a, credential);
-    format!(
-        "{VERSION}.{}.{}",
-        URL_SAFE_NO_PAD.encode(a),
-        URL_SAFE_NO_PAD.encode(b)
-    )
+    format!("{VERSION}.{}.{}", URL_SAFE_NO_PAD.encode(a), URL_SAFE_NO_PAD.encode(b))
 }
 
 /// Judges a binding found beside a token. `credential` is `None` while the credential Secret cannot be read.
@@ -82,30 +78,16 @@ pub fn check(
         return Fit::default();
     }
     let key = key(&token.access_token);
-    let spec = hmac::verify(
-        &key,
-        &spec_fields(spec, token.issued_at, token.expires_at),
-        &a,
-    )
-    .is_ok();
-    let credential = credential
-        .is_some_and(|values| hmac::verify(&key, &credential_fields(&a, values), &b).is_ok());
-    Fit {
-        spec,
-        credential: spec && credential,
-    }
+    let spec = hmac::verify(&key, &spec_fields(spec, token.issued_at, token.expires_at), &a).is_ok();
+    let credential = credential.is_some_and(|values| hmac::verify(&key, &credential_fields(&a, values), &b).is_ok());
+    Fit { spec, credential: spec && credential }
 }
 
 fn key(token: &AccessToken) -> hmac::Key {
     hmac::Key::new(hmac::HMAC_SHA256, token.expose_secret().as_bytes())
 }
 
-fn spec_part(
-    key: &hmac::Key,
-    spec: &SpecInputs,
-    issued_at: Timestamp,
-    expires_at: Timestamp,
-) -> hmac::Tag {
+fn spec_part(key: &hmac::Key, spec: &SpecInputs, issued_at: Timestamp, expires_at: Timestamp) -> hmac::Tag {
     hmac::sign(key, &spec_fields(spec, issued_at, expires_at))
 }
 
@@ -122,9 +104,7 @@ fn spec_fields(spec: &SpecInputs, issued_at: Timestamp, expires_at: Timestamp) -
     fields.maybe(spec.key_id.as_deref());
     fields.maybe(spec.algorithm.as_deref());
     fields.count(spec.scopes.len());
-    spec.scopes
-        .iter()
-        .for_each(|scope| fields.some(scope.as_bytes()));
+    spec.scopes.iter().for_each(|scope| fields.some(scope.as_bytes()));
     fields.maybe(spec.impersonate.as_ref().map(|(field, _)| *field));
     fields.maybe(spec.impersonate.as_ref().map(|(_, value)| value.as_str()));
     fields.some(issued_at.as_second().to_string().as_bytes());
@@ -136,9 +116,7 @@ fn credential_fields(a: &[u8], values: &[SecretString]) -> zeroize::Zeroizing<Ve
     let mut fields = Fields::default();
     fields.some(a);
     fields.count(values.len());
-    values
-        .iter()
-        .for_each(|value| fields.some(value.expose_secret().as_bytes()));
+    values.iter().for_each(|value| fields.some(value.expose_secret().as_bytes()));
     fields.0.into()
 }
 
@@ -192,12 +170,7 @@ mod tests {
         vec!["client-id".into(), "client-secret".into()]
     }
 
-    fn check_now(
-        binding: &str,
-        token: &Token,
-        spec: &SpecInputs,
-        credential: &[SecretString],
-    ) -> Fit {
+    fn check_now(binding: &str, token: &Token, spec: &SpecInputs, credential: &[SecretString]) -> Fit {
         check(binding, token, spec, Some(credential), token.issued_at)
     }
 
@@ -214,32 +187,12 @@ mod tests {
     #[test]
     fn a_binding_tells_spec_and_credential_apart() {
         let binding = bind(&token(), &spec(), &credential());
+        assert_eq!(check_now(&binding, &token(), &spec(), &credential()), Fit { spec: true, credential: true });
         assert_eq!(
-            check_now(&binding, &token(), &spec(), &credential()),
-            Fit {
-                spec: true,
-                credential: true
-            }
+            check_now(&binding, &token(), &spec(), &["client-id".into(), "rotated".into()]),
+            Fit { spec: true, credential: false }
         );
-        assert_eq!(
-            check_now(
-                &binding,
-                &token(),
-                &spec(),
-                &["client-id".into(), "rotated".into()]
-            ),
-            Fit {
-                spec: true,
-                credential: false
-            }
-        );
-        assert_eq!(
-            check(&binding, &token(), &spec(), None, token().issued_at),
-            Fit {
-                spec: true,
-                credential: false
-            }
-        );
+        assert_eq!(check(&binding, &token(), &spec(), None, token().issued_at), Fit { spec: true, credential: false });
         let changes: [fn(&mut SpecInputs); 7] = [
             |s| s.authority.push('x'),
             |s| s.grant_type = "urn:qlik:oauth:user-impersonation",
@@ -252,10 +205,7 @@ mod tests {
         for change in changes {
             let mut other = spec();
             change(&mut other);
-            assert_eq!(
-                check_now(&binding, &token(), &other, &credential()),
-                Fit::default()
-            );
+            assert_eq!(check_now(&binding, &token(), &other, &credential()), Fit::default());
         }
     }
 
@@ -264,47 +214,21 @@ mod tests {
         let binding = bind(&token(), &spec(), &credential());
         let mut other = token();
         other.access_token = AccessToken::parse("another").unwrap();
-        assert_eq!(
-            check_now(&binding, &other, &spec(), &credential()),
-            Fit::default()
-        );
+        assert_eq!(check_now(&binding, &other, &spec(), &credential()), Fit::default());
         let mut longer = token();
         longer.expires_at += SignedDuration::from_secs(1);
-        assert_eq!(
-            check_now(&binding, &longer, &spec(), &credential()),
-            Fit::default()
-        );
-        for text in [
-            "",
-            "v1",
-            "v1..",
-            "v2.a.b",
-            &binding[1..],
-            &format!("{binding}.x"),
-        ] {
-            assert_eq!(
-                check_now(text, &token(), &spec(), &credential()),
-                Fit::default(),
-                "{text}"
-            );
+        assert_eq!(check_now(&binding, &longer, &spec(), &credential()), Fit::default());
+        for text in ["", "v1", "v1..", "v2.a.b", &binding[1..], &format!("{binding}.x")] {
+            assert_eq!(check_now(text, &token(), &spec(), &credential()), Fit::default(), "{text}");
         }
     }
 
     #[test]
     fn a_token_from_the_future_or_older_than_any_life_is_not_bound() {
         let binding = bind(&token(), &spec(), &credential());
-        for (age, bound) in [
-            (-299, true),
-            (-301, false),
-            (30 * 24 * 3600, true),
-            (30 * 24 * 3600 + 1, false),
-        ] {
+        for (age, bound) in [(-299, true), (-301, false), (30 * 24 * 3600, true), (30 * 24 * 3600 + 1, false)] {
             let now = token().issued_at + SignedDuration::from_secs(age);
-            assert_eq!(
-                check(&binding, &token(), &spec(), None, now).spec,
-                bound,
-                "{age}"
-            );
+            assert_eq!(check(&binding, &token(), &spec(), None, now).spec, bound, "{age}");
         }
     }
 }

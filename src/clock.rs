@@ -3,18 +3,26 @@
 //! Nothing else in the program reads a clock or draws a random number for a decision, so that tests can say what both are.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 pub use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-/// The wall clock, in whole seconds as Kubernetes writes them.
+/// The wall clock in whole seconds, as Kubernetes writes them, and a monotonic one beside it.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
+/// One moment on both clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    /// The wall clock.
+    pub wall: Timestamp,
+    monotonic: Instant,
+}
+
 impl Clock {
     /// The system's clock.
-    #[allow(clippy::disallowed_methods, reason = "the one place that may")]
     pub fn system() -> Self {
         Self(Arc::new(Timestamp::now))
     }
@@ -22,17 +30,35 @@ impl Clock {
     /// A clock that starts at `start` and goes with tokio's, which tests can pause.
     pub fn starting_at(start: Timestamp) -> Self {
         let begun = Instant::now();
-        Self(Arc::new(move || {
-            start
-                .saturating_add(begun.elapsed())
-                .unwrap_or(Timestamp::MAX)
-        }))
+        Self(Arc::new(move || start.saturating_add(begun.elapsed()).unwrap_or(Timestamp::MAX)))
+    }
+
+    /// Any wall clock; the monotonic one is tokio's.
+    pub fn from_wall(wall: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self(Arc::new(wall))
     }
 
     /// Now, rounded down to the second.
     pub fn now(&self) -> Timestamp {
         let now = (self.0)();
         Timestamp::from_second(now.as_second()).unwrap_or(now)
+    }
+
+    /// This moment on both clocks.
+    pub fn reading(&self) -> Reading {
+        Reading { wall: self.now(), monotonic: Instant::now() }
+    }
+
+    /// The later of what the two clocks say, for what began at `since`: a wall clock that was set back delays nothing.
+    pub fn now_since(&self, since: Reading) -> Timestamp {
+        let age = Duration::from_secs(since.monotonic.elapsed().as_secs());
+        self.now().max(since.wall.saturating_add(age).unwrap_or(Timestamp::MAX))
+    }
+
+    /// How far the wall clock went ahead of the monotonic one since then: the machine slept, or its clock was set.
+    pub fn jumped_since(&self, since: Reading) -> Duration {
+        let wall: Duration = self.now().duration_since(since.wall).try_into().unwrap_or_default();
+        wall.saturating_sub(since.monotonic.elapsed())
     }
 }
 

@@ -10,6 +10,7 @@ use crate::api::{QlikContext, Reason};
 use crate::clock::Timestamp;
 use crate::desired::Desired;
 use crate::error::Failure;
+use crate::oauth::cache::Known;
 use crate::oauth::lifetime::{renewal_time, until};
 use crate::oauth::tenant::AllowedHosts;
 use crate::oauth::token::{Token, VerifiedToken};
@@ -26,7 +27,7 @@ pub enum Plan<'s> {
     /// Something stands in the way: say so.
     Refuse(Failure),
     /// The Secret is as it should be, with this token.
-    Keep(Arc<VerifiedToken>),
+    Keep(Wish<'s>, Arc<VerifiedToken>),
     /// The Secret is to hold this token, which is known to be good.
     Publish {
         /// For whom.
@@ -35,6 +36,15 @@ pub enum Plan<'s> {
         token: Arc<VerifiedToken>,
         /// The Secret as it should be.
         secret: Box<Secret>,
+    },
+    /// The Secret is as it should be, but whether its token still works has to be asked again.
+    Verify {
+        /// For whom.
+        wish: Wish<'s>,
+        /// The token.
+        token: Arc<VerifiedToken>,
+        /// What is left of its life.
+        left: Duration,
     },
     /// A new token is needed.
     Renew {
@@ -60,28 +70,34 @@ impl Wish<'_> {
     /// When a token is to be renewed for this context.
     pub fn renewal_time(&self, token: &Token) -> Timestamp {
         let percentage = self.desired.renew_before_percentage;
-        renewal_time(
-            token.issued_at,
-            token.expires_at,
-            percentage,
-            self.credential.request.spread(),
-        )
+        renewal_time(token.issued_at, token.expires_at, percentage, self.credential.request.spread())
     }
 
     /// The derived Secret with this token, unless it is another's token or may not be written there.
-    pub fn secret(&self, context: &QlikContext, token: &VerifiedToken) -> Result<Secret, Failure> {
+    pub fn secret(
+        &self,
+        context: &QlikContext,
+        token: &VerifiedToken,
+        handled: Option<&str>,
+    ) -> Result<Secret, Failure> {
         self.desired.pins.check(&token.identity)?;
-        derived_secret(context, self.desired, self.credential, token, None)
+        derived_secret(context, self.desired, self.credential, token, handled)
+    }
+
+    /// When a known token is to be verified again, if ever. What was found after a restart is spread over the interval.
+    pub fn verification_time(&self, known: &Known) -> Option<Timestamp> {
+        let interval = self.desired.verify_interval?;
+        let due = match (known.verified_at, known.since) {
+            (Some(verified_at), _) => verified_at.checked_add(interval),
+            (None, Some(since)) => since.checked_add(interval.mul_f64(self.credential.request.spread())),
+            (None, None) => return None,
+        };
+        due.ok()
     }
 }
 
 /// Judges what was seen.
-pub fn decide<'s>(
-    context: &QlikContext,
-    seen: &'s Seen,
-    allowed: &AllowedHosts,
-    now: Timestamp,
-) -> Plan<'s> {
+pub fn decide<'s>(context: &QlikContext, seen: &'s Seen, allowed: &AllowedHosts, now: Timestamp) -> Plan<'s> {
     if context.metadata.deletion_timestamp.is_some() {
         return Plan::Leave;
     }
@@ -98,38 +114,36 @@ pub fn decide<'s>(
     if let Some(failure) = seen.target.refusal(&seen.desired.target_name) {
         return Plan::Refuse(failure);
     }
-    let wish = Wish {
-        desired: &seen.desired,
-        credential,
-        target: &seen.target,
-    };
-    let fresh = seen
-        .known
-        .token
-        .as_ref()
-        .filter(|known| now < wish.renewal_time(&known.token));
+    let wish = Wish { desired: &seen.desired, credential, target: &seen.target };
+    let known = seen.known.as_ref();
+    let now = known.map_or(now, |known| now.max(known.now));
+    let fresh = known.and_then(|known| {
+        // A refresh request that may not be served yet leaves the token as good as it was.
+        let refresh_due = known.refresh_waits && known.refresh_allowed_at <= now;
+        known.token.as_ref().filter(|token| !refresh_due && now < wish.renewal_time(&token.token))
+    });
     let Some(token) = fresh else {
-        let held = seen
-            .held
-            .as_ref()
-            .filter(|held| held.fit.spec)
-            .map(|held| until(held.token.expires_at, now));
-        return Plan::Renew {
-            wish,
-            left: held.filter(|left| !left.is_zero()),
-        };
+        let held = seen.held.as_ref().filter(|held| held.fit.spec && !held.rejected);
+        let left = held.map(|held| until(held.token.expires_at, now)).filter(|left| !left.is_zero());
+        return Plan::Renew { wish, left };
     };
-    match (wish.secret(context, token), &seen.target) {
+    let answers = known.is_some_and(|known| !known.refresh_waits);
+    match (wish.secret(context, token, seen.answered(answers)), &seen.target) {
         (Err(failure), _) => Plan::Refuse(failure),
-        (Ok(secret), Target::Ours(stored)) if stored.is_as(&secret) => Plan::Keep(token.clone()),
-        (Ok(_), Target::Ours(stored)) if stored.is_immutable() => {
-            Plan::Refuse(immutable(&seen.desired))
+        (Ok(secret), Target::Ours(stored)) if stored.is_as(&secret) => {
+            let due = known.and_then(|known| wish.verification_time(known)).is_some_and(|due| due <= now);
+            let left = until(token.token.expires_at, now);
+            if due { Plan::Verify { wish, token: token.clone(), left } } else { Plan::Keep(wish, token.clone()) }
         }
-        (Ok(secret), _) => Plan::Publish {
-            wish,
-            token: token.clone(),
-            secret: Box::new(secret),
-        },
+        (Ok(_), Target::Ours(stored)) if stored.is_immutable() => Plan::Refuse(immutable(&seen.desired)),
+        (Ok(secret), _) => Plan::Publish { wish, token: token.clone(), secret: Box::new(secret) },
+    }
+}
+
+impl Seen {
+    /// The refresh request that stands beside a token: the one that waits, when the token answers it, else the last one.
+    pub fn answered(&self, by_this_token: bool) -> Option<&str> {
+        self.refresh.as_deref().filter(|_| by_this_token).or(self.handled.as_deref())
     }
 }
 

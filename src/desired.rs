@@ -69,6 +69,16 @@ pub enum Source {
     Key(String),
 }
 
+impl Source {
+    /// The key of the Secret, when it is there.
+    pub fn key(&self) -> Option<&String> {
+        match self {
+            Self::Inline(_) => None,
+            Self::Key(key) => Some(key),
+        }
+    }
+}
+
 /// Whose token it must be; each that is set must hold.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Pins(Vec<(Pinned, String)>);
@@ -85,21 +95,14 @@ impl Desired {
     /// Parses a context.
     pub fn parse(context: &QlikContext) -> Result<Self, Failure> {
         let spec = &context.spec;
-        let tenant = spec
-            .tenant_url
-            .parse()
-            .map_err(|problem| invalid("spec.tenantUrl", &problem))?;
+        let tenant = spec.tenant_url.parse().map_err(|problem| invalid("spec.tenantUrl", &problem))?;
         let (method, credential_secret) = method(&spec.auth)?;
         let grant = grant(spec.impersonate.as_ref())?;
-        let percentage = spec
-            .renew_before_percentage
-            .unwrap_or(RENEW_BEFORE_PERCENTAGE);
+        let percentage = spec.renew_before_percentage.unwrap_or(RENEW_BEFORE_PERCENTAGE);
         let verify_interval = match spec.verify_interval.as_deref() {
             None => Some(VERIFY_INTERVAL),
             Some(text) => {
-                let parsed: GoDuration = text
-                    .parse()
-                    .map_err(|problem| invalid("spec.verifyInterval", &problem))?;
+                let parsed: GoDuration = text.parse().map_err(|problem| invalid("spec.verifyInterval", &problem))?;
                 Some(Duration::from(parsed)).filter(|interval| !interval.is_zero())
             }
         };
@@ -132,10 +135,7 @@ impl Desired {
             key_id: None,
             algorithm: None,
             scopes: self.scopes.iter().cloned().collect(),
-            impersonate: self
-                .grant
-                .user_lookup()
-                .map(|(field, value)| (field, value.to_owned())),
+            impersonate: self.grant.user_lookup().map(|(field, value)| (field, value.to_owned())),
         }
     }
 }
@@ -146,21 +146,14 @@ impl Pins {
         let lookup = match grant {
             Grant::ClientCredentials => None,
             Grant::UserImpersonation(UserLookup::UserId(id)) => Some((Pinned::UserId, id.clone())),
-            Grant::UserImpersonation(UserLookup::Subject(subject)) => {
-                Some((Pinned::Subject, subject.clone()))
-            }
+            Grant::UserImpersonation(UserLookup::Subject(subject)) => Some((Pinned::Subject, subject.clone())),
         };
         let set = [
             (Pinned::TenantId, expected.tenant_id),
             (Pinned::UserId, expected.user_id),
             (Pinned::Subject, expected.subject),
         ];
-        Self(
-            set.into_iter()
-                .filter_map(|(pin, value)| Some((pin, value?)))
-                .chain(lookup)
-                .collect(),
-        )
+        Self(set.into_iter().filter_map(|(pin, value)| Some((pin, value?))).chain(lookup).collect())
     }
 
     /// `IdentityMismatch` unless every pin holds.
@@ -187,37 +180,17 @@ impl Pins {
 
 fn method(auth: &Auth) -> Result<(Method, String), Failure> {
     match auth {
-        Auth {
-            client_secret: Some(method),
-            private_key_jwt: None,
-            api_key: None,
-        } => {
+        Auth { client_secret: Some(method), private_key_jwt: None, api_key: None } => {
             let keys = method.secret_ref.keys.clone().unwrap_or_default();
             let client_id = match method.client_id.clone() {
                 Some(id) => Source::Inline(id),
                 None => Source::Key(keys.client_id.unwrap_or_else(|| CLIENT_ID_KEY.into())),
             };
-            let client_secret_key = keys
-                .client_secret
-                .unwrap_or_else(|| CLIENT_SECRET_KEY.into());
-            Ok((
-                Method::ClientSecret {
-                    client_id,
-                    client_secret_key,
-                },
-                method.secret_ref.name.clone(),
-            ))
+            let client_secret_key = keys.client_secret.unwrap_or_else(|| CLIENT_SECRET_KEY.into());
+            Ok((Method::ClientSecret { client_id, client_secret_key }, method.secret_ref.name.clone()))
         }
-        Auth {
-            private_key_jwt: Some(_),
-            client_secret: None,
-            api_key: None,
-        } => Err(not_yet("auth.privateKeyJwt")),
-        Auth {
-            api_key: Some(_),
-            client_secret: None,
-            private_key_jwt: None,
-        } => Err(not_yet("auth.apiKey")),
+        Auth { private_key_jwt: Some(_), client_secret: None, api_key: None } => Err(not_yet("auth.privateKeyJwt")),
+        Auth { api_key: Some(_), client_secret: None, private_key_jwt: None } => Err(not_yet("auth.apiKey")),
         _ => Err(invalid("spec.auth", &"not exactly one method is set")),
     }
 }
@@ -225,20 +198,13 @@ fn method(auth: &Auth) -> Result<(Method, String), Failure> {
 fn grant(impersonate: Option<&Impersonate>) -> Result<Grant, Failure> {
     match impersonate {
         None => Ok(Grant::ClientCredentials),
-        Some(Impersonate {
-            user_id: Some(id),
-            subject: None,
-        }) => Ok(Grant::UserImpersonation(UserLookup::UserId(id.clone()))),
-        Some(Impersonate {
-            user_id: None,
-            subject: Some(subject),
-        }) => Ok(Grant::UserImpersonation(UserLookup::Subject(
-            subject.clone(),
-        ))),
-        Some(_) => Err(invalid(
-            "spec.impersonate",
-            &"not exactly one of userId and subject is set",
-        )),
+        Some(Impersonate { user_id: Some(id), subject: None }) => {
+            Ok(Grant::UserImpersonation(UserLookup::UserId(id.clone())))
+        }
+        Some(Impersonate { user_id: None, subject: Some(subject) }) => {
+            Ok(Grant::UserImpersonation(UserLookup::Subject(subject.clone())))
+        }
+        Some(_) => Err(invalid("spec.impersonate", &"not exactly one of userId and subject is set")),
     }
 }
 
@@ -261,13 +227,8 @@ fn invalid(field: &str, problem: &dyn std::fmt::Display) -> Failure {
 }
 
 /// Labels or annotations that a user added to the target.
-pub fn added(
-    entries: Option<&BTreeMap<String, String>>,
-) -> impl Iterator<Item = (String, String)> + '_ {
-    entries
-        .into_iter()
-        .flatten()
-        .map(|(key, value)| (key.clone(), value.clone()))
+pub fn added(entries: Option<&BTreeMap<String, String>>) -> impl Iterator<Item = (String, String)> + '_ {
+    entries.into_iter().flatten().map(|(key, value)| (key.clone(), value.clone()))
 }
 
 #[cfg(test)]
@@ -303,11 +264,7 @@ mod tests {
                 client_secret_key: "client-secret".into()
             }
         );
-        assert!(
-            !desired.suspend
-                && desired.scopes.is_empty()
-                && desired.grant == Grant::ClientCredentials
-        );
+        assert!(!desired.suspend && desired.scopes.is_empty() && desired.grant == Grant::ClientCredentials);
     }
 
     #[test]
@@ -315,10 +272,7 @@ mod tests {
         let mut spec = minimal();
         for (text, expected) in [("0s", None), ("1h30m", Some(5400)), ("10s", Some(10))] {
             spec["verifyInterval"] = text.into();
-            assert_eq!(
-                parse(&spec).unwrap().verify_interval,
-                expected.map(Duration::from_secs)
-            );
+            assert_eq!(parse(&spec).unwrap().verify_interval, expected.map(Duration::from_secs));
         }
     }
 
@@ -348,10 +302,7 @@ mod tests {
             tenant_id: "t1".into(),
         };
         for (pins, holds) in [
-            (
-                json!({"tenantId": "t1", "userId": "u1", "subject": "QLIKBOT\\id"}),
-                true,
-            ),
+            (json!({"tenantId": "t1", "userId": "u1", "subject": "QLIKBOT\\id"}), true),
             (json!({"tenantId": "t2"}), false),
             (json!({"tenantId": "t1", "userId": "u2"}), false),
             (json!({"subject": "somebody"}), false),
@@ -362,14 +313,6 @@ mod tests {
         }
         let mut spec = minimal();
         spec["impersonate"] = json!({"userId": "u2"});
-        assert_eq!(
-            parse(&spec)
-                .unwrap()
-                .pins
-                .check(&identity)
-                .unwrap_err()
-                .reason,
-            Reason::IdentityMismatch
-        );
+        assert_eq!(parse(&spec).unwrap().pins.check(&identity).unwrap_err().reason, Reason::IdentityMismatch);
     }
 }

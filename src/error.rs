@@ -44,10 +44,7 @@ impl Failure {
     /// The same, but waiting helps: something else is about to clear the way.
     #[must_use]
     pub fn waiting(self) -> Self {
-        Self {
-            stalled: false,
-            ..self
-        }
+        Self { stalled: false, ..self }
     }
 }
 
@@ -65,6 +62,9 @@ pub enum Error {
     /// The object changed under the run; the next one judges anew.
     #[error("{0} changed while it was being judged")]
     Changed(&'static str),
+    /// Another instance leads, or may soon.
+    #[error("this instance does not lead")]
+    NotLeader,
     /// A run did not end in time.
     #[error("a run took longer than {} s", .0.as_secs())]
     Deadline(Duration),
@@ -73,10 +73,7 @@ pub enum Error {
 impl Error {
     /// For `map_err`: names what was being done.
     pub fn kubernetes(doing: &'static str) -> impl FnOnce(kube::Error) -> Self {
-        move |source| Self::Kubernetes {
-            doing,
-            source: Box::new(source),
-        }
+        move |source| Self::Kubernetes { doing, source: Box::new(source) }
     }
 }
 

@@ -7,12 +7,8 @@ use qlik_context_operator::{api, run, telemetry};
 
 fn main() -> ExitCode {
     let result = match CommandLine::read() {
-        Ok(CommandLine {
-            command: Command::Run(args),
-        }) => operate(args),
-        Ok(CommandLine {
-            command: Command::Crd,
-        }) => print_crds(),
+        Ok(CommandLine { command: Command::Run(args) }) => operate(args),
+        Ok(CommandLine { command: Command::Crd }) => print_crds(),
         Err(error) => match one_line(&error) {
             Some(line) => {
                 eprintln!("{line}");
@@ -35,10 +31,7 @@ fn operate(args: RunArgs) -> anyhow::Result<()> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     telemetry::init(args.log_format, &args.log_filter)?;
     // Two threads: a controller waits, it does not compute.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(run::run(args))
 }
 

@@ -3,7 +3,9 @@
 //! Labels come from enums; only the per-context gauges carry namespace and name, and they vanish with the context. No label
 //! ever holds a secret, a URL or a message.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
@@ -33,6 +35,25 @@ pub struct Metrics {
     reconcile_duration: Histogram,
     secret_writes: Family<WriteLabels, Counter>,
     watch_errors: Family<WatchLabels, Counter>,
+    leader: Gauge,
+    expired_served: Counter<f64, AtomicU64>,
+    served: Mutex<Served>,
+}
+
+/// When each context's token expires, to count the seconds in which one was served after that.
+#[derive(Default)]
+struct Served {
+    settled: Option<Timestamp>,
+    expiries: HashMap<(String, String), Timestamp>,
+}
+
+impl Served {
+    /// Seconds, summed over contexts, in which an expired token was served since this was asked last.
+    fn settle(&mut self, now: Timestamp) -> f64 {
+        let since = self.settled.replace(now).unwrap_or(now);
+        let expired = |expiry: &Timestamp| now.duration_since((*expiry).max(since)).as_secs_f64().max(0.0);
+        self.expiries.values().map(expired).sum()
+    }
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -80,10 +101,7 @@ enum GrantLabel {
 struct Outcome(Option<Reason>);
 
 impl EncodeLabelValue for Outcome {
-    fn encode(
-        &self,
-        encoder: &mut prometheus_client::encoding::LabelValueEncoder,
-    ) -> Result<(), std::fmt::Error> {
+    fn encode(&self, encoder: &mut prometheus_client::encoding::LabelValueEncoder) -> Result<(), std::fmt::Error> {
         match self.0 {
             Some(reason) => reason.encode(encoder),
             None => "Success".encode(encoder),
@@ -133,14 +151,9 @@ pub struct TokenRequestTimer {
 impl TokenRequestTimer {
     /// The request ended; `why` is `None` on success.
     pub fn done(self, why: Option<Reason>) {
-        let labels = TokenRequestLabels {
-            grant: self.grant,
-            outcome: Outcome(why),
-        };
+        let labels = TokenRequestLabels { grant: self.grant, outcome: Outcome(why) };
         self.metrics.token_requests.get_or_create(&labels).inc();
-        self.metrics
-            .token_request_duration
-            .observe(self.begun.elapsed().as_secs_f64());
+        self.metrics.token_request_duration.observe(self.begun.elapsed().as_secs_f64());
     }
 }
 
@@ -160,68 +173,33 @@ impl Metrics {
             reconcile_duration: seconds(),
             secret_writes: Family::default(),
             watch_errors: Family::default(),
+            leader: Gauge::default(),
+            expired_served: Counter::default(),
+            served: Mutex::default(),
         };
         let r = &mut metrics.registry;
-        r.register(
-            "ready",
-            "1 when the context is ready",
-            metrics.ready.clone(),
-        );
-        r.register(
-            "token_expiry_timestamp_seconds",
-            "When the token in the Secret expires",
-            metrics.expiry.clone(),
-        );
-        r.register(
-            "token_renewal_timestamp_seconds",
-            "When the token is renewed",
-            metrics.renewal.clone(),
-        );
-        r.register(
-            "token_requests",
-            "Token requests by grant and outcome",
-            metrics.token_requests.clone(),
-        );
+        r.register("ready", "1 when the context is ready", metrics.ready.clone());
+        r.register("token_expiry_timestamp_seconds", "When the token in the Secret expires", metrics.expiry.clone());
+        r.register("token_renewal_timestamp_seconds", "When the token is renewed", metrics.renewal.clone());
+        r.register("token_requests", "Token requests by grant and outcome", metrics.token_requests.clone());
         let (name, help) = ("token_request_duration", "Time a token request took");
-        r.register_with_unit(
-            name,
-            help,
-            Unit::Seconds,
-            metrics.token_request_duration.clone(),
-        );
-        r.register(
-            "verifications",
-            "Questions to users/me by outcome",
-            metrics.verifications.clone(),
-        );
+        r.register_with_unit(name, help, Unit::Seconds, metrics.token_request_duration.clone());
+        r.register("verifications", "Questions to users/me by outcome", metrics.verifications.clone());
         r.register("reconciles", "Runs by outcome", metrics.reconciles.clone());
         let (name, help) = ("reconcile_duration", "Time a run took");
-        r.register_with_unit(
-            name,
-            help,
-            Unit::Seconds,
-            metrics.reconcile_duration.clone(),
-        );
-        r.register(
-            "secret_writes",
-            "Writes to derived Secrets",
-            metrics.secret_writes.clone(),
-        );
-        r.register(
-            "watch_errors",
-            "Failures of a watch",
-            metrics.watch_errors.clone(),
-        );
-        r.register(
-            "build",
-            "The running version",
-            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
-        );
+        r.register_with_unit(name, help, Unit::Seconds, metrics.reconcile_duration.clone());
+        r.register("secret_writes", "Writes to derived Secrets", metrics.secret_writes.clone());
+        r.register("watch_errors", "Failures of a watch", metrics.watch_errors.clone());
+        r.register("leader", "1 while this instance leads", metrics.leader.clone());
+        let (name, help) = ("expired_served", "Time in which a Secret held an expired token, over all contexts");
+        r.register_with_unit(name, help, Unit::Seconds, metrics.expired_served.clone());
+        r.register("build", "The running version", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         metrics
     }
 
     /// The text that `/metrics` serves.
-    pub fn render(&self) -> Result<String, std::fmt::Error> {
+    pub fn render(&self, now: Timestamp) -> Result<String, std::fmt::Error> {
+        self.settle(now, |_| ());
         let mut text = String::new();
         encode(&mut text, &self.registry).map(|()| text)
     }
@@ -232,83 +210,106 @@ impl Metrics {
             Grant::ClientCredentials => GrantLabel::client_credentials,
             Grant::UserImpersonation(_) => GrantLabel::user_impersonation,
         };
-        TokenRequestTimer {
-            metrics: self.clone(),
-            grant,
-            begun: Instant::now(),
-        }
+        TokenRequestTimer { metrics: self.clone(), grant, begun: Instant::now() }
     }
 
     /// A token was verified, or not for this reason.
     pub fn verification(&self, why: Option<Reason>) {
-        self.verifications
-            .get_or_create(&OutcomeLabels {
-                outcome: Outcome(why),
-            })
-            .inc();
+        self.verifications.get_or_create(&OutcomeLabels { outcome: Outcome(why) }).inc();
     }
 
     /// A run ended.
     pub fn reconciled(&self, outcome: Reconciled, took: Duration) {
-        self.reconciles
-            .get_or_create(&ReconcileLabels { outcome })
-            .inc();
+        self.reconciles.get_or_create(&ReconcileLabels { outcome }).inc();
         self.reconcile_duration.observe(took.as_secs_f64());
     }
 
     /// A derived Secret was written.
     pub fn secret_written(&self, operation: SecretWrite) {
-        self.secret_writes
-            .get_or_create(&WriteLabels { operation })
-            .inc();
+        self.secret_writes.get_or_create(&WriteLabels { operation }).inc();
     }
 
     /// A watch failed.
     pub fn watch_failed(&self, watch: Watch) {
-        self.watch_errors
-            .get_or_create(&WatchLabels { watch })
-            .inc();
+        self.watch_errors.get_or_create(&WatchLabels { watch }).inc();
     }
 
-    /// What is now known of a context.
+    /// Whether this instance leads.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
+    }
+
+    /// What is now known of a context; `token`: its expiry and its renewal.
     pub fn context(
         &self,
         namespace: &str,
         name: &str,
         ready: bool,
         token: Option<(Timestamp, Timestamp)>,
+        now: Timestamp,
     ) {
-        let labels = ContextLabels {
-            namespace: namespace.into(),
-            name: name.into(),
-        };
+        let labels = ContextLabels { namespace: namespace.into(), name: name.into() };
         self.ready.get_or_create(&labels).set(i64::from(ready));
-        match token {
-            Some((expiry, renewal)) => {
-                self.expiry.get_or_create(&labels).set(expiry.as_second());
-                self.renewal.get_or_create(&labels).set(renewal.as_second());
-            }
-            None => {
-                self.expiry.remove(&labels);
-                self.renewal.remove(&labels);
-            }
+        let key = (labels.namespace.clone(), labels.name.clone());
+        if let Some((expiry, renewal)) = token {
+            self.expiry.get_or_create(&labels).set(expiry.as_second());
+            self.renewal.get_or_create(&labels).set(renewal.as_second());
+            self.settle(now, |served| {
+                served.insert(key, expiry);
+            });
+        } else {
+            self.expiry.remove(&labels);
+            self.renewal.remove(&labels);
+            self.settle(now, |served| {
+                served.remove(&key);
+            });
         }
     }
 
     /// A context is gone.
-    pub fn forget(&self, namespace: &str, name: &str) {
-        let labels = ContextLabels {
-            namespace: namespace.into(),
-            name: name.into(),
-        };
+    pub fn forget(&self, namespace: &str, name: &str, now: Timestamp) {
+        let labels = ContextLabels { namespace: namespace.into(), name: name.into() };
         self.ready.remove(&labels);
         self.expiry.remove(&labels);
         self.renewal.remove(&labels);
+        self.settle(now, |served| {
+            served.remove(&(labels.namespace, labels.name));
+        });
+    }
+
+    fn settle(&self, now: Timestamp, change: impl FnOnce(&mut HashMap<(String, String), Timestamp>)) {
+        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        self.expired_served.inc_by(served.settle(now));
+        change(&mut served.expiries);
     }
 }
 
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SignedDuration;
+
+    #[test]
+    fn seconds_of_an_expired_token_are_counted_until_it_is_replaced_or_gone() {
+        let metrics = Metrics::new();
+        let at = |second| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second);
+        let served = || metrics.expired_served.get();
+        metrics.context("ns", "a", true, Some((at(100), at(50))), at(0));
+        metrics.render(at(90)).unwrap();
+        assert!(served() < 0.1);
+        metrics.context("ns", "a", false, Some((at(100), at(50))), at(130));
+        assert!((served() - 30.0).abs() < 0.1);
+        metrics.context("ns", "a", true, Some((at(1000), at(500))), at(140));
+        assert!((served() - 40.0).abs() < 0.1);
+        metrics.forget("ns", "a", at(1100));
+        metrics.render(at(2000)).unwrap();
+        assert!((served() - 140.0).abs() < 0.1);
+        assert!(!metrics.render(at(2000)).unwrap().contains("name=\"a\""));
     }
 }

@@ -6,8 +6,9 @@ use futures::try_join;
 use kube::api::Api;
 use kube::{Client, ResourceExt};
 
-use crate::api::QlikContext;
+use crate::api::ConditionType::Ready;
 use crate::api::v1alpha1::{IdentityStatus, QlikContextStatus};
+use crate::api::{QlikContext, REFRESH_REQUESTED_ANNOTATION, REFRESHED_FOR_ANNOTATION};
 use crate::binding::{self, Fit};
 use crate::clock::Timestamp;
 use crate::desired::Desired;
@@ -28,8 +29,12 @@ pub struct Seen {
     pub target: Target,
     /// The token in it.
     pub held: Option<HeldToken>,
-    /// What is remembered for this request.
-    pub known: Known,
+    /// What is remembered for this request; nothing while the credential cannot be read.
+    pub known: Option<Known>,
+    /// The refresh request that stands in the annotation and was not handled yet.
+    pub refresh: Option<String>,
+    /// The last one that was handled.
+    pub handled: Option<String>,
 }
 
 /// The token in the derived Secret, judged.
@@ -41,6 +46,8 @@ pub struct HeldToken {
     pub fit: Fit,
     /// Whose it is, when the status still says so.
     pub identity: Option<Identity>,
+    /// The tenant no longer accepts it.
+    pub rejected: bool,
 }
 
 /// Reads what the API server has, and recognises the token in the derived Secret.
@@ -51,41 +58,48 @@ pub async fn observe(
     desired: Desired,
     now: Timestamp,
 ) -> Result<Seen, Error> {
-    let secrets: Api<SealedSecret> =
-        Api::namespaced(client.clone(), &context.namespace().unwrap_or_default());
-    let (credential, target) = try_join!(
-        secrets.get_opt(&desired.credential_secret),
-        secrets.get_opt(&desired.target_name)
-    )
-    .map_err(Error::kubernetes("reading Secrets"))?;
+    let secrets: Api<SealedSecret> = Api::namespaced(client.clone(), &context.namespace().unwrap_or_default());
+    let (credential, target) =
+        try_join!(secrets.get_opt(&desired.credential_secret), secrets.get_opt(&desired.target_name))
+            .map_err(Error::kubernetes("reading Secrets"))?;
     let credential = match credential {
         Some(secret) => secret.credential(&desired),
         None => Err(secret::not_found(&desired.credential_secret)),
     };
     let target = Target::judge(target, context);
-    let held = held_token(
-        context.status.as_ref(),
-        &desired,
-        credential.as_ref().ok(),
-        &target,
-        now,
-    );
-    let known = match (&credential, &held) {
-        (Err(_), _) => Known::default(),
-        (Ok(credential), held) => {
-            if let Some(held) = held.as_ref().filter(|held| held.fit.credential) {
-                recognise(tokens, credential, held);
-            }
-            tokens.known(&credential.request)
+    let mut held = held_token(context.status.as_ref(), &desired, credential.as_ref().ok(), &target, now);
+    let handled = handled(context, &target);
+    let refresh = requested(context).filter(|value| Some(value) != handled.as_ref());
+    let known = credential.as_ref().ok().map(|credential| {
+        if let Some(held) = held.as_ref().filter(|held| held.fit.credential) {
+            recognise(tokens, credential, held, context);
         }
-    };
-    Ok(Seen {
-        desired,
-        credential,
-        target,
-        held,
-        known,
-    })
+        tokens.known(&credential.request, refresh.as_deref())
+    });
+    let rejected = known.as_ref().and_then(|known| known.rejected.as_ref());
+    if let Some(held) = &mut held {
+        held.rejected = rejected == Some(&held.token.access_token);
+    }
+    Ok(Seen { desired, credential, target, held, known, refresh, handled })
+}
+
+/// The value of the annotation, when it is one that can be echoed.
+fn requested(context: &QlikContext) -> Option<String> {
+    context.annotations().get(REFRESH_REQUESTED_ANNOTATION).filter(|value| is_refresh_request(value)).cloned()
+}
+
+/// At most 64 printable characters: what is longer is no time or counter, but somebody's text.
+pub fn is_refresh_request(value: &str) -> bool {
+    !value.is_empty() && value.len() <= 64 && value.chars().all(|c| (' '..='~').contains(&c))
+}
+
+/// Both places are written after the token is in the Secret; either may have been lost.
+fn handled(context: &QlikContext, target: &Target) -> Option<String> {
+    let status = context.status.as_ref().and_then(|status| status.last_handled_refresh_request.clone());
+    match target {
+        Target::Ours(secret) => secret.annotations().get(REFRESHED_FOR_ANNOTATION).cloned().or(status),
+        _ => status,
+    }
 }
 
 fn held_token(
@@ -100,47 +114,25 @@ fn held_token(
     };
     let held = secret.held()?;
     let sent = credential.map(|credential| &credential.sent[..]);
-    let fit = binding::check(
-        &held.binding,
-        &held.token,
-        &desired.binding_inputs(),
-        sent,
-        now,
-    );
+    let fit = binding::check(&held.binding, &held.token, &desired.binding_inputs(), sent, now);
     let token = status.and_then(|status| status.token.as_ref());
     // The status speaks of the token in the Secret, unless another one was put there since.
-    let same = token
-        .and_then(|token| token.issued_at.as_ref())
-        .is_some_and(|at| at.0 == held.token.issued_at);
-    let identity = status
-        .filter(|_| same)
-        .and_then(|status| status.identity.as_ref())
-        .map(Identity::from);
-    let scopes = token
-        .filter(|_| same)
-        .and_then(|token| token.scopes.clone());
-    Some(HeldToken {
-        token: Token {
-            scopes,
-            ..held.token
-        },
-        fit,
-        identity,
-    })
+    let same = token.and_then(|token| token.issued_at.as_ref()).is_some_and(|at| at.0 == held.token.issued_at);
+    let identity = status.filter(|_| same).and_then(|status| status.identity.as_ref()).map(Identity::from);
+    let scopes = token.filter(|_| same).and_then(|token| token.scopes.clone());
+    Some(HeldToken { token: Token { scopes, ..held.token }, fit, identity, rejected: false })
 }
 
 /// A token that was verified and published before a restart is known again; nothing is asked of the tenant.
-fn recognise(tokens: &TokenCache, credential: &Credential, held: &HeldToken) {
-    match &held.identity {
+///
+/// Where the status does not say whose it is, or that it was good, it has to be verified first.
+fn recognise(tokens: &TokenCache, credential: &Credential, held: &HeldToken, context: &QlikContext) {
+    let conditions = context.status.iter().flat_map(|status| &status.conditions);
+    let was_good = conditions.into_iter().any(|held| held.type_ == Ready.to_string() && held.status == "True");
+    match held.identity.as_ref().filter(|_| was_good) {
         Some(identity) => {
             let identity = Arc::new(identity.clone());
-            tokens.remember(
-                &credential.request,
-                &VerifiedToken {
-                    token: held.token.clone(),
-                    identity,
-                },
-            );
+            tokens.remember(&credential.request, &VerifiedToken { token: held.token.clone(), identity });
         }
         None => tokens.suggest(&credential.request, &held.token),
     }

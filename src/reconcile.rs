@@ -15,15 +15,19 @@ use tokio::time::Instant;
 
 use crate::act::{Done, Tools, act};
 use crate::api::ConditionType::Ready;
-use crate::api::{FIELD_MANAGER, QlikContext, QlikContextStatus, Reason};
+use crate::api::condition::Class;
+use crate::api::{FIELD_MANAGER, QlikContext, QlikContextSpec, QlikContextStatus, Reason};
 use crate::clock::{Clock, Jitter};
 use crate::decide::decide;
 use crate::desired::Desired;
 use crate::error::{Error, Failure};
+use crate::events::{Events, news};
+use crate::latest::Latest;
+use crate::lease::Leadership;
 use crate::metrics::{Metrics, Reconciled};
 use crate::oauth::cache::TokenCache;
 use crate::oauth::tenant::AllowedHosts;
-use crate::observe::observe;
+use crate::observe::{Seen, observe};
 use crate::retry;
 use crate::status::{invalid, next_run, status};
 
@@ -38,6 +42,12 @@ pub struct Context {
     pub tokens: TokenCache,
     /// `--allowed-tenant-hosts`.
     pub allowed_hosts: AllowedHosts,
+    /// Whether writing is ours.
+    pub leadership: Leadership,
+    /// What was written and not seen yet.
+    pub latest: Latest,
+    /// What people are told.
+    pub events: Events,
     /// What time it is.
     pub clock: Clock,
     /// Chance.
@@ -49,28 +59,26 @@ pub struct Context {
 /// An object as it came: a `QlikContext`, or what could not be read as one.
 pub type Guarded = DeserializeGuard<QlikContext>;
 
-/// One run, with its deadline and its log line.
+/// How a run ended, and when the next is due.
+type Ended = (Reconciled, Duration);
+
+/// One run, with its deadline.
 pub async fn reconcile(object: Arc<Guarded>, cx: Arc<Context>) -> Result<Action, Error> {
     let begun = Instant::now();
     let run = async {
         match &object.0 {
-            Ok(context) => run(context, &cx).await,
+            Ok(context) => run(&cx.latest.catch_up(context), &cx).await,
             Err(problem) => report_unreadable(&object, &problem.error, &cx).await,
         }
     };
-    let result = tokio::time::timeout(DEADLINE, run)
-        .await
-        .unwrap_or(Err(Error::Deadline(DEADLINE)));
-    let outcome = match &result {
-        Ok((outcome, _)) => *outcome,
-        Err(_) => Reconciled::Error,
-    };
+    let result = tokio::time::timeout(DEADLINE, run).await.unwrap_or(Err(Error::Deadline(DEADLINE)));
+    let outcome = result.as_ref().map_or(Reconciled::Error, |(outcome, _)| *outcome);
     cx.metrics.reconciled(outcome, begun.elapsed());
     result.map(|(_, again)| Action::requeue(again))
 }
 
 /// The data's path.
-async fn run(context: &QlikContext, cx: &Context) -> Result<(Reconciled, Duration), Error> {
+async fn run(context: &QlikContext, cx: &Context) -> Result<Ended, Error> {
     let desired = match Desired::parse(context) {
         Ok(desired) => desired,
         Err(failure) => return refuse(context, &failure, cx).await,
@@ -78,41 +86,25 @@ async fn run(context: &QlikContext, cx: &Context) -> Result<(Reconciled, Duratio
     let seen = observe(&cx.client, &cx.tokens, context, desired, cx.clock.now()).await?;
     let plan = decide(context, &seen, &cx.allowed_hosts, cx.clock.now());
     let done = act(&cx.tools(), context, &seen, plan).await?;
-    let status = status(
-        context,
-        &seen.desired,
-        seen.credential.is_ok(),
-        &done,
-        cx.clock.now(),
-    );
+    let status = status(context, &seen.desired, seen.credential.is_ok(), &done, cx.clock.now());
     publish(context, &status, cx).await?;
-    Ok((
-        report(context, &status, &done, cx),
-        next_run(&done, cx.clock.now(), cx.jitter.draw()),
-    ))
+    Ok((tell(context, Some(&seen), &status, &done, cx).await, next_run(&done, cx.clock.now(), cx.jitter.draw())))
 }
 
 impl Context {
     fn tools(&self) -> Tools<'_> {
-        Tools {
-            client: &self.client,
-            tokens: &self.tokens,
-            clock: &self.clock,
-            metrics: &self.metrics,
-        }
+        let Self { client, tokens, clock, metrics, leadership, .. } = self;
+        Tools { client, tokens, clock, metrics, leadership }
     }
 }
 
 /// Writes the status, unless it is what stands there already.
-async fn publish(
-    context: &QlikContext,
-    status: &QlikContextStatus,
-    cx: &Context,
-) -> Result<(), Error> {
+async fn publish(context: &QlikContext, status: &QlikContextStatus, cx: &Context) -> Result<(), Error> {
     let leaving = context.metadata.deletion_timestamp.is_some();
     if leaving || context.status.as_ref() == Some(status) {
         return Ok(());
     }
+    cx.leadership.check()?;
     let namespace = context.namespace().unwrap_or_default();
     let contexts: Api<QlikContext> = Api::namespaced(cx.client.clone(), &namespace);
     let patch = json!({
@@ -125,132 +117,82 @@ async fn publish(
     // Forced: the status is ours alone.
     let params = PatchParams::apply(FIELD_MANAGER).force();
     let (name, patch) = (context.name_any(), Patch::Apply(patch));
-    let write = tokio::time::timeout(
-        STATUS_TIMEOUT,
-        contexts.patch_status(&name, &params, &patch),
-    );
+    let write = tokio::time::timeout(STATUS_TIMEOUT, contexts.patch_status(&name, &params, &patch));
     match write.await.map_err(|_| Error::Deadline(STATUS_TIMEOUT))? {
-        Ok(_) => Ok(()),
+        Ok(_) => {
+            cx.latest.note(context, status);
+            Ok(())
+        }
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_conflict() => Err(Error::Changed("the QlikContext")),
         Err(error) => Err(Error::kubernetes("writing the status")(error)),
     }
 }
 
-/// Tells people what changed: one line when the state of a context does, the rest at debug.
-fn report(
+/// Tells people and machines what changed: metrics, one line in the log, events.
+async fn tell(
     context: &QlikContext,
+    seen: Option<&Seen>,
     status: &QlikContextStatus,
     done: &Done,
     cx: &Context,
 ) -> Reconciled {
     let (namespace, name) = (context.namespace().unwrap_or_default(), context.name_any());
     if context.metadata.deletion_timestamp.is_some() {
-        cx.metrics.forget(&namespace, &name);
+        cx.metrics.forget(&namespace, &name, cx.clock.now());
+        cx.latest.forget(context.metadata.uid.as_deref().unwrap_or_default());
         return Reconciled::Ready;
     }
     let find = |status: &QlikContextStatus| {
-        let ready = status
-            .conditions
-            .iter()
-            .find(|condition| condition.type_ == Ready.to_string());
-        ready.map(|ready| {
-            (
-                ready.status == "True",
-                ready.reason.clone(),
-                ready.message.clone(),
-            )
-        })
+        let ready = status.conditions.iter().find(|condition| condition.type_ == Ready.to_string());
+        ready.map(|ready| (ready.status == "True", ready.reason.clone(), ready.message.clone()))
     };
     let (ready, reason, message) = find(status).unwrap_or_default();
-    let before = context
-        .status
-        .as_ref()
-        .and_then(find)
-        .map(|(_, reason, _)| reason);
-    let times = done.holding.as_ref().map(|held| {
-        (
-            held.expires_at,
-            held.renewal_time.unwrap_or(held.expires_at),
-        )
-    });
-    cx.metrics.context(&namespace, &name, ready, times);
-    match (
-        before.as_ref() == Some(&reason) && done.written.is_none(),
-        ready && done.failure.is_none(),
-    ) {
+    let before = context.status.as_ref().and_then(find).map(|(_, reason, _)| reason);
+    let times = done.holding.as_ref().map(|held| (held.expires_at, held.renewal_time.unwrap_or(held.expires_at)));
+    let suspended = seen.is_some_and(|seen| seen.desired.suspend);
+    cx.metrics.context(&namespace, &name, ready, times.filter(|_| !suspended), cx.clock.now());
+    match (before.as_ref() == Some(&reason) && done.written.is_none(), ready && done.failure.is_none()) {
         (true, _) => tracing::debug!(%namespace, %name, %reason, "unchanged"),
         (false, true) => tracing::info!(%namespace, %name, %reason, "{message}"),
         (false, false) => tracing::warn!(%namespace, %name, %reason, "{message}"),
     }
-    if ready {
-        Reconciled::Ready
-    } else {
-        Reconciled::NotReady
-    }
+    cx.events.tell(context, news(context, seen, status)).await;
+    if ready { Reconciled::Ready } else { Reconciled::NotReady }
 }
 
 /// The spec was read but says nothing that can be done.
-async fn refuse(
-    context: &QlikContext,
-    failure: &Failure,
-    cx: &Context,
-) -> Result<(Reconciled, Duration), Error> {
+async fn refuse(context: &QlikContext, failure: &Failure, cx: &Context) -> Result<Ended, Error> {
     let status = invalid(context, failure, cx.clock.now());
     publish(context, &status, cx).await?;
-    let outcome = report(
-        context,
-        &status,
-        &Done {
-            failure: Some(failure.clone()),
-            ..Done::default()
-        },
-        cx,
-    );
-    Ok((
-        outcome,
-        retry::delay(failure.reason.class(), 1, None, None, cx.jitter.draw()),
-    ))
+    let done = Done { failure: Some(failure.clone()), ..Done::default() };
+    let outcome = tell(context, None, &status, &done, cx).await;
+    Ok((outcome, retry::delay(failure.reason.class(), 1, None, None, cx.jitter.draw())))
 }
 
 /// The object was stored under an older schema and cannot even be read; its metadata can.
-async fn report_unreadable(
-    object: &Guarded,
-    problem: &str,
-    cx: &Context,
-) -> Result<(Reconciled, Duration), Error> {
+async fn report_unreadable(object: &Guarded, problem: &str, cx: &Context) -> Result<Ended, Error> {
     let message = format!(
         "The QlikContext cannot be read: {problem}. It was stored under an older schema; correct it and apply it again."
     );
     let failure = Failure::new(Ready, Reason::SpecInvalid, message);
-    let stand_in = QlikContext {
-        metadata: object.meta().clone(),
-        spec: crate::api::QlikContextSpec::default(),
-        status: None,
-    };
-    refuse(&stand_in, &failure, cx).await
+    let stand_in = QlikContext { metadata: object.meta().clone(), spec: QlikContextSpec::default(), status: None };
+    refuse(&cx.latest.catch_up(&stand_in), &failure, cx).await
 }
 
 /// Trouble with the Kubernetes API: logged, and soon tried again.
-#[allow(
-    clippy::needless_pass_by_value,
-    reason = "the signature that kube calls"
-)]
+#[allow(clippy::needless_pass_by_value, reason = "the signature that kube calls")]
 pub fn error_policy(object: Arc<Guarded>, error: &Error, cx: Arc<Context>) -> Action {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-    match error {
-        Error::Changed(_) => tracing::debug!(%namespace, %name, %error, "judging anew"),
-        _ => tracing::warn!(%namespace, %name, %error, "will be tried again"),
-    }
-    let count = if matches!(error, Error::Changed(_)) {
-        1
-    } else {
-        3
+    let count = match error {
+        Error::Changed(_) => {
+            tracing::debug!(%namespace, %name, %error, "judging anew");
+            1
+        }
+        _ => {
+            tracing::warn!(%namespace, %name, %error, "will be tried again");
+            3
+        }
     };
-    Action::requeue(retry::delay(
-        crate::api::condition::Class::Cluster,
-        count,
-        None,
-        None,
-        cx.jitter.draw(),
-    ))
+    Action::requeue(retry::delay(Class::Cluster, count, None, None, cx.jitter.draw()))
 }

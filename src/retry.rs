@@ -15,18 +15,8 @@ const TRIES: u32 = 4;
 ///
 /// `count`: failures in a row, this one included. `left`: what is left of a working token's life. `jitter`: 0 up to 1.
 /// A pause that the tenant asked for is never cut short.
-pub fn delay(
-    class: Class,
-    count: u32,
-    retry_after: Option<Duration>,
-    left: Option<Duration>,
-    jitter: f64,
-) -> Duration {
-    let doubled = |longest: Duration| {
-        TENANT_FIRST
-            .saturating_mul(1 << count.saturating_sub(1).min(16))
-            .min(longest)
-    };
+pub fn delay(class: Class, count: u32, retry_after: Option<Duration>, left: Option<Duration>, jitter: f64) -> Duration {
+    let doubled = |longest: Duration| TENANT_FIRST.saturating_mul(1 << count.saturating_sub(1).min(16)).min(longest);
     let (wait, shortest) = match class {
         Class::User => (USER, Duration::from_secs(30)),
         Class::Tenant => (doubled(TENANT_LONGEST), TENANT_FIRST),
@@ -37,8 +27,7 @@ pub fn delay(
         None => wait,
     };
     // Up to a tenth more, never less: a wait is a promise.
-    wait.max(retry_after.unwrap_or_default())
-        .mul_f64(1.0 + 0.1 * jitter.clamp(0.0, 1.0))
+    wait.max(retry_after.unwrap_or_default()).mul_f64(1.0 + 0.1 * jitter.clamp(0.0, 1.0))
 }
 
 #[cfg(test)]
@@ -52,9 +41,7 @@ mod tests {
 
     #[test]
     fn the_tenants_faults_back_off_and_the_users_wait_for_the_user() {
-        let waits: Vec<_> = (1..=11)
-            .map(|count| seconds(Class::Tenant, count, None))
-            .collect();
+        let waits: Vec<_> = (1..=11).map(|count| seconds(Class::Tenant, count, None)).collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
         assert_eq!(seconds(Class::User, 1, None), 600);
         assert_eq!(seconds(Class::User, 9, None), 600);
@@ -65,11 +52,7 @@ mod tests {
         assert_eq!(seconds(Class::Tenant, 10, Some(400)), 100);
         assert_eq!(seconds(Class::User, 1, Some(1200)), 300);
         assert_eq!(seconds(Class::User, 1, Some(8)), 30);
-        assert_eq!(
-            seconds(Class::Tenant, 10, Some(0)),
-            300,
-            "an expired token hurries nobody"
-        );
+        assert_eq!(seconds(Class::Tenant, 10, Some(0)), 300, "an expired token hurries nobody");
     }
 
     proptest! {

@@ -42,14 +42,9 @@ pub struct SealedSecret {
     data: BTreeMap<String, SecretSlice<u8>>,
 }
 
-fn sealed<'de, D: Deserializer<'de>>(
-    data: D,
-) -> Result<BTreeMap<String, SecretSlice<u8>>, D::Error> {
+fn sealed<'de, D: Deserializer<'de>>(data: D) -> Result<BTreeMap<String, SecretSlice<u8>>, D::Error> {
     let data = Option::<BTreeMap<String, ByteString>>::deserialize(data)?.unwrap_or_default();
-    Ok(data
-        .into_iter()
-        .map(|(key, value)| (key, SecretSlice::from(value.0)))
-        .collect())
+    Ok(data.into_iter().map(|(key, value)| (key, SecretSlice::from(value.0))).collect())
 }
 
 /// A credential, ready to be sent.
@@ -59,6 +54,8 @@ pub struct Credential {
     pub request: TokenRequest,
     /// Every value that came from the Secret, as sent; the token binding covers them.
     pub sent: Vec<SecretString>,
+    /// A value had blanks or line breaks around it, which were not sent.
+    pub trimmed: bool,
     /// The Secret's version; if it changes, the credential has to be read again.
     pub resource_version: Option<String>,
 }
@@ -69,33 +66,22 @@ impl SealedSecret {
     }
 
     fn annotation(&self, name: &str) -> Option<&str> {
-        self.metadata
-            .annotations
-            .as_ref()?
-            .get(name)
-            .map(String::as_str)
+        self.metadata.annotations.as_ref()?.get(name).map(String::as_str)
     }
 
     /// The credential that a context asks for.
     pub fn credential(&self, desired: &Desired) -> Result<Credential, Failure> {
         let name = &desired.credential_secret;
-        if self
-            .kind
-            .as_deref()
-            .is_some_and(|kind| NEVER_A_CREDENTIAL.contains(&kind))
-        {
+        if self.kind.as_deref().is_some_and(|kind| NEVER_A_CREDENTIAL.contains(&kind)) {
             return Err(malformed(&format!(
                 "Secret {name} is of a type that never holds a tenant's credential. Put the credential into a Secret of \
                  type Opaque."
             )));
         }
         self.check_host(desired)?;
-        let Method::ClientSecret {
-            client_id,
-            client_secret_key,
-        } = &desired.method;
+        let Method::ClientSecret { client_id: source, client_secret_key } = &desired.method;
         let mut sent = Vec::new();
-        let client_id = match client_id {
+        let client_id = match source {
             Source::Inline(id) => SecretString::from(id.as_str()),
             Source::Key(key) => {
                 let id = self.text(name, key)?;
@@ -109,16 +95,11 @@ impl SealedSecret {
             tenant: desired.tenant.clone(),
             grant: desired.grant.clone(),
             scopes: desired.scopes.clone(),
-            credential: ClientCredential {
-                client_id,
-                client_secret,
-            },
+            credential: ClientCredential { client_id, client_secret },
         };
-        Ok(Credential {
-            request,
-            sent,
-            resource_version: self.metadata.resource_version.clone(),
-        })
+        let used = [Some(client_secret_key), source.key()].into_iter().flatten();
+        let trimmed = used.filter_map(|key| self.bytes(key)).any(|bytes| bytes.trim_ascii() != bytes);
+        Ok(Credential { request, sent, trimmed, resource_version: self.metadata.resource_version.clone() })
     }
 
     /// A Secret may say where it may be sent; an empty or wrong list is nowhere.
@@ -126,9 +107,7 @@ impl SealedSecret {
         let Some(list) = self.annotation(ALLOWED_HOSTS_ANNOTATION) else {
             return Ok(());
         };
-        let allowed = list
-            .parse::<AllowedHosts>()
-            .is_ok_and(|hosts| hosts.allows(&desired.tenant));
+        let allowed = list.parse::<AllowedHosts>().is_ok_and(|hosts| hosts.allows(&desired.tenant));
         if allowed {
             return Ok(());
         }
@@ -150,9 +129,7 @@ impl SealedSecret {
             return Err(Failure::new(
                 CredentialsAvailable,
                 Reason::KeyNotFound,
-                format!(
-                    "Secret {secret} has no key {key}. Add the key, or name another in spec.auth."
-                ),
+                format!("Secret {secret} has no key {key}. Add the key, or name another in spec.auth."),
             ));
         };
         let text = std::str::from_utf8(bytes).map_err(|_| {
@@ -178,9 +155,7 @@ pub fn not_found(name: &str) -> Failure {
     Failure::new(
         CredentialsAvailable,
         Reason::SecretNotFound,
-        format!(
-            "Secret {name} does not exist in this namespace. Create it; it is read as soon as it is there."
-        ),
+        format!("Secret {name} does not exist in this namespace. Create it; it is read as soon as it is there."),
     )
 }
 
@@ -204,83 +179,40 @@ mod tests {
     }
 
     fn secret(kind: &str, hosts: Option<&str>, id: &[u8], value: &[u8]) -> SealedSecret {
-        let annotations: BTreeMap<_, _> = hosts
-            .map(|hosts| (ALLOWED_HOSTS_ANNOTATION, hosts))
-            .into_iter()
-            .collect();
-        let data =
-            json!({"client-id": STANDARD.encode(id), "client-secret": STANDARD.encode(value)});
+        let annotations: BTreeMap<_, _> = hosts.map(|hosts| (ALLOWED_HOSTS_ANNOTATION, hosts)).into_iter().collect();
+        let data = json!({"client-id": STANDARD.encode(id), "client-secret": STANDARD.encode(value)});
         let object = json!({"metadata": {"name": "oauth", "annotations": annotations}, "type": kind, "data": data});
         serde_json::from_value(object).unwrap()
     }
 
     #[test]
     fn a_value_is_read_without_the_line_break_that_was_pasted_with_it() {
-        let credential = secret("Opaque", None, b"id\n", b" planted-secret \r\n")
-            .credential(&desired())
-            .unwrap();
-        assert_eq!(
-            credential.request.credential.client_secret.expose_secret(),
-            "planted-secret"
-        );
+        let credential = secret("Opaque", None, b"id\n", b" planted-secret \r\n").credential(&desired()).unwrap();
+        assert_eq!(credential.request.credential.client_secret.expose_secret(), "planted-secret");
         assert_eq!(credential.sent[0].expose_secret(), "id");
     }
 
     #[test]
     fn what_cannot_be_a_credential_is_refused_and_not_repeated() {
         for (secret, reason) in [
-            (
-                secret("Opaque", None, b"id", b"two planted-words"),
-                Reason::CredentialMalformed,
-            ),
-            (
-                secret("Opaque", None, b"id", b" \n"),
-                Reason::CredentialMalformed,
-            ),
-            (
-                secret("Opaque", None, b"id", b"planted-\xff\xfe"),
-                Reason::CredentialMalformed,
-            ),
-            (
-                secret(
-                    "kubernetes.io/service-account-token",
-                    None,
-                    b"id",
-                    b"planted-s",
-                ),
-                Reason::CredentialMalformed,
-            ),
-            (
-                secret("Opaque", Some("other.example"), b"id", b"planted-s"),
-                Reason::HostNotAllowedBySecret,
-            ),
-            (
-                secret("Opaque", Some(""), b"id", b"planted-s"),
-                Reason::HostNotAllowedBySecret,
-            ),
-            (
-                secret("Opaque", Some("https://x"), b"id", b"planted-s"),
-                Reason::HostNotAllowedBySecret,
-            ),
+            (secret("Opaque", None, b"id", b"two planted-words"), Reason::CredentialMalformed),
+            (secret("Opaque", None, b"id", b" \n"), Reason::CredentialMalformed),
+            (secret("Opaque", None, b"id", b"planted-\xff\xfe"), Reason::CredentialMalformed),
+            (secret("kubernetes.io/service-account-token", None, b"id", b"planted-s"), Reason::CredentialMalformed),
+            (secret("Opaque", Some("other.example"), b"id", b"planted-s"), Reason::HostNotAllowedBySecret),
+            (secret("Opaque", Some(""), b"id", b"planted-s"), Reason::HostNotAllowedBySecret),
+            (secret("Opaque", Some("https://x"), b"id", b"planted-s"), Reason::HostNotAllowedBySecret),
         ] {
             let failure = secret.credential(&desired()).err().unwrap();
             assert_eq!(failure.reason, reason, "{}", failure.message);
             assert!(!failure.message.contains("planted"));
         }
-        assert!(
-            secret("Opaque", Some("*.eu.qlikcloud.com"), b"id", b"s")
-                .credential(&desired())
-                .is_ok()
-        );
+        assert!(secret("Opaque", Some("*.eu.qlikcloud.com"), b"id", b"s").credential(&desired()).is_ok());
     }
 
     #[test]
     fn a_secret_never_prints_its_bytes() {
         let printed = format!("{:?}", secret("Opaque", None, b"id", b"hunter2"));
-        assert!(
-            !printed.contains("hunter2")
-                && !printed.contains("104, 117")
-                && !printed.contains("aHVudGVyMg")
-        );
+        assert!(!printed.contains("hunter2") && !printed.contains("104, 117") && !printed.contains("aHVudGVyMg"));
     }
 }

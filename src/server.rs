@@ -12,8 +12,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
+use crate::clock::Clock;
 use crate::metrics::Metrics;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -31,30 +31,30 @@ pub struct Health {
 impl Health {
     /// Alive from now, not ready.
     pub fn new() -> Self {
-        Self {
-            begun: Instant::now(),
-            beat: AtomicU64::new(0),
-            ready: AtomicBool::new(false),
-        }
+        Self { begun: Instant::now(), beat: AtomicU64::new(0), ready: AtomicBool::new(false) }
     }
 
     /// The loop was polled.
     pub fn beat(&self) {
-        self.beat
-            .store(self.begun.elapsed().as_secs(), Ordering::Relaxed);
+        self.beat.store(self.begun.elapsed().as_secs(), Ordering::Relaxed);
     }
 
-    /// Every context is known.
+    /// Beats while no loop runs that could.
+    pub async fn beat_alone(&self) {
+        let mut interval = tokio::time::interval(WEDGED / 6);
+        loop {
+            interval.tick().await;
+            self.beat();
+        }
+    }
+
+    /// Every context is known, or another instance leads.
     pub fn set_ready(&self) {
         self.ready.store(true, Ordering::Relaxed);
     }
 
     fn alive(&self) -> bool {
-        let silent = self
-            .begun
-            .elapsed()
-            .as_secs()
-            .saturating_sub(self.beat.load(Ordering::Relaxed));
+        let silent = self.begun.elapsed().as_secs().saturating_sub(self.beat.load(Ordering::Relaxed));
         silent < WEDGED.as_secs()
     }
 }
@@ -75,46 +75,37 @@ pub async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     }
 }
 
-/// Serves until told to stop.
+/// Serves until the process ends: probes and a last scrape are answered while runs are drained.
 pub async fn serve(
     listener: TcpListener,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
-    stop: CancellationToken,
+    clock: Clock,
 ) -> std::io::Result<()> {
     let router = Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(render))
-        .with_state((health, metrics));
-    axum::serve(listener, router)
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await
+        .with_state((health, metrics, clock));
+    axum::serve(listener, router).await
 }
 
-type Shared = State<(Arc<Health>, Arc<Metrics>)>;
+type Shared = State<(Arc<Health>, Arc<Metrics>, Clock)>;
 
-async fn livez(State((health, _)): Shared) -> Response {
+async fn livez(State((health, ..)): Shared) -> Response {
     answer(health.alive(), "the controller loop is wedged")
 }
 
-async fn readyz(State((health, _)): Shared) -> Response {
-    answer(
-        health.ready.load(Ordering::Relaxed),
-        "the contexts are not known yet",
-    )
+async fn readyz(State((health, ..)): Shared) -> Response {
+    answer(health.ready.load(Ordering::Relaxed), "the contexts are not known yet")
 }
 
 fn answer(good: bool, why_not: &'static str) -> Response {
-    if good {
-        "ok".into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, why_not).into_response()
-    }
+    if good { "ok".into_response() } else { (StatusCode::SERVICE_UNAVAILABLE, why_not).into_response() }
 }
 
-async fn render(State((_, metrics)): Shared) -> Response {
-    match metrics.render() {
+async fn render(State((_, metrics, clock)): Shared) -> Response {
+    match metrics.render(clock.now()) {
         Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }

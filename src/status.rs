@@ -13,13 +13,12 @@ use crate::api::ConditionType::{
     self, CredentialsAvailable, Ready, Reconciling, SecretSynced, Stalled, TokenIssued, Verified,
 };
 use crate::api::condition::Class;
-use crate::api::v1alpha1::{
-    FailureStatus, IdentityStatus, QlikContextStatus, TargetStatus, TokenStatus,
-};
+use crate::api::v1alpha1::{FailureStatus, IdentityStatus, QlikContextStatus, TargetStatus, TokenStatus};
 use crate::api::{QlikContext, Reason};
 use crate::clock::Timestamp;
 use crate::desired::Desired;
 use crate::error::Failure;
+use crate::events::not_granted;
 use crate::oauth::cache::Setback;
 use crate::oauth::lifetime::until;
 use crate::retry;
@@ -48,16 +47,10 @@ pub fn status(
     QlikContextStatus {
         observed_generation: context.metadata.generation,
         conditions: conditions(context, findings, done.failure.as_ref(), now),
-        identity: done
-            .holding
-            .as_ref()
-            .and_then(|holding| holding.identity.as_ref())
-            .map(IdentityStatus::from),
+        identity: done.holding.as_ref().and_then(|holding| holding.identity.as_ref()).map(IdentityStatus::from),
         token: done.holding.as_ref().map(token_status),
-        target: Some(TargetStatus {
-            name: desired.target_name.clone(),
-        }),
-        last_handled_refresh_request: None,
+        target: Some(TargetStatus { name: desired.target_name.clone() }),
+        last_handled_refresh_request: done.handled.clone(),
         failure: done.setback.as_ref().map(failure_status),
     }
 }
@@ -65,12 +58,7 @@ pub fn status(
 /// The status of a context whose spec is not understood.
 pub fn invalid(context: &QlikContext, failure: &Failure, now: Timestamp) -> QlikContextStatus {
     let before = context.status.clone().unwrap_or_default();
-    let finding = Finding {
-        condition: Ready,
-        good: false,
-        reason: failure.reason,
-        message: failure.message.clone(),
-    };
+    let finding = Finding { condition: Ready, good: false, reason: failure.reason, message: failure.message.clone() };
     QlikContextStatus {
         observed_generation: context.metadata.generation,
         conditions: conditions(context, vec![finding], Some(failure), now),
@@ -82,25 +70,13 @@ pub fn invalid(context: &QlikContext, failure: &Failure, now: Timestamp) -> Qlik
 /// When to look again, whatever happens in between.
 pub fn next_run(done: &Done, now: Timestamp, jitter: f64) -> Duration {
     let soon = Duration::from_secs(1);
-    let expiry = done
-        .holding
-        .as_ref()
-        .map(|holding| holding.expires_at)
-        .filter(|expiry| *expiry > now);
+    let expiry = done.holding.as_ref().map(|holding| holding.expires_at).filter(|expiry| *expiry > now);
     let due = match (&done.failure, &done.setback) {
-        (None, _) => done
-            .holding
-            .as_ref()
-            .and_then(|holding| holding.renewal_time)
-            .map(|time| until(time, now)),
+        (None, _) => done.holding.as_ref().and_then(|holding| holding.renewal_time).map(|time| until(time, now)),
         (Some(_), Some(setback)) => Some(until(setback.next, now)),
         (Some(failure), None) => {
             let waits_for_cluster = !failure.stalled && failure.condition == SecretSynced;
-            let class = if waits_for_cluster {
-                Class::Cluster
-            } else {
-                failure.reason.class()
-            };
+            let class = if waits_for_cluster { Class::Cluster } else { failure.reason.class() };
             let left = expiry.map(|expiry| until(expiry, now));
             Some(retry::delay(class, CLUSTER_AGAIN, None, left, jitter))
         }
@@ -108,12 +84,8 @@ pub fn next_run(done: &Done, now: Timestamp, jitter: f64) -> Duration {
     // A token that expires changes the status even if nothing else happens.
     let expires = expiry.map(|expiry| until(expiry, now));
     let recheck = retry::delay(Class::User, 1, None, None, jitter);
-    [due, expires]
-        .into_iter()
-        .flatten()
-        .min()
-        .unwrap_or(recheck)
-        .max(soon)
+    let also = done.due.map(|due| until(due, now));
+    [due, expires, also].into_iter().flatten().min().unwrap_or(recheck).max(soon)
 }
 
 fn stages(desired: &Desired, credential_read: bool, done: &Done) -> Vec<Finding> {
@@ -133,9 +105,7 @@ fn stages(desired: &Desired, credential_read: bool, done: &Done) -> Vec<Finding>
             // Passed in this run, or the token that passed it is in the Secret. What was not judged is left out.
             let passed = match stage {
                 CredentialsAvailable => credential_read,
-                TokenIssued => {
-                    done.verified || failed.is_some_and(|failure| failure.condition == Verified)
-                }
+                TokenIssued => done.verified || failed.is_some_and(|failure| failure.condition == Verified),
                 Verified => done.verified,
                 _ => false,
             };
@@ -146,51 +116,31 @@ fn stages(desired: &Desired, credential_read: bool, done: &Done) -> Vec<Finding>
 
 fn good(stage: ConditionType, desired: &Desired, holding: Option<&Holding>) -> Finding {
     let (reason, message) = match stage {
-        CredentialsAvailable => (
-            Reason::CredentialsFound,
-            format!(
-                "The credential was read from Secret {}.",
-                desired.credential_secret
-            ),
-        ),
-        TokenIssued => (
-            Reason::TokenIssued,
-            format!("{} issued a token.", desired.tenant.authority()),
-        ),
+        CredentialsAvailable => {
+            (Reason::CredentialsFound, format!("The credential was read from Secret {}.", desired.credential_secret))
+        }
+        TokenIssued => {
+            let granted = holding.and_then(|holding| holding.scopes.as_deref());
+            let short = not_granted(&desired.scopes, granted);
+            let short =
+                short.map(|missing| format!(" It did not grant the scopes {missing}: add them to the OAuth client."));
+            let message = format!("{} issued a token.{}", desired.tenant.authority(), short.unwrap_or_default());
+            (Reason::TokenIssued, bounded(message))
+        }
         Verified => {
             let identity = holding.and_then(|holding| holding.identity.as_ref());
-            let message = identity.map(|identity| {
-                format!(
-                    "The token acts as {} ({}).",
-                    identity.name, identity.user_id
-                )
-            });
-            (
-                Reason::IdentityConfirmed,
-                message.unwrap_or_else(|| "The tenant confirmed the token.".into()),
-            )
+            let message =
+                identity.map(|identity| format!("The token acts as {} ({}).", identity.name, identity.user_id));
+            (Reason::IdentityConfirmed, message.unwrap_or_else(|| "The tenant confirmed the token.".into()))
         }
-        _ => (
-            Reason::SecretPublished,
-            format!("Secret {} holds the token.", desired.target_name),
-        ),
+        _ => (Reason::SecretPublished, format!("Secret {} holds the token.", desired.target_name)),
     };
-    Finding {
-        condition: stage,
-        good: true,
-        reason,
-        message,
-    }
+    Finding { condition: stage, good: true, reason, message }
 }
 
 fn readiness(desired: &Desired, done: &Done, now: Timestamp) -> Finding {
     let name = &desired.target_name;
-    let finding = |good, reason, message| Finding {
-        condition: Ready,
-        good,
-        reason,
-        message,
-    };
+    let finding = |good, reason, message| Finding { condition: Ready, good, reason, message };
     let holding = done.holding.as_ref();
     let fitting = holding.filter(|holding| holding.fits);
     let working = fitting.filter(|holding| holding.expires_at > now);
@@ -217,10 +167,7 @@ fn readiness(desired: &Desired, done: &Done, now: Timestamp) -> Finding {
         (None, Some(token), ..) => finding(
             true,
             Reason::TokenValid,
-            format!(
-                "Secret {name} holds a verified token until {}.",
-                token.expires_at
-            ),
+            format!("Secret {name} holds a verified token until {}.", token.expires_at),
         ),
         (Some(failure), Some(token), ..) => finding(
             true,
@@ -231,37 +178,18 @@ fn readiness(desired: &Desired, done: &Done, now: Timestamp) -> Finding {
             )),
         ),
         (failure, None, Some(token), _) => {
-            let cause = failure
-                .as_ref()
-                .map(|failure| failure.message.as_str())
-                .unwrap_or_default();
-            let message = format!(
-                "The token in Secret {name} expired at {}. {cause}",
-                token.expires_at
-            );
-            finding(
-                false,
-                Reason::TokenExpired,
-                bounded(message.trim_end().to_owned()),
-            )
+            let cause = failure.as_ref().map(|failure| failure.message.as_str()).unwrap_or_default();
+            let message = format!("The token in Secret {name} expired at {}. {cause}", token.expires_at);
+            finding(false, Reason::TokenExpired, bounded(message.trim_end().to_owned()))
         }
         (Some(failure), None, None, Some(_)) => finding(
             false,
             failure.reason,
-            bounded(format!(
-                "{} Secret {name} still holds the token of the previous spec.",
-                failure.message
-            )),
+            bounded(format!("{} Secret {name} still holds the token of the previous spec.", failure.message)),
         ),
-        (Some(failure), None, None, None) => {
-            finding(false, failure.reason, failure.message.clone())
-        }
+        (Some(failure), None, None, None) => finding(false, failure.reason, failure.message.clone()),
         // Nothing failed and nothing is held: a run that only waits; the next one says more.
-        (None, None, None, _) => finding(
-            false,
-            Reason::TokenExpired,
-            format!("Secret {name} holds no token yet."),
-        ),
+        (None, None, None, _) => finding(false, Reason::TokenExpired, format!("Secret {name} holds no token yet.")),
     }
 }
 
@@ -275,55 +203,25 @@ fn conditions(
     failure: Option<&Failure>,
     now: Timestamp,
 ) -> Vec<Condition> {
-    let before = context
-        .status
-        .as_ref()
-        .map(|status| &status.conditions[..])
-        .unwrap_or_default();
+    let before = context.status.as_ref().map(|status| &status.conditions[..]).unwrap_or_default();
     let make = |condition: ConditionType, good: bool, reason: String, message: String| {
-        let (type_, status) = (
-            condition.to_string(),
-            if good { "True" } else { "False" }.to_owned(),
-        );
-        let unchanged = before
-            .iter()
-            .find(|old| old.type_ == type_ && old.status == status);
-        let last_transition_time =
-            unchanged.map_or(Time(now), |old| old.last_transition_time.clone());
+        let (type_, status) = (condition.to_string(), if good { "True" } else { "False" }.to_owned());
+        let unchanged = before.iter().find(|old| old.type_ == type_ && old.status == status);
+        let last_transition_time = unchanged.map_or(Time(now), |old| old.last_transition_time.clone());
         let observed_generation = context.metadata.generation;
-        Condition {
-            type_,
-            status,
-            reason,
-            message,
-            last_transition_time,
-            observed_generation,
-        }
+        Condition { type_, status, reason, message, last_transition_time, observed_generation }
     };
-    let kstatus = findings
-        .iter()
-        .find(|finding| finding.condition == Ready && !finding.good)
-        .and_then(|ready| {
-            if ready.reason == Reason::Suspended {
-                return None;
-            }
-            let stalled = failure.is_some_and(|failure| failure.stalled);
-            let condition = if stalled { Stalled } else { Reconciling };
-            Some(make(
-                condition,
-                true,
-                ready.reason.to_string(),
-                ready.message.clone(),
-            ))
-        });
-    let judged = findings.into_iter().map(|finding| {
-        make(
-            finding.condition,
-            finding.good,
-            finding.reason.to_string(),
-            finding.message,
-        )
+    let kstatus = findings.iter().find(|finding| finding.condition == Ready && !finding.good).and_then(|ready| {
+        if ready.reason == Reason::Suspended {
+            return None;
+        }
+        let stalled = failure.is_some_and(|failure| failure.stalled);
+        let condition = if stalled { Stalled } else { Reconciling };
+        Some(make(condition, true, ready.reason.to_string(), ready.message.clone()))
     });
+    let judged = findings
+        .into_iter()
+        .map(|finding| make(finding.condition, finding.good, finding.reason.to_string(), finding.message));
     judged.chain(kstatus).collect()
 }
 

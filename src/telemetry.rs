@@ -26,9 +26,7 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), ParseError> {
 /// The user's directives, with the quiet targets added last so that they win.
 pub fn filter(directives: &str) -> Result<EnvFilter, ParseError> {
     let user = EnvFilter::builder().parse(directives)?;
-    QUIET.iter().try_fold(user, |filter, quiet| {
-        Ok(filter.add_directive(quiet.parse::<Directive>()?))
-    })
+    QUIET.iter().try_fold(user, |filter, quiet| Ok(filter.add_directive(quiet.parse::<Directive>()?)))
 }
 
 #[cfg(test)]
@@ -38,20 +36,8 @@ mod tests {
     #[test]
     fn the_body_printing_target_stays_quiet_at_every_level() {
         for directives in ["trace", "kube_client=trace", "kube_client::client=trace"] {
-            assert!(
-                filter(directives)
-                    .unwrap()
-                    .to_string()
-                    .contains("kube_client::client=error"),
-                "{directives}"
-            );
-            assert!(
-                !filter(directives)
-                    .unwrap()
-                    .to_string()
-                    .contains("kube_client::client=trace"),
-                "{directives}"
-            );
+            assert!(filter(directives).unwrap().to_string().contains("kube_client::client=error"), "{directives}");
+            assert!(!filter(directives).unwrap().to_string().contains("kube_client::client=trace"), "{directives}");
         }
         assert!(filter("a=b=c").is_err());
     }

@@ -41,10 +41,7 @@ pub fn render<'v>(template: &str, value: impl Fn(&str) -> &'v str) -> Result<Str
             after
         } else if let Some(after) = after.strip_prefix('(') {
             let (name, after) = after.split_once(')').ok_or(BadTemplate::Unclosed)?;
-            let known = NAMES
-                .into_iter()
-                .find(|known| *known == name)
-                .ok_or(BadTemplate::Unknown)?;
+            let known = NAMES.into_iter().find(|known| *known == name).ok_or(BadTemplate::Unknown)?;
             text.push_str(value(known));
             after
         } else {
@@ -57,10 +54,7 @@ pub fn render<'v>(template: &str, value: impl Fn(&str) -> &'v str) -> Result<Str
 }
 
 /// The length that [`render`] would return, without rendering.
-pub fn rendered_len<'v>(
-    template: &str,
-    value: impl Fn(&str) -> &'v str,
-) -> Result<usize, BadTemplate> {
+pub fn rendered_len<'v>(template: &str, value: impl Fn(&str) -> &'v str) -> Result<usize, BadTemplate> {
     // Rendering with lengths in place of values would need a second parser; names are short, so count them out.
     let names = std::cell::Cell::new(0usize);
     let skeleton = render(template, |name| {
@@ -115,11 +109,7 @@ mod tests {
             ("$()", Err(BadTemplate::Unknown)),
             ("$(token", Err(BadTemplate::Unclosed)),
         ] {
-            assert_eq!(
-                render(template, value).as_deref().map_err(Clone::clone),
-                expected,
-                "{template}"
-            );
+            assert_eq!(render(template, value).as_deref().map_err(Clone::clone), expected, "{template}");
         }
     }
 
@@ -128,14 +118,8 @@ mod tests {
         let yaml = contexts_yml("123", "https://acme.eu.qlikcloud.com", "a\"b");
         let read: serde_json::Value = serde_saphyr::from_str(&yaml).unwrap();
         assert_eq!(read["current-context"], "123");
-        assert_eq!(
-            read["contexts"]["123"]["server"],
-            "https://acme.eu.qlikcloud.com"
-        );
-        assert_eq!(
-            read["contexts"]["123"]["headers"]["Authorization"],
-            "Bearer a\"b"
-        );
+        assert_eq!(read["contexts"]["123"]["server"], "https://acme.eu.qlikcloud.com");
+        assert_eq!(read["contexts"]["123"]["headers"]["Authorization"], "Bearer a\"b");
         assert!(!yaml.ends_with('\n'));
     }
 

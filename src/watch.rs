@@ -13,7 +13,8 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
 use kube::{Client, ResourceExt};
 
-use crate::api::{MANAGED_BY_LABEL, OPERATOR_NAME};
+use crate::api::{MANAGED_BY_LABEL, OPERATOR_NAME, QlikContext};
+use crate::clock::Clock;
 use crate::metrics::{Metrics, Watch};
 use crate::reconcile::Guarded;
 
@@ -29,28 +30,21 @@ pub fn contexts(
     client: &Client,
     store: Writer<Guarded>,
     metrics: &Arc<Metrics>,
+    clock: &Clock,
 ) -> impl Events<Guarded> + use<> {
-    let gone = metrics.clone();
-    let stream = watcher(
-        Api::<Guarded>::all(client.clone()),
-        watcher::Config::default().page_size(PAGE_SIZE),
-    )
-    .modify(|context| context.managed_fields_mut().clear())
-    .default_backoff()
-    .inspect_ok(move |event| {
-        if let watcher::Event::Delete(context) = event {
-            gone.forget(
-                &context.namespace().unwrap_or_default(),
-                &context.name_any(),
-            );
-        }
-    })
-    .reflect(store)
-    .applied_objects();
+    let (gone, clock) = (metrics.clone(), clock.clone());
+    let stream = watcher(Api::<Guarded>::all(client.clone()), watcher::Config::default().page_size(PAGE_SIZE))
+        .modify(|context| context.managed_fields_mut().clear())
+        .default_backoff()
+        .inspect_ok(move |event| {
+            if let watcher::Event::Delete(context) = event {
+                gone.forget(&context.namespace().unwrap_or_default(), &context.name_any(), clock.now());
+            }
+        })
+        .reflect(store)
+        .applied_objects();
     owned(Watch::Contexts, metrics.clone(), stream).predicate_filter(
-        predicates::generation
-            .combine(predicates::annotations)
-            .combine(predicates::finalizers),
+        predicates::generation.combine(predicates::annotations).combine(predicates::finalizers),
         PredicateConfig::default(),
     )
 }
@@ -58,50 +52,28 @@ pub fn contexts(
 /// Metadata of every Secret that may hold a credential.
 ///
 /// No predicate: its cache would be a store of every Secret in scope.
-pub fn credentials(
-    client: &Client,
-    metrics: &Arc<Metrics>,
-) -> impl Events<PartialObjectMeta<Secret>> + use<> {
-    secrets(
-        client,
-        watcher::Config::default(),
-        Watch::Credentials,
-        metrics,
-    )
+pub fn credentials(client: &Client, metrics: &Arc<Metrics>) -> impl Events<PartialObjectMeta<Secret>> + use<> {
+    secrets(client, watcher::Config::default(), Watch::Credentials, metrics)
 }
 
 /// Metadata of the Secrets that this operator writes.
-pub fn derived(
-    client: &Client,
-    metrics: &Arc<Metrics>,
-) -> impl Events<PartialObjectMeta<Secret>> + use<> {
+pub fn derived(client: &Client, metrics: &Arc<Metrics>) -> impl Events<PartialObjectMeta<Secret>> + use<> {
     let ours = format!("{MANAGED_BY_LABEL}={OPERATOR_NAME}");
-    secrets(
-        client,
-        watcher::Config::default().labels(&ours),
-        Watch::Derived,
-        metrics,
-    )
+    secrets(client, watcher::Config::default().labels(&ours), Watch::Derived, metrics)
 }
 
-/// The contexts that read their credential from a Secret.
-pub fn contexts_using(
-    contexts: Store<Guarded>,
-) -> impl Fn(PartialObjectMeta<Secret>) -> Vec<ObjectRef<Guarded>> {
+/// The contexts that a Secret matters to: those that read their credential from it, and those whose target's name it has
+/// (a stranger's Secret that goes away makes room).
+pub fn contexts_using(contexts: Store<Guarded>) -> impl Fn(PartialObjectMeta<Secret>) -> Vec<ObjectRef<Guarded>> {
     move |secret| {
         let (namespace, name) = (secret.namespace(), secret.name_any());
         let uses = |context: &Guarded| {
-            context.namespace() == namespace
-                && context
-                    .0
-                    .as_ref()
-                    .is_ok_and(|context| context.credential_name() == Some(name.as_str()))
+            let named = |context: &QlikContext| {
+                context.credential_name() == Some(name.as_str()) || context.target_name() == name
+            };
+            context.namespace() == namespace && context.0.as_ref().is_ok_and(named)
         };
-        contexts
-            .state_filter(uses)
-            .iter()
-            .map(|context| ObjectRef::from_obj(context.as_ref()))
-            .collect()
+        contexts.state_filter(uses).iter().map(|context| ObjectRef::from_obj(context.as_ref())).collect()
     }
 }
 
@@ -122,11 +94,7 @@ fn secrets(
     owned(watch, metrics.clone(), stream)
 }
 
-fn owned<K: Send + 'static>(
-    watch: Watch,
-    metrics: Arc<Metrics>,
-    stream: impl Events<K>,
-) -> impl Events<K> {
+fn owned<K: Send + 'static>(watch: Watch, metrics: Arc<Metrics>, stream: impl Events<K>) -> impl Events<K> {
     stream.filter(move |item| {
         if let Err(error) = item {
             metrics.watch_failed(watch);

@@ -12,68 +12,31 @@ fn files(path: &Path) -> Vec<PathBuf> {
     let Ok(folder) = fs::read_dir(path) else {
         return Vec::new();
     };
-    folder
-        .flat_map(|entry| files(&entry.unwrap().path()))
-        .collect()
+    folder.flat_map(|entry| files(&entry.unwrap().path())).collect()
 }
 
 /// The code of a module and of what lies under it, without its tests.
 fn code(module: &str) -> String {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let all = [source.join(format!("{module}.rs")), source.join(module)];
-    let texts = all
-        .iter()
-        .flat_map(|path| files(path))
-        .map(|path| fs::read_to_string(path).unwrap());
-    texts
-        .map(|text| {
-            text.split("#[cfg(test)]")
-                .next()
-                .unwrap_or_default()
-                .to_owned()
-        })
-        .collect()
+    let texts = all.iter().flat_map(|path| files(path)).map(|path| fs::read_to_string(path).unwrap());
+    texts.map(|text| text.split("#[cfg(test)]").next().unwrap_or_default().to_owned()).collect()
 }
 
 fn mentions(code: &str, words: &[&str]) -> Vec<String> {
-    let lines = code
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("//"));
-    lines
-        .filter(|line| words.iter().any(|word| line.contains(word)))
-        .map(str::to_owned)
-        .collect()
+    let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+    lines.filter(|line| words.iter().any(|word| line.contains(word))).map(str::to_owned).collect()
 }
 
 #[test]
 fn oauth_knows_nothing_of_kubernetes() {
-    assert_eq!(
-        mentions(&code("oauth"), &["kube::", "k8s_openapi"]),
-        [""; 0]
-    );
+    assert_eq!(mentions(&code("oauth"), &["kube::", "k8s_openapi"]), [""; 0]);
 }
 
 #[test]
 fn decisions_and_status_know_no_client_no_runtime_and_no_clock() {
-    for module in [
-        "decide",
-        "status",
-        "api",
-        "retry",
-        "binding",
-        "template",
-        "desired",
-        "oauth/lifetime",
-    ] {
-        let words = [
-            "kube::Client",
-            "kube::Api",
-            "api::Api",
-            "tokio",
-            "Timestamp::now",
-            "Instant",
-            ".await",
-        ];
+    for module in ["decide", "status", "api", "retry", "binding", "template", "desired", "oauth/lifetime"] {
+        let words = ["kube::Client", "kube::Api", "api::Api", "tokio", "Timestamp::now", "Instant", ".await"];
         assert_eq!(mentions(&code(module), &words), [""; 0], "{module}");
     }
 }
@@ -81,19 +44,9 @@ fn decisions_and_status_know_no_client_no_runtime_and_no_clock() {
 #[test]
 fn only_the_clock_reads_the_time_and_only_the_wiring_spawns() {
     for module in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap() {
-        let module = module
-            .unwrap()
-            .path()
-            .file_stem()
-            .unwrap()
-            .to_string_lossy()
-            .into_owned();
+        let module = module.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned();
         if module != "clock" {
-            assert_eq!(
-                mentions(&code(&module), &["Timestamp::now"]),
-                [""; 0],
-                "{module}"
-            );
+            assert_eq!(mentions(&code(&module), &["Timestamp::now"]), [""; 0], "{module}");
         }
         if module != "run" {
             assert_eq!(mentions(&code(&module), &["spawn("]), [""; 0], "{module}");

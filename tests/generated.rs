@@ -15,14 +15,8 @@ fn read(path: &str) -> String {
 #[test]
 fn the_committed_crd_is_what_the_types_say() {
     let crd = serde_saphyr::to_string(&qlik_contexts()).unwrap();
-    for path in [
-        "crds/qlikcontexts.yaml",
-        "charts/qlik-context-operator/files/crds/qlikcontexts.yaml",
-    ] {
-        assert!(
-            read(path) == crd,
-            "{path} is old: run `cargo xtask generate`"
-        );
+    for path in ["crds/qlikcontexts.yaml", "charts/qlik-context-operator/files/crds/qlikcontexts.yaml"] {
+        assert!(read(path) == crd, "{path} is old: run `cargo xtask generate`");
     }
 }
 
@@ -37,9 +31,7 @@ fn documented() -> Vec<String> {
     let readme = read("README.md");
     let table = readme.split("## Reasons").nth(1).unwrap_or_default();
     let table = table.split("\n## ").next().unwrap_or_default();
-    let rows = table
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     rows.map(str::to_owned).collect()
 }
 

@@ -1,10 +1,6 @@
 //! The way to a tenant over real TLS: what arrives, what is refused, and what never gets a connection.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test says no by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says no by panicking")]
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -20,9 +16,7 @@ use qlik_context_operator::oauth::cache::TokenCache;
 use qlik_context_operator::oauth::https::{Https, Resolver};
 use qlik_context_operator::oauth::request::{ClientCredential, Grant, TokenRequest};
 use qlik_context_operator::oauth::token::VerifiedToken;
-use support::tenant::{
-    Client, Fault, FaultBody, Handshake, Hop, Pacing, QlikCloud, Route, Script, Tenant, UserShape,
-};
+use support::tenant::{Client, Fault, FaultBody, Handshake, Hop, Pacing, QlikCloud, Route, Script, Tenant, UserShape};
 
 const NAME: &str = "acme.eu.qlikcloud.com";
 
@@ -35,24 +29,14 @@ struct Fixed {
 
 impl Fixed {
     fn answers(answers: &[&[&str]]) -> Self {
-        let parse = |list: &&[&str]| {
-            list.iter()
-                .map(|address| address.parse().unwrap())
-                .collect()
-        };
-        Self {
-            answers: Arc::new(answers.iter().map(parse).collect()),
-            asked: Arc::default(),
-        }
+        let parse = |list: &&[&str]| list.iter().map(|address| address.parse().unwrap()).collect();
+        Self { answers: Arc::new(answers.iter().map(parse).collect()), asked: Arc::default() }
     }
 }
 
 impl Resolver for Fixed {
     fn resolve<'a>(&'a self, _: &'a str) -> BoxFuture<'a, std::io::Result<Vec<IpAddr>>> {
-        let turn = self
-            .asked
-            .fetch_add(1, Ordering::SeqCst)
-            .min(self.answers.len() - 1);
+        let turn = self.asked.fetch_add(1, Ordering::SeqCst).min(self.answers.len() - 1);
         let answer = self.answers[turn].clone();
         Box::pin(async move { Ok(answer) })
     }
@@ -72,12 +56,7 @@ impl Case {
         let cloud = QlikCloud::start().await.unwrap();
         let tenant = cloud.tenant(NAME);
         tenant.add_client(Client::new("id").secret("s3cret-of-the-client"));
-        Self {
-            cloud,
-            tenant,
-            resolver: Fixed::answers(&[&["127.0.0.1"]]),
-            policy: AddressPolicy::PrivateToo,
-        }
+        Self { cloud, tenant, resolver: Fixed::answers(&[&["127.0.0.1"]]), policy: AddressPolicy::PrivateToo }
     }
 
     fn url(&self) -> String {
@@ -89,32 +68,16 @@ impl Case {
     }
 
     async fn ask_at(&self, url: &str) -> Result<Arc<VerifiedToken>, Failure> {
-        let transport = Https::new(
-            self.resolver.clone(),
-            self.policy,
-            Some(self.cloud.ca_pem().as_bytes()),
-        )
-        .unwrap();
+        let transport = Https::new(self.resolver.clone(), self.policy, Some(self.cloud.ca_pem().as_bytes())).unwrap();
         let metrics = Arc::new(Metrics::new());
-        let tokens = TokenCache::new(
-            Arc::new(transport),
-            Clock::system(),
-            Jitter::fixed(0.0),
-            metrics,
-        );
+        let tokens = TokenCache::new(Arc::new(transport), Clock::system(), Jitter::fixed(0.0), metrics);
         let request = TokenRequest {
             tenant: url.parse().unwrap(),
             grant: Grant::ClientCredentials,
             scopes: ["user_default".to_owned()].into(),
-            credential: ClientCredential {
-                client_id: "id".into(),
-                client_secret: "s3cret-of-the-client".into(),
-            },
+            credential: ClientCredential { client_id: "id".into(), client_secret: "s3cret-of-the-client".into() },
         };
-        tokens
-            .obtain(&request, None, |_| true)
-            .await
-            .map_err(|setback| setback.failure)
+        tokens.obtain(&request, None, |_| true).await.map_err(|setback| setback.failure)
     }
 
     fn connections(&self) -> u64 {
@@ -128,10 +91,7 @@ async fn a_token_is_issued_and_its_bot_confirmed() {
     let token = case.ask().await.unwrap();
     assert_eq!(token.identity.tenant_id, case.tenant.id());
     assert_eq!(token.identity.subject, "qlikbot\\id");
-    assert_eq!(
-        token.token.scopes.as_deref(),
-        Some(&["user_default".to_owned()][..])
-    );
+    assert_eq!(token.token.scopes.as_deref(), Some(&["user_default".to_owned()][..]));
     let life = token.token.expires_at.duration_since(token.token.issued_at);
     assert_eq!(life.as_secs(), 21600);
 }
@@ -139,17 +99,9 @@ async fn a_token_is_issued_and_its_bot_confirmed() {
 #[tokio::test]
 async fn what_goes_wrong_on_the_way_has_its_reason_and_its_cure() {
     for (handshake, reason, says) in [
-        (
-            Handshake::UnknownAuthority,
-            Reason::TenantUnreachable,
-            "--tenant-ca-file",
-        ),
+        (Handshake::UnknownAuthority, Reason::TenantUnreachable, "--tenant-ca-file"),
         (Handshake::Expired, Reason::TenantUnreachable, "expired"),
-        (
-            Handshake::WrongName,
-            Reason::TenantUnreachable,
-            "another host name",
-        ),
+        (Handshake::WrongName, Reason::TenantUnreachable, "another host name"),
         (Handshake::Garbage, Reason::TenantUnreachable, "TLS"),
         (Handshake::Hangup, Reason::TenantUnreachable, "connection"),
     ] {
@@ -157,113 +109,33 @@ async fn what_goes_wrong_on_the_way_has_its_reason_and_its_cure() {
         case.cloud.show(handshake);
         let failure = case.ask().await.err().unwrap();
         assert_eq!(failure.reason, reason, "{handshake:?}: {}", failure.message);
-        assert!(
-            failure.message.contains(says),
-            "{handshake:?}: {}",
-            failure.message
-        );
-        assert!(
-            !failure.message.contains(NAME),
-            "no address in a message of the transport"
-        );
+        assert!(failure.message.contains(says), "{handshake:?}: {}", failure.message);
+        assert!(!failure.message.contains(NAME), "no address in a message of the transport");
     }
 }
 
 #[tokio::test]
 async fn what_a_tenant_answers_instead_of_a_token_has_its_reason() {
     for (route, fault, reason) in [
+        (Route::Token, Fault::Answer { status: 200, body: FaultBody::Html }, Reason::UnexpectedResponse),
+        (Route::Token, Fault::Answer { status: 200, body: FaultBody::Huge }, Reason::UnexpectedResponse),
+        (Route::Token, Fault::Answer { status: 200, body: FaultBody::Truncated }, Reason::UnexpectedResponse),
+        (Route::Token, Fault::Answer { status: 503, body: FaultBody::Html }, Reason::TenantUnavailable),
+        (Route::Token, Fault::Answer { status: 401, body: FaultBody::Echo }, Reason::InvalidClient),
         (
             Route::Token,
-            Fault::Answer {
-                status: 200,
-                body: FaultBody::Html,
-            },
+            Fault::Redirect { status: 307, location: format!("https://{NAME}/elsewhere") },
             Reason::UnexpectedResponse,
         ),
-        (
-            Route::Token,
-            Fault::Answer {
-                status: 200,
-                body: FaultBody::Huge,
-            },
-            Reason::UnexpectedResponse,
-        ),
-        (
-            Route::Token,
-            Fault::Answer {
-                status: 200,
-                body: FaultBody::Truncated,
-            },
-            Reason::UnexpectedResponse,
-        ),
-        (
-            Route::Token,
-            Fault::Answer {
-                status: 503,
-                body: FaultBody::Html,
-            },
-            Reason::TenantUnavailable,
-        ),
-        (
-            Route::Token,
-            Fault::Answer {
-                status: 401,
-                body: FaultBody::Echo,
-            },
-            Reason::InvalidClient,
-        ),
-        (
-            Route::Token,
-            Fault::Redirect {
-                status: 307,
-                location: format!("https://{NAME}/elsewhere"),
-            },
-            Reason::UnexpectedResponse,
-        ),
-        (
-            Route::Token,
-            Fault::Delivery(Pacing::Endless),
-            Reason::UnexpectedResponse,
-        ),
-        (
-            Route::Token,
-            Fault::Delivery(Pacing::Reset { after: 20 }),
-            Reason::TenantUnreachable,
-        ),
-        (
-            Route::Token,
-            Fault::ExpiresIn(5.into()),
-            Reason::LifetimeTooShort,
-        ),
+        (Route::Token, Fault::Delivery(Pacing::Endless), Reason::UnexpectedResponse),
+        (Route::Token, Fault::Delivery(Pacing::Reset { after: 20 }), Reason::TenantUnreachable),
+        (Route::Token, Fault::ExpiresIn(5.into()), Reason::LifetimeTooShort),
         (Route::Token, Fault::DeadToken, Reason::TokenRejected),
-        (
-            Route::UsersMe,
-            Fault::Hop(Hop::OtherHost("evil.example".into())),
-            Reason::UnexpectedResponse,
-        ),
-        (
-            Route::UsersMe,
-            Fault::Hop(Hop::Downgrade),
-            Reason::UnexpectedResponse,
-        ),
-        (
-            Route::UsersMe,
-            Fault::Hop(Hop::Loop),
-            Reason::UnexpectedResponse,
-        ),
-        (
-            Route::UsersMe,
-            Fault::Hop(Hop::Nowhere),
-            Reason::UnexpectedResponse,
-        ),
-        (
-            Route::User,
-            Fault::Answer {
-                status: 403,
-                body: FaultBody::Qlik,
-            },
-            Reason::AccessDenied,
-        ),
+        (Route::UsersMe, Fault::Hop(Hop::OtherHost("evil.example".into())), Reason::UnexpectedResponse),
+        (Route::UsersMe, Fault::Hop(Hop::Downgrade), Reason::UnexpectedResponse),
+        (Route::UsersMe, Fault::Hop(Hop::Loop), Reason::UnexpectedResponse),
+        (Route::UsersMe, Fault::Hop(Hop::Nowhere), Reason::UnexpectedResponse),
+        (Route::User, Fault::Answer { status: 403, body: FaultBody::Qlik }, Reason::AccessDenied),
     ] {
         let case = Case::new().await;
         let described = format!("{route:?} {fault:?}");
@@ -273,11 +145,7 @@ async fn what_a_tenant_answers_instead_of_a_token_has_its_reason() {
             Ok(_) => panic!("{described}: a token"),
         };
         assert_eq!(failure.reason, reason, "{described}: {}", failure.message);
-        assert!(
-            !failure.message.contains("s3cret-of"),
-            "{described}: {}",
-            failure.message
-        );
+        assert!(!failure.message.contains("s3cret-of"), "{described}: {}", failure.message);
     }
 }
 
@@ -290,11 +158,7 @@ async fn users_me_is_followed_where_the_contract_leads() {
         Fault::User(UserShape::Extended),
     ] {
         let case = Case::new().await;
-        let route = if matches!(fault, Fault::User(_)) {
-            Route::User
-        } else {
-            Route::UsersMe
-        };
+        let route = if matches!(fault, Fault::User(_)) { Route::User } else { Route::UsersMe };
         case.cloud.script(Script::at(route, fault.clone()));
         assert!(case.ask().await.is_ok(), "{fault:?}");
     }
@@ -302,21 +166,12 @@ async fn users_me_is_followed_where_the_contract_leads() {
 
 #[tokio::test]
 async fn a_name_that_leads_to_a_private_address_gets_no_connection() {
-    for answers in [
-        &["127.0.0.1"][..],
-        &["18.200.1.1", "127.0.0.1"],
-        &["::ffff:127.0.0.1"],
-    ] {
+    for answers in [&["127.0.0.1"][..], &["18.200.1.1", "127.0.0.1"], &["::ffff:127.0.0.1"]] {
         let mut case = Case::new().await;
         case.policy = AddressPolicy::PublicOnly;
         case.resolver = Fixed::answers(&[answers]);
         let failure = case.ask().await.err().unwrap();
-        assert_eq!(
-            failure.reason,
-            Reason::AddressNotPublic,
-            "{}",
-            failure.message
-        );
+        assert_eq!(failure.reason, Reason::AddressNotPublic, "{}", failure.message);
         assert_eq!(case.connections(), 0);
     }
 }
@@ -334,17 +189,8 @@ async fn a_name_is_resolved_once_for_the_address_that_is_connected_to() {
 async fn an_address_written_out_is_judged_too() {
     let mut case = Case::new().await;
     case.policy = AddressPolicy::PublicOnly;
-    let url = format!(
-        "https://{}:{}",
-        Ipv4Addr::LOCALHOST,
-        case.cloud.address().port()
-    );
+    let url = format!("https://{}:{}", Ipv4Addr::LOCALHOST, case.cloud.address().port());
     let failure = case.ask_at(&url).await.err().unwrap();
-    assert_eq!(
-        failure.reason,
-        Reason::AddressNotPublic,
-        "{}",
-        failure.message
-    );
+    assert_eq!(failure.reason, Reason::AddressNotPublic, "{}", failure.message);
     assert_eq!(case.connections(), 0);
 }

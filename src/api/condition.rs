@@ -7,20 +7,7 @@ use prometheus_client::encoding::EncodeLabelValue;
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
 /// Types of `status.conditions`. `True` is good for the first five; the last two are kstatus's and absent when healthy.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Display,
-    EnumIter,
-    EnumString,
-    Eq,
-    Hash,
-    IntoStaticStr,
-    Ord,
-    PartialEq,
-    PartialOrd,
-)]
+#[derive(Clone, Copy, Debug, Display, EnumIter, EnumString, Eq, Hash, IntoStaticStr, Ord, PartialEq, PartialOrd)]
 #[allow(missing_docs)]
 pub enum ConditionType {
     CredentialsAvailable,
@@ -44,19 +31,7 @@ pub enum Class {
 }
 
 /// Reasons of conditions, CamelCase as the API conventions ask.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Display,
-    EncodeLabelValue,
-    EnumIter,
-    EnumString,
-    Eq,
-    Hash,
-    IntoStaticStr,
-    PartialEq,
-)]
+#[derive(Clone, Copy, Debug, Display, EncodeLabelValue, EnumIter, EnumString, Eq, Hash, IntoStaticStr, PartialEq)]
 #[allow(missing_docs)]
 pub enum Reason {
     // good
@@ -100,6 +75,15 @@ pub enum Reason {
     SpecInvalid,
 }
 
+/// Reasons of events that are not reasons of a condition.
+#[derive(Clone, Copy, Debug, Display, EnumIter, Eq, PartialEq)]
+#[allow(missing_docs)]
+pub enum Notice {
+    CredentialTrimmed,
+    RefreshRequestIgnored,
+    ScopesNotGranted,
+}
+
 impl Reason {
     /// Waiting does not help: somebody has to change something (`Stalled=True`).
     pub fn stalled(self) -> bool {
@@ -128,8 +112,8 @@ impl Reason {
     pub fn class(self) -> Class {
         use Reason::*;
         match self {
-            RateLimited | TenantUnavailable | TenantUnreachable | UnexpectedResponse
-            | LifetimeTooShort | TokenRejected | TokenExpired | RenewalFailing => Class::Tenant,
+            RateLimited | TenantUnavailable | TenantUnreachable | UnexpectedResponse | LifetimeTooShort
+            | TokenRejected | TokenExpired | RenewalFailing => Class::Tenant,
             WriteRejected => Class::Cluster,
             _ => Class::User,
         }

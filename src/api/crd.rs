@@ -16,17 +16,9 @@ use super::QlikContext;
 pub fn qlik_contexts() -> CustomResourceDefinition {
     let mut crd = QlikContext::crd();
     for version in &mut crd.spec.versions {
-        if let Some(root) = version
-            .schema
-            .as_mut()
-            .and_then(|schema| schema.open_api_v3_schema.as_mut())
-        {
+        if let Some(root) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) {
             drop_nullable(root);
-            if let Some(status) = root
-                .properties
-                .as_mut()
-                .and_then(|fields| fields.get_mut("status"))
-            {
+            if let Some(status) = root.properties.as_mut().and_then(|fields| fields.get_mut("status")) {
                 status.default = Some(JSON(json!({ "observedGeneration": -1 })));
             }
         }
@@ -36,11 +28,7 @@ pub fn qlik_contexts() -> CustomResourceDefinition {
 
 fn drop_nullable(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
-    schema
-        .properties
-        .iter_mut()
-        .flat_map(|fields| fields.values_mut())
-        .for_each(drop_nullable);
+    schema.properties.iter_mut().flat_map(|fields| fields.values_mut()).for_each(drop_nullable);
     match schema.items.as_mut() {
         Some(JSONSchemaPropsOrArray::Schema(item)) => drop_nullable(item),
         Some(JSONSchemaPropsOrArray::Schemas(items)) => items.iter_mut().for_each(drop_nullable),

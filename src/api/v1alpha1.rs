@@ -424,36 +424,15 @@ pub struct FailureStatus {
 impl QlikContext {
     /// Name of the derived Secret: `target.name`, else `<metadata.name>-token`.
     pub fn target_name(&self) -> String {
-        let named = self
-            .spec
-            .target
-            .as_ref()
-            .and_then(|target| target.name.clone());
-        named.unwrap_or_else(|| {
-            format!(
-                "{}-token",
-                self.metadata.name.as_deref().unwrap_or_default()
-            )
-        })
+        let named = self.spec.target.as_ref().and_then(|target| target.name.clone());
+        named.unwrap_or_else(|| format!("{}-token", self.metadata.name.as_deref().unwrap_or_default()))
     }
 
     /// Name of the Secret that holds the credential, whichever method is set.
     pub fn credential_name(&self) -> Option<&str> {
         let auth = &self.spec.auth;
-        None.or_else(|| {
-            auth.client_secret
-                .as_ref()
-                .map(|method| method.secret_ref.name.as_str())
-        })
-        .or_else(|| {
-            auth.private_key_jwt
-                .as_ref()
-                .map(|method| method.secret_ref.name.as_str())
-        })
-        .or_else(|| {
-            auth.api_key
-                .as_ref()
-                .map(|method| method.secret_ref.name.as_str())
-        })
+        None.or_else(|| auth.client_secret.as_ref().map(|method| method.secret_ref.name.as_str()))
+            .or_else(|| auth.private_key_jwt.as_ref().map(|method| method.secret_ref.name.as_str()))
+            .or_else(|| auth.api_key.as_ref().map(|method| method.secret_ref.name.as_str()))
     }
 }

@@ -59,9 +59,9 @@ const PRIVATE: &[&str] = &[
 impl AddressPolicy {
     /// True when a connection to this address may be opened.
     pub fn allows(self, address: IpAddr) -> bool {
-        innermost(address).into_iter().all(|address| {
-            !within(NEVER, address) && (self == Self::PrivateToo || !within(PRIVATE, address))
-        })
+        innermost(address)
+            .into_iter()
+            .all(|address| !within(NEVER, address) && (self == Self::PrivateToo || !within(PRIVATE, address)))
     }
 }
 
@@ -71,14 +71,7 @@ fn innermost(address: IpAddr) -> Vec<IpAddr> {
         return vec![address];
     };
     let bytes = outer.octets();
-    let tail = |from: usize| {
-        Ipv4Addr::new(
-            bytes[from],
-            bytes[from + 1],
-            bytes[from + 2],
-            bytes[from + 3],
-        )
-    };
+    let tail = |from: usize| Ipv4Addr::new(bytes[from], bytes[from + 1], bytes[from + 2], bytes[from + 3]);
     let inner = match outer.segments() {
         [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => vec![tail(12)],
         // IPv4-compatible (deprecated), but not :: and ::1.
@@ -94,9 +87,7 @@ fn innermost(address: IpAddr) -> Vec<IpAddr> {
 }
 
 fn within(nets: &[&str], address: IpAddr) -> bool {
-    nets.iter()
-        .filter_map(|net| net.parse::<IpNet>().ok())
-        .any(|net| net.contains(&address))
+    nets.iter().filter_map(|net| net.parse::<IpNet>().ok()).any(|net| net.contains(&address))
 }
 
 #[cfg(test)]
@@ -109,24 +100,12 @@ mod tests {
 
     #[test]
     fn every_net_in_the_tables_parses() {
-        assert!(
-            NEVER
-                .iter()
-                .chain(PRIVATE)
-                .all(|net| net.parse::<IpNet>().is_ok())
-        );
+        assert!(NEVER.iter().chain(PRIVATE).all(|net| net.parse::<IpNet>().is_ok()));
     }
 
     #[test]
     fn public_addresses_are_allowed() {
-        for text in [
-            "18.200.1.1",
-            "8.8.8.8",
-            "2600:1f18::1",
-            "64:ff9b::8.8.8.8",
-            "2002:808:808::1",
-            "::ffff:8.8.8.8",
-        ] {
+        for text in ["18.200.1.1", "8.8.8.8", "2600:1f18::1", "64:ff9b::8.8.8.8", "2002:808:808::1", "::ffff:8.8.8.8"] {
             assert!(AddressPolicy::PublicOnly.allows(address(text)), "{text}");
         }
     }

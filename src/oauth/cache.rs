@@ -5,69 +5,28 @@
 //! but could not be verified yet is kept, and only the verification is repeated. Tokens live in memory alone; nothing here
 //! is ever written down or printed.
 
+mod entry;
+
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use self::entry::{Entry, FORCED_SPACING};
 use super::identity::{Identity, who_is};
 use super::request::{RequestKey, RequestKeys, TokenRequest};
 use super::token::{Token, VerifiedToken};
 use super::token_endpoint::request_token;
 use super::transport::Transport;
 use crate::api::Reason;
-use crate::clock::{Clock, Jitter, Timestamp};
+use crate::clock::{Clock, Jitter, SignedDuration, Timestamp};
 use crate::error::Failure;
 use crate::metrics::Metrics;
-use crate::retry;
+
+pub use self::entry::{Known, Setback};
 
 /// A token this young may not be known everywhere in the tenant yet: a 401 is then asked once more.
-const YOUNG: Duration = Duration::from_secs(10);
+const YOUNG: SignedDuration = SignedDuration::from_secs(10);
 const SECOND_LOOK: Duration = Duration::from_secs(1);
-
-/// Failures in a row of one key.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Setback {
-    /// The last failure; its trace id is that of the first of its kind.
-    pub failure: Failure,
-    /// How many in a row.
-    pub count: u32,
-    /// When the last attempt ended.
-    pub last: Timestamp,
-    /// When the next may begin.
-    pub next: Timestamp,
-}
-
-/// What is known of a key without asking anyone.
-#[derive(Clone, Default)]
-pub struct Known {
-    /// The newest verified token.
-    pub token: Option<Arc<VerifiedToken>>,
-    /// When it was last verified.
-    pub verified_at: Option<Timestamp>,
-    /// Failures since.
-    pub setback: Option<Setback>,
-}
-
-#[derive(Default)]
-struct State {
-    known: Known,
-    /// Issued, not verified yet.
-    candidate: Option<Token>,
-}
-
-#[derive(Default)]
-struct Entry {
-    state: Mutex<State>,
-    /// Held while a request of this key is under way.
-    flight: tokio::sync::Mutex<()>,
-}
-
-impl Entry {
-    fn state(&self) -> MutexGuard<'_, State> {
-        // A panic elsewhere ends the process; until then the state is still whole.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Every token this process knows, by request.
 pub struct TokenCache {
@@ -79,95 +38,107 @@ pub struct TokenCache {
     metrics: Arc<Metrics>,
 }
 
+/// Why a known token is not good enough.
+#[derive(Clone, Copy)]
+pub struct Need<'a> {
+    /// What is left of a token that still works, if there is one.
+    pub left: Option<Duration>,
+    /// A refresh request that the token has to answer.
+    pub refresh: Option<&'a str>,
+}
+
+/// What a tenant says of a token that it has confirmed before.
+pub enum Checked {
+    /// It still works.
+    Good(Arc<VerifiedToken>),
+    /// It is revoked, or its user is no longer active; it is forgotten, and a new one may be asked for at once.
+    Rejected,
+}
+
 impl TokenCache {
     /// An empty cache over a transport.
-    pub fn new(
-        transport: Arc<dyn Transport>,
-        clock: Clock,
-        jitter: Jitter,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        Self {
-            transport,
-            keys: RequestKeys::new(),
-            entries: Mutex::default(),
-            clock,
-            jitter,
-            metrics,
-        }
+    pub fn new(transport: Arc<dyn Transport>, clock: Clock, jitter: Jitter, metrics: Arc<Metrics>) -> Self {
+        Self { transport, keys: RequestKeys::new(), entries: Mutex::default(), clock, jitter, metrics }
     }
 
-    /// What is known of this request.
-    pub fn known(&self, request: &TokenRequest) -> Known {
-        self.entry(request).state().known.clone()
-    }
-
-    /// Remembers a token that was found in a Secret and belongs to this request, unless a newer one is known.
-    pub fn remember(&self, request: &TokenRequest, token: &VerifiedToken) {
+    /// What is known of this request; a refresh request is noted when it is seen first.
+    pub fn known(&self, request: &TokenRequest, refresh: Option<&str>) -> Known {
         let entry = self.entry(request);
         let mut state = entry.state();
-        let newer = state
-            .known
-            .token
-            .as_ref()
-            .is_some_and(|known| known.token.issued_at >= token.token.issued_at);
-        if !newer {
-            state.known.token = Some(Arc::new(token.clone()));
-        }
+        state.known(refresh, &self.clock)
+    }
+
+    /// Remembers a token that was found in a Secret and belongs to this request, unless a newer one is known or the tenant
+    /// has rejected it.
+    pub fn remember(&self, request: &TokenRequest, token: &VerifiedToken) {
+        self.entry(request).state().remember(token, &self.clock);
     }
 
     /// Remembers a token of this request of which nobody has said yet whose it is: verifying it is enough.
     pub fn suggest(&self, request: &TokenRequest, token: &Token) {
-        let entry = self.entry(request);
-        let mut state = entry.state();
-        if state.known.token.is_none() && state.candidate.is_none() {
-            state.candidate = Some(token.clone());
-        }
+        self.entry(request).state().suggest(token);
     }
 
-    /// A verified token that `fresh` accepts: the known one, else a new one.
+    /// A verified token that `fresh` accepts at the time given to it: the known one, else a new one.
     ///
-    /// While the back-off of this key lasts nobody is asked, and the failure it waits for is returned again.
-    /// `left` is what is left of a token that still works, if there is one.
+    /// While the back-off of this key lasts nobody is asked, and the failure it waits for is returned again; only a refresh
+    /// request may cut a wait short that the tenant did not ask for, once a minute.
     pub async fn obtain(
         &self,
         request: &TokenRequest,
-        left: Option<Duration>,
-        fresh: impl Fn(&VerifiedToken) -> bool,
+        need: Need<'_>,
+        fresh: impl Fn(&VerifiedToken, Timestamp) -> bool,
     ) -> Result<Arc<VerifiedToken>, Setback> {
         let entry = self.entry(request);
         let _flight = entry.flight.lock().await;
         let candidate = {
             let mut state = entry.state();
-            if let Some(token) = state.known.token.as_ref().filter(|token| fresh(token)) {
-                return Ok(token.clone());
+            let known = state.known(need.refresh, &self.clock);
+            if let Some(token) = known.token.filter(|token| !known.refresh_waits && fresh(token, known.now)) {
+                return Ok(token);
             }
-            if let Some(setback) = state
-                .known
-                .setback
-                .as_ref()
-                .filter(|setback| setback.next > self.clock.now())
-            {
-                return Err(setback.clone());
+            let forced = known.refresh_waits && known.refresh_allowed_at <= self.clock.now();
+            if let Some(setback) = known.setback.filter(|setback| setback.next > self.clock.now()) {
+                if !forced || setback.failure.retry_after.is_some() {
+                    return Err(setback);
+                }
             }
-            let now = self.clock.now();
-            state
-                .candidate
-                .take()
-                .filter(|token| token.expires_at > now)
+            state.begin(known.refresh_waits, self.clock.now())
         };
-        match self.mint(request, candidate, &entry).await {
-            Ok(token) => {
-                let token = Arc::new(token);
-                let mut state = entry.state();
-                state.known = Known {
-                    token: Some(token.clone()),
-                    verified_at: Some(self.clock.now()),
-                    setback: None,
-                };
-                Ok(token)
+        let result = self.mint(request, candidate, &entry).await;
+        let mut state = entry.state();
+        match result {
+            Ok(token) => Ok(state.succeed(token, &self.clock)),
+            Err(failure) => Err(state.fail(failure, need.left, self.clock.now(), self.jitter.draw())),
+        }
+    }
+
+    /// Asks again whose a known token is, unless `due` says that somebody has just done so.
+    pub async fn verify_again(
+        &self,
+        request: &TokenRequest,
+        token: &Arc<VerifiedToken>,
+        left: Option<Duration>,
+        due: impl Fn(&Known) -> bool,
+    ) -> Result<Checked, Setback> {
+        let entry = self.entry(request);
+        let _flight = entry.flight.lock().await;
+        let known = entry.state().known(None, &self.clock);
+        if let Some(current) = known.token.clone().filter(|current| !Arc::ptr_eq(current, token) || !due(&known)) {
+            return Ok(Checked::Good(current));
+        }
+        if let Some(setback) = known.setback.filter(|setback| setback.next > self.clock.now()) {
+            return Err(setback);
+        }
+        let answer = self.verify(request, &token.token).await;
+        let mut state = entry.state();
+        match answer {
+            Ok(identity) => Ok(Checked::Good(state.confirm(token, identity, &self.clock))),
+            Err(failure) if matches!(failure.reason, Reason::TokenRejected | Reason::UserInactive) => {
+                state.reject(token);
+                Ok(Checked::Rejected)
             }
-            Err(failure) => Err(self.note(&entry, failure, left)),
+            Err(failure) => Err(state.fail(failure, left, self.clock.now(), self.jitter.draw())),
         }
     }
 
@@ -187,13 +158,10 @@ impl TokenCache {
             }
         };
         match self.verify(request, &token).await {
-            Ok(identity) => Ok(VerifiedToken {
-                token,
-                identity: Arc::new(identity),
-            }),
+            Ok(identity) => Ok(VerifiedToken { token, identity: Arc::new(identity) }),
             Err(failure) => {
                 if failure.reason != Reason::TokenRejected {
-                    entry.state().candidate = Some(token);
+                    entry.state().suggest(&token);
                 }
                 Err(failure)
             }
@@ -202,57 +170,15 @@ impl TokenCache {
 
     async fn verify(&self, request: &TokenRequest, token: &Token) -> Result<Identity, Failure> {
         let secrets = request.client_secrets();
-        let ask = || {
-            who_is(
-                &*self.transport,
-                &request.tenant,
-                &token.access_token,
-                &secrets,
-            )
-        };
+        let ask = || who_is(&*self.transport, &request.tenant, &token.access_token, &secrets);
         let mut answer = ask().await;
         let rejected = matches!(&answer, Err(failure) if failure.reason == Reason::TokenRejected);
-        let age = self.clock.now().duration_since(token.issued_at);
-        if rejected && age < YOUNG.try_into().unwrap_or_default() {
+        if rejected && self.clock.now().duration_since(token.issued_at) < YOUNG {
             tokio::time::sleep(SECOND_LOOK).await;
             answer = ask().await;
         }
-        self.metrics
-            .verification(answer.as_ref().err().map(|failure| failure.reason));
+        self.metrics.verification(answer.as_ref().err().map(|failure| failure.reason));
         answer
-    }
-
-    fn note(&self, entry: &Entry, mut failure: Failure, left: Option<Duration>) -> Setback {
-        let mut state = entry.state();
-        let before = state.known.setback.take();
-        let same = before
-            .as_ref()
-            .filter(|before| before.failure.reason == failure.reason);
-        if let Some(first) = same.and_then(|before| before.failure.trace_id.clone()) {
-            failure.trace_id = Some(first);
-        }
-        let count = before
-            .as_ref()
-            .map_or(1, |before| before.count.saturating_add(1));
-        let now = self.clock.now();
-        let wait = retry::delay(
-            failure.reason.class(),
-            count,
-            failure.retry_after,
-            left,
-            self.jitter.draw(),
-        );
-        // Times are whole seconds; one more keeps the wait a promise.
-        let wait = Duration::from_secs(wait.as_secs() + 1);
-        let next = now.saturating_add(wait).unwrap_or(Timestamp::MAX);
-        let setback = Setback {
-            failure,
-            count,
-            last: now,
-            next,
-        };
-        state.known.setback = Some(setback.clone());
-        setback
     }
 
     fn entry(&self, request: &TokenRequest) -> Arc<Entry> {
@@ -268,22 +194,7 @@ impl TokenCache {
     }
 }
 
-impl State {
-    fn worth_keeping(&self, now: Timestamp) -> bool {
-        self.known
-            .token
-            .as_ref()
-            .is_some_and(|token| token.token.expires_at > now)
-            || self
-                .candidate
-                .as_ref()
-                .is_some_and(|token| token.expires_at > now)
-            || self
-                .known
-                .setback
-                .as_ref()
-                .is_some_and(|setback| setback.next.duration_since(now) > -HOUR)
-    }
+/// When the next refresh request of a key may lead to a token request.
+pub(super) fn next_forced(last: Option<Timestamp>) -> Timestamp {
+    last.map_or(Timestamp::MIN, |last| last.saturating_add(FORCED_SPACING).unwrap_or(Timestamp::MAX))
 }
-
-const HOUR: crate::clock::SignedDuration = crate::clock::SignedDuration::from_hours(1);

@@ -13,9 +13,7 @@ use std::time::{Duration, SystemTime};
 use futures::future::BoxFuture;
 use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderValue, LOCATION, RETRY_AFTER,
-};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Response, Url};
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
@@ -43,12 +41,7 @@ pub struct SystemResolver;
 
 impl Resolver for SystemResolver {
     fn resolve<'a>(&'a self, host: &'a str) -> BoxFuture<'a, std::io::Result<Vec<IpAddr>>> {
-        Box::pin(async move {
-            Ok(tokio::net::lookup_host((host, 0))
-                .await?
-                .map(|address| address.ip())
-                .collect())
-        })
+        Box::pin(async move { Ok(tokio::net::lookup_host((host, 0)).await?.map(|address| address.ip()).collect()) })
     }
 }
 
@@ -67,10 +60,7 @@ impl Https {
         policy: AddressPolicy,
         extra_roots: Option<&[u8]>,
     ) -> Result<Self, reqwest::Error> {
-        let roots = extra_roots
-            .map(Certificate::from_pem_bundle)
-            .transpose()?
-            .unwrap_or_default();
+        let roots = extra_roots.map(Certificate::from_pem_bundle).transpose()?.unwrap_or_default();
         let base = || {
             Client::builder()
                 .https_only(true)
@@ -84,10 +74,7 @@ impl Https {
                 .pool_max_idle_per_host(2)
                 .tls_certs_merge(roots.clone())
         };
-        let resolver = Guarded {
-            resolver: Arc::new(resolver),
-            policy,
-        };
+        let resolver = Guarded { resolver: Arc::new(resolver), policy };
         Ok(Self {
             direct: base().no_proxy().dns_resolver(resolver).build()?,
             proxied: base().build()?,
@@ -98,10 +85,7 @@ impl Https {
 
     /// The client for this address, or a refusal where an address literal is not allowed.
     fn client(&self, tenant: &TenantUrl) -> Result<&Client, TransportFailure> {
-        let by_proxy = tenant
-            .to_string()
-            .parse()
-            .is_ok_and(|uri| self.proxies.intercept(&uri).is_some());
+        let by_proxy = tenant.to_string().parse().is_ok_and(|uri| self.proxies.intercept(&uri).is_some());
         if by_proxy {
             return Ok(&self.proxied);
         }
@@ -111,20 +95,14 @@ impl Https {
             Host::Domain(_) => None,
         };
         match literal {
-            Some(address) if !self.policy.allows(address) => {
-                Err(TransportFailure::AddressNotPublic)
-            }
+            Some(address) if !self.policy.allows(address) => Err(TransportFailure::AddressNotPublic),
             _ => Ok(&self.direct),
         }
     }
 
     async fn exchange(&self, request: Request) -> Result<Answer, TransportFailure> {
         let client = self.client(&request.tenant)?;
-        let mut url: Url = request
-            .tenant
-            .join(request.path)
-            .parse()
-            .map_err(|_| TransportFailure::Name)?;
+        let mut url: Url = request.tenant.join(request.path).parse().map_err(|_| TransportFailure::Name)?;
         let mut hops = request.redirects;
         loop {
             let mut call = match &request.body {
@@ -136,9 +114,7 @@ impl Https {
                 call = call.header(AUTHORIZATION, sensitive(authorization)?);
             }
             if let Some(body) = &request.body {
-                call = call
-                    .header(CONTENT_TYPE, "application/json")
-                    .body(body.expose_secret().to_owned());
+                call = call.header(CONTENT_TYPE, "application/json").body(body.expose_secret().to_owned());
             }
             let response = call.send().await.map_err(|error| classify(&error))?;
             if !response.status().is_redirection() {
@@ -151,9 +127,7 @@ impl Https {
             if request.redirects == 0 || !stays {
                 return Err(TransportFailure::Redirect);
             }
-            hops = hops
-                .checked_sub(1)
-                .ok_or(TransportFailure::TooManyRedirects)?;
+            hops = hops.checked_sub(1).ok_or(TransportFailure::TooManyRedirects)?;
             url = target;
         }
     }
@@ -170,30 +144,21 @@ impl Transport for Https {
 
 /// A header value that reqwest never prints.
 fn sensitive(text: &SecretString) -> Result<HeaderValue, TransportFailure> {
-    let mut value =
-        HeaderValue::from_str(text.expose_secret()).map_err(|_| TransportFailure::Connection)?;
+    let mut value = HeaderValue::from_str(text.expose_secret()).map_err(|_| TransportFailure::Connection)?;
     value.set_sensitive(true);
     Ok(value)
 }
 
 fn location(response: &Response, base: &Url) -> Option<Url> {
-    let target = base
-        .join(response.headers().get(LOCATION)?.to_str().ok()?)
-        .ok()?;
+    let target = base.join(response.headers().get(LOCATION)?.to_str().ok()?).ok()?;
     let anonymous = target.username().is_empty() && target.password().is_none();
     anonymous.then_some(target)
 }
 
 async fn read(mut response: Response, limit: usize) -> Result<Answer, TransportFailure> {
-    let header = |name| {
-        response
-            .headers()
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-    };
+    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     let date = header(DATE).and_then(|date| httpdate::parse_http_date(date).ok());
-    let retry_after = header(RETRY_AFTER)
-        .and_then(|value| retry_after(value, date.unwrap_or_else(SystemTime::now)));
+    let retry_after = header(RETRY_AFTER).and_then(|value| retry_after(value, date.unwrap_or_else(SystemTime::now)));
     let status = response.status().as_u16();
     let mut body = Zeroizing::new(Vec::new());
     while let Some(chunk) = response.chunk().await.map_err(|error| classify(&error))? {
@@ -202,12 +167,7 @@ async fn read(mut response: Response, limit: usize) -> Result<Answer, TransportF
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer {
-        status,
-        date,
-        retry_after,
-        body: SecretSlice::from(std::mem::take(&mut *body)),
-    })
+    Ok(Answer { status, date, retry_after, body: SecretSlice::from(std::mem::take(&mut *body)) })
 }
 
 /// The resolver that reqwest connects by: what it does not return cannot be connected to.
@@ -228,10 +188,7 @@ impl<R: Resolver> Resolve for Guarded<R> {
     fn resolve(&self, name: Name) -> Resolving {
         let (resolver, policy) = (self.resolver.clone(), self.policy);
         Box::pin(async move {
-            let addresses = resolver
-                .resolve(name.as_str())
-                .await
-                .map_err(|_| Unresolved)?;
+            let addresses = resolver.resolve(name.as_str()).await.map_err(|_| Unresolved)?;
             if addresses.is_empty() {
                 return Err(Unresolved.into());
             }
@@ -239,11 +196,7 @@ impl<R: Resolver> Resolve for Guarded<R> {
             if !addresses.iter().all(|address| policy.allows(*address)) {
                 return Err(NotPublic.into());
             }
-            Ok(Box::new(
-                addresses
-                    .into_iter()
-                    .map(|address| SocketAddr::new(address, 0)),
-            ) as Addrs)
+            Ok(Box::new(addresses.into_iter().map(|address| SocketAddr::new(address, 0))) as Addrs)
         })
     }
 }
@@ -265,16 +218,10 @@ fn classify(error: &reqwest::Error) -> TransportFailure {
             return TransportFailure::Proxy;
         }
         // An io::Error skips its inner error in `source`.
-        let inner = current
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref);
+        let inner = current.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         cause = inner.map(|inner| inner as _).or_else(|| current.source());
     }
-    if error.is_timeout() {
-        TransportFailure::Timeout
-    } else {
-        TransportFailure::Connection
-    }
+    if error.is_timeout() { TransportFailure::Timeout } else { TransportFailure::Connection }
 }
 
 fn certificate(error: &rustls::Error) -> TransportFailure {

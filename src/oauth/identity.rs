@@ -60,10 +60,7 @@ pub async fn who_is(
         limit: BODY_LIMIT,
         redirects: REDIRECTS,
     };
-    let answer = transport
-        .send(request)
-        .await
-        .map_err(|failure| refusal::unreachable(Verified, failure))?;
+    let answer = transport.send(request).await.map_err(|failure| refusal::unreachable(Verified, failure))?;
     let secrets = secrets.clone().and(token.expose_secret());
     if answer.status != 200 {
         return Err(refusal::verification_refused(&answer, &secrets));
@@ -76,9 +73,7 @@ fn read(body: &[u8], secrets: &Secrets) -> Result<Identity, Failure> {
         .map_err(|_| refusal::not_the_contract(Verified, "users/me did not return a user"))?;
     // A missing status is let pass: only what the tenant says counts against a user.
     if let Some(status) = user.status.as_deref().filter(|status| *status != "active") {
-        let known = ["invited", "disabled", "deleted", "provisioned"]
-            .into_iter()
-            .find(|known| *known == status);
+        let known = ["invited", "disabled", "deleted", "provisioned"].into_iter().find(|known| *known == status);
         return Err(Failure::new(
             Verified,
             Reason::UserInactive,
@@ -88,28 +83,13 @@ fn read(body: &[u8], secrets: &Secrets) -> Result<Identity, Failure> {
             ),
         ));
     }
-    let fields = [
-        Some(&user.id),
-        Some(&user.name),
-        Some(&user.subject),
-        Some(&user.tenant_id),
-        user.client_id.as_ref(),
-    ];
-    if fields
-        .into_iter()
-        .flatten()
-        .any(|text| secrets.leak_in(text))
-    {
-        return Err(refusal::not_the_contract(
-            Verified,
-            "users/me repeats a credential",
-        ));
+    let fields =
+        [Some(&user.id), Some(&user.name), Some(&user.subject), Some(&user.tenant_id), user.client_id.as_ref()];
+    if fields.into_iter().flatten().any(|text| secrets.leak_in(text)) {
+        return Err(refusal::not_the_contract(Verified, "users/me repeats a credential"));
     }
     if user.id.is_empty() || user.tenant_id.is_empty() {
-        return Err(refusal::not_the_contract(
-            Verified,
-            "users/me names no user or no tenant",
-        ));
+        return Err(refusal::not_the_contract(Verified, "users/me names no user or no tenant"));
     }
     Ok(Identity {
         user_id: bounded(&user.id),
@@ -121,10 +101,7 @@ fn read(body: &[u8], secrets: &Secrets) -> Result<Identity, Failure> {
 }
 
 fn bounded(text: &str) -> String {
-    text.chars()
-        .filter(|c| !c.is_control())
-        .take(FIELD_LIMIT)
-        .collect()
+    text.chars().filter(|c| !c.is_control()).take(FIELD_LIMIT).collect()
 }
 
 #[cfg(test)]
@@ -145,15 +122,9 @@ mod tests {
     fn what_is_no_active_user_is_refused_with_its_reason() {
         for (body, reason) in [
             (BOT.replace("active", "disabled"), Reason::UserInactive),
-            (
-                BOT.replace("active", "something <b>new</b>"),
-                Reason::UserInactive,
-            ),
+            (BOT.replace("active", "something <b>new</b>"), Reason::UserInactive),
             (BOT.replace("63ea", ""), Reason::UnexpectedResponse),
-            (
-                BOT.replace("m2m", "planted-secret"),
-                Reason::UnexpectedResponse,
-            ),
+            (BOT.replace("m2m", "planted-secret"), Reason::UnexpectedResponse),
             ("<html>".into(), Reason::UnexpectedResponse),
             ("{}".into(), Reason::UnexpectedResponse),
         ] {

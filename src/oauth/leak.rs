@@ -30,11 +30,7 @@ impl Secrets {
     /// True when the text repeats a part of a secret.
     pub fn leak_in(&self, text: &str) -> bool {
         let text = Zeroizing::new(text.to_ascii_lowercase());
-        self.0.iter().any(|secret| {
-            spellings(secret.expose_secret())
-                .iter()
-                .any(|spelling| shares_run(spelling, &text))
-        })
+        self.0.iter().any(|secret| spellings(secret.expose_secret()).iter().any(|spelling| shares_run(spelling, &text)))
     }
 }
 
@@ -49,13 +45,7 @@ fn spellings(secret: &str) -> Vec<Zeroizing<String>> {
     let percent = url::form_urlencoded::byte_serialize(bytes).collect();
     let json = serde_json::to_string(secret).unwrap_or_default();
     let json = json.trim_matches('"').to_owned();
-    let ascii = secret.chars().map(|c| {
-        if c.is_ascii() {
-            c.to_string()
-        } else {
-            format!("\\u{:04x}", c as u32)
-        }
-    });
+    let ascii = secret.chars().map(|c| if c.is_ascii() { c.to_string() } else { format!("\\u{:04x}", c as u32) });
     [secret.to_owned(), percent, json, ascii.collect()]
         .into_iter()
         .chain(phases)
@@ -65,17 +55,11 @@ fn spellings(secret: &str) -> Vec<Zeroizing<String>> {
 
 fn shares_run(secret: &str, text: &str) -> bool {
     let run = RUN.min(secret.len());
-    run > 0
-        && text
-            .as_bytes()
-            .windows(run)
-            .any(|window| contains(secret.as_bytes(), window))
+    run > 0 && text.as_bytes().windows(run).any(|window| contains(secret.as_bytes(), window))
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack
-        .windows(needle.len())
-        .any(|window| window == needle)
+    haystack.windows(needle.len()).any(|window| window == needle)
 }
 
 #[cfg(test)]
@@ -102,13 +86,7 @@ mod tests {
     #[test]
     fn ordinary_text_passes() {
         let secrets = Secrets::new().and("s3cr&t=+/ü-planted-value");
-        for text in [
-            "Invalid client_id",
-            "OAUTH-14",
-            "Unauthorized",
-            "",
-            "planted",
-        ] {
+        for text in ["Invalid client_id", "OAUTH-14", "Unauthorized", "", "planted"] {
             assert!(!secrets.leak_in(text), "{text}");
         }
     }

@@ -45,22 +45,13 @@ pub fn lifetime(
         }
         (None, None) => UNSTATED,
     };
-    if life < SHORTEST {
-        Err(NoLifetime::TooShort)
-    } else {
-        Ok(life.min(LONGEST))
-    }
+    if life < SHORTEST { Err(NoLifetime::TooShort) } else { Ok(life.min(LONGEST)) }
 }
 
-#[allow(
-    clippy::cast_possible_truncation,
-    reason = "a float out of range saturates, and is then bounded"
-)]
+#[allow(clippy::cast_possible_truncation, reason = "a float out of range saturates, and is then bounded")]
 fn seconds(value: &Value) -> Option<SignedDuration> {
     let whole = match value {
-        Value::Number(number) => number
-            .as_i64()
-            .or_else(|| number.as_f64().map(|float| float as i64)),
+        Value::Number(number) => number.as_i64().or_else(|| number.as_f64().map(|float| float as i64)),
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
     };
@@ -71,27 +62,16 @@ fn seconds(value: &Value) -> Option<SignedDuration> {
 ///
 /// `percentage` of its life is left then, less up to a tenth of the wait (`spread`, 0 up to 1); never later than 3 min before
 /// its end (half its life when that is under 6 min), never sooner than 10 s after it was issued.
-pub fn renewal_time(
-    issued_at: Timestamp,
-    expires_at: Timestamp,
-    percentage: u8,
-    spread: f64,
-) -> Timestamp {
+pub fn renewal_time(issued_at: Timestamp, expires_at: Timestamp, percentage: u8, spread: f64) -> Timestamp {
     let life = expires_at.duration_since(issued_at);
     let wait = life * (100 - i32::from(percentage.min(100))) / 100;
-    let latest = if life >= MARGIN * 2 {
-        life - MARGIN
-    } else {
-        life / 2
-    };
+    let latest = if life >= MARGIN * 2 { life - MARGIN } else { life / 2 };
     let wait = wait.min(latest);
     let jitter = wait.as_secs_f64() * 0.1 * spread.clamp(0.0, 1.0);
     let wait = wait - SignedDuration::try_from_secs_f64(jitter).unwrap_or_default();
     // Whole seconds, as Kubernetes writes times: else the same time would differ from itself once stored.
     let wait = SignedDuration::from_secs(wait.as_secs());
-    issued_at
-        .saturating_add(wait.max(SPACING))
-        .unwrap_or(expires_at)
+    issued_at.saturating_add(wait.max(SPACING)).unwrap_or(expires_at)
 }
 
 /// What is left until `deadline`; zero when it has passed.
@@ -132,11 +112,7 @@ mod tests {
             (None, Some("tomorrow".into()), Err(NoLifetime::Unreadable)),
         ] {
             let life = lifetime(expires_in.as_ref(), expires_at.as_deref(), date);
-            assert_eq!(
-                life.map(|life| life.as_secs()),
-                expected,
-                "{expires_in:?} {expires_at:?}"
-            );
+            assert_eq!(life.map(|life| life.as_secs()), expected, "{expires_in:?} {expires_at:?}");
         }
     }
 
@@ -144,21 +120,9 @@ mod tests {
     fn a_six_hour_token_is_renewed_after_four_hours_at_the_latest() {
         assert_eq!(renewal_time(at(0), at(21600), 33, 0.0), at(14472));
         assert_eq!(renewal_time(at(0), at(21600), 33, 1.0), at(13024));
-        assert_eq!(
-            renewal_time(at(0), at(600), 5, 0.0),
-            at(420),
-            "3 min are kept"
-        );
-        assert_eq!(
-            renewal_time(at(0), at(60), 5, 0.0),
-            at(30),
-            "or half the life"
-        );
-        assert_eq!(
-            renewal_time(at(0), at(12), 80, 1.0),
-            at(10),
-            "but never within 10 s"
-        );
+        assert_eq!(renewal_time(at(0), at(600), 5, 0.0), at(420), "3 min are kept");
+        assert_eq!(renewal_time(at(0), at(60), 5, 0.0), at(30), "or half the life");
+        assert_eq!(renewal_time(at(0), at(12), 80, 1.0), at(10), "but never within 10 s");
     }
 
     proptest! {

@@ -53,10 +53,7 @@ impl Refusal {
         let printable = |c: char| (' '..='~').contains(&c);
         let clean = |text: Option<String>, limit: usize, allowed: &dyn Fn(char) -> bool| {
             text.filter(|text| {
-                !text.is_empty()
-                    && text.len() <= limit
-                    && text.chars().all(allowed)
-                    && !secrets.leak_in(text)
+                !text.is_empty() && text.len() <= limit && text.chars().all(allowed) && !secrets.leak_in(text)
             })
         };
         Self {
@@ -67,10 +64,7 @@ impl Refusal {
     }
 
     fn mentions(&self, word: &str) -> bool {
-        [&self.code, &self.title]
-            .into_iter()
-            .flatten()
-            .any(|text| text.to_ascii_lowercase().contains(word))
+        [&self.code, &self.title].into_iter().flatten().any(|text| text.to_ascii_lowercase().contains(word))
     }
 
     /// `HTTP 401, OAUTH-5 "Unauthorized"`.
@@ -155,18 +149,14 @@ pub fn unreachable(condition: ConditionType, failure: TransportFailure) -> Failu
             Reason::AddressNotPublic,
             "Check spec.tenantUrl; a tenant on a private network needs the operator's flag --allow-private-addresses",
         ),
-        AnswerTooLarge => (
-            Reason::UnexpectedResponse,
-            "Check that spec.tenantUrl is a Qlik Cloud tenant",
-        ),
+        AnswerTooLarge => (Reason::UnexpectedResponse, "Check that spec.tenantUrl is a Qlik Cloud tenant"),
         CertificateAuthority => (
             Reason::TenantUnreachable,
             "If a proxy or a private authority signs for the tenant, give its certificate to the operator with --tenant-ca-file",
         ),
-        CertificateExpired | CertificateName | Tls => (
-            Reason::TenantUnreachable,
-            "Check spec.tenantUrl and what stands between the cluster and the tenant",
-        ),
+        CertificateExpired | CertificateName | Tls => {
+            (Reason::TenantUnreachable, "Check spec.tenantUrl and what stands between the cluster and the tenant")
+        }
         Connection | Timeout => (
             Reason::TenantUnreachable,
             "The operator tries again; check the cluster's way out (network policy, firewall, proxy) if it stays",
@@ -175,20 +165,13 @@ pub fn unreachable(condition: ConditionType, failure: TransportFailure) -> Failu
             Reason::TenantUnreachable,
             "Check the spelling of spec.tenantUrl; an alias that was renamed in the tenant resolves no more",
         ),
-        Proxy => (
-            Reason::TenantUnreachable,
-            "Check the operator's HTTPS_PROXY and what that proxy allows",
-        ),
+        Proxy => (Reason::TenantUnreachable, "Check the operator's HTTPS_PROXY and what that proxy allows"),
         Redirect | TooManyRedirects => (
             Reason::UnexpectedResponse,
             "Use the tenant's original host name in spec.tenantUrl, not an alias or a portal",
         ),
     };
-    Failure::new(
-        condition,
-        reason,
-        format!("The tenant gave no usable answer: {failure}. {cure}."),
-    )
+    Failure::new(condition, reason, format!("The tenant gave no usable answer: {failure}. {cure}."))
 }
 
 /// An answer of success that is not the one of the contract.
@@ -238,14 +221,11 @@ fn other(status: u16, said: &str) -> (Reason, String) {
     match status {
         429 => (
             Reason::RateLimited,
-            format!(
-                "The tenant limits the rate of requests ({said}). The operator waits as long as it was asked to."
-            ),
+            format!("The tenant limits the rate of requests ({said}). The operator waits as long as it was asked to."),
         ),
-        408 | 500..=599 => (
-            Reason::TenantUnavailable,
-            format!("The tenant cannot answer now ({said}). The operator tries again."),
-        ),
+        408 | 500..=599 => {
+            (Reason::TenantUnavailable, format!("The tenant cannot answer now ({said}). The operator tries again."))
+        }
         _ => (
             Reason::UnexpectedResponse,
             format!(
@@ -255,18 +235,10 @@ fn other(status: u16, said: &str) -> (Reason, String) {
     }
 }
 
-fn finish(
-    condition: ConditionType,
-    reason: Reason,
-    message: String,
-    answer: &Answer,
-    refusal: Refusal,
-) -> Failure {
+fn finish(condition: ConditionType, reason: Reason, message: String, answer: &Answer, refusal: Refusal) -> Failure {
     Failure {
         // Qlik's own samples wait a second when a 429 names no time.
-        retry_after: answer
-            .retry_after
-            .filter(|_| matches!(answer.status, 429 | 503)),
+        retry_after: answer.retry_after.filter(|_| matches!(answer.status, 429 | 503)),
         trace_id: refusal.trace_id,
         ..Failure::new(condition, reason, message)
     }
@@ -278,12 +250,7 @@ mod tests {
     use secrecy::SecretSlice;
 
     fn answer(status: u16, body: &str) -> Answer {
-        Answer {
-            status,
-            date: None,
-            retry_after: None,
-            body: SecretSlice::from(body.as_bytes().to_vec()),
-        }
+        Answer { status, date: None, retry_after: None, body: SecretSlice::from(body.as_bytes().to_vec()) }
     }
 
     #[test]
@@ -299,39 +266,19 @@ mod tests {
                 r#"{"errors":[{"title":"No authentication configured for this hostname","code":"LOGIN-2","status":401}]}"#,
                 Reason::TenantNotFound,
             ),
-            (
-                401,
-                r#"{"error":"invalid_client","error_description":"…"}"#,
-                Reason::InvalidClient,
-            ),
+            (401, r#"{"error":"invalid_client","error_description":"…"}"#, Reason::InvalidClient),
             (400, r#"{"error":"invalid_scope"}"#, Reason::InvalidScope),
-            (
-                400,
-                r#"{"errors":[{"title":"Invalid scope","code":"X","status":"400"}]}"#,
-                Reason::InvalidScope,
-            ),
+            (400, r#"{"errors":[{"title":"Invalid scope","code":"X","status":"400"}]}"#, Reason::InvalidScope),
             (
                 400,
                 r#"{"errors":[{"title":"Invalid client_id","code":"OAUTH-14","status":"400"}]}"#,
                 Reason::InvalidClient,
             ),
-            (
-                400,
-                r#"{"error":"unauthorized_client"}"#,
-                Reason::InvalidClient,
-            ),
-            (
-                400,
-                r#"{"error":"invalid_request"}"#,
-                Reason::RequestRejected,
-            ),
+            (400, r#"{"error":"unauthorized_client"}"#, Reason::InvalidClient),
+            (400, r#"{"error":"invalid_request"}"#, Reason::RequestRejected),
             (400, "<html>", Reason::RequestRejected),
             (401, "", Reason::InvalidClient),
-            (
-                403,
-                r#"{"errors":[{"title":"Forbidden","code":"AUTH-5"}]}"#,
-                Reason::AccessDenied,
-            ),
+            (403, r#"{"errors":[{"title":"Forbidden","code":"AUTH-5"}]}"#, Reason::AccessDenied),
             (404, "", Reason::UnexpectedResponse),
             (429, "", Reason::RateLimited),
             (408, "", Reason::TenantUnavailable),
@@ -342,25 +289,16 @@ mod tests {
             let failure = token_refused(&answer(status, body), &Secrets::new());
             assert_eq!(failure.reason, reason, "{status} {body}");
             assert_eq!(failure.condition, TokenIssued);
-            assert!(
-                failure.message.ends_with('.') && failure.message.len() < 512,
-                "{}",
-                failure.message
-            );
+            assert!(failure.message.ends_with('.') && failure.message.len() < 512, "{}", failure.message);
         }
     }
 
     #[test]
     fn the_message_quotes_code_and_title_and_the_trace_id_stays_apart() {
-        let body = r#"{"errors":[{"title":"Unauthorized","code":"OAUTH-5","detail":"never shown"}],"traceId":"e6f75ad8"}"#;
+        let body =
+            r#"{"errors":[{"title":"Unauthorized","code":"OAUTH-5","detail":"never shown"}],"traceId":"e6f75ad8"}"#;
         let failure = token_refused(&answer(401, body), &Secrets::new());
-        assert!(
-            failure
-                .message
-                .contains(r#"(HTTP 401, OAUTH-5, "Unauthorized")"#),
-            "{}",
-            failure.message
-        );
+        assert!(failure.message.contains(r#"(HTTP 401, OAUTH-5, "Unauthorized")"#), "{}", failure.message);
         assert_eq!(failure.trace_id.as_deref(), Some("e6f75ad8"));
         assert!(!failure.message.contains("e6f75ad8") && !failure.message.contains("never shown"));
     }
@@ -372,30 +310,18 @@ mod tests {
             r#"{"errors":[{"title":"bad secret planted-secret-value","code":"planted-secret"}],"traceId":"ted-secret-val"}"#,
             "{\"errors\":[{\"title\":\"line\\nbreak\",\"code\":\"a b\"}],\"traceId\":\"<script>\"}",
         ] {
-            assert_eq!(
-                Refusal::read(body.as_bytes(), &secrets),
-                Refusal::default(),
-                "{body}"
-            );
+            assert_eq!(Refusal::read(body.as_bytes(), &secrets), Refusal::default(), "{body}");
         }
-        let long = format!(
-            r#"{{"errors":[{{"title":"{}","code":"{}"}}]}}"#,
-            "t".repeat(129),
-            "c".repeat(65)
-        );
+        let long = format!(r#"{{"errors":[{{"title":"{}","code":"{}"}}]}}"#, "t".repeat(129), "c".repeat(65));
         assert_eq!(Refusal::read(long.as_bytes(), &secrets), Refusal::default());
     }
 
     #[test]
     fn a_rejected_token_is_told_from_a_refused_client() {
         assert_eq!(
-            verification_refused(&answer(401, "401 Authorization Required"), &Secrets::new())
-                .reason,
+            verification_refused(&answer(401, "401 Authorization Required"), &Secrets::new()).reason,
             Reason::TokenRejected
         );
-        assert_eq!(
-            verification_refused(&answer(503, ""), &Secrets::new()).condition,
-            Verified
-        );
+        assert_eq!(verification_refused(&answer(503, ""), &Secrets::new()).condition, Verified);
     }
 }

@@ -80,13 +80,7 @@ impl TokenRequest {
             "client_secret": self.credential.client_secret.expose_secret(),
         });
         if !self.scopes.is_empty() {
-            body["scope"] = self
-                .scopes
-                .iter()
-                .map(String::as_str)
-                .collect::<Vec<_>>()
-                .join(" ")
-                .into();
+            body["scope"] = self.scopes.iter().map(String::as_str).collect::<Vec<_>>().join(" ").into();
         }
         if let Some((field, value)) = self.grant.user_lookup() {
             body["user_lookup"] = json!({ "field": field, "value": value });
@@ -101,8 +95,7 @@ impl TokenRequest {
 
     /// What any other text of an answer must not repeat.
     pub(super) fn secrets(&self) -> Secrets {
-        self.client_secrets()
-            .and(self.credential.client_id.expose_secret())
+        self.client_secrets().and(self.credential.client_id.expose_secret())
     }
 
     /// From 0 up to 1, the same for equal requests, whatever the credential: spreads renewals of different requests.
@@ -122,10 +115,7 @@ impl TokenRequest {
             field,
             value,
         ];
-        for text in fixed
-            .into_iter()
-            .chain(self.scopes.iter().map(String::as_str))
-        {
+        for text in fixed.into_iter().chain(self.scopes.iter().map(String::as_str)) {
             write(&(text.len() as u64).to_be_bytes());
             write(text.as_bytes());
         }
@@ -154,14 +144,7 @@ impl RequestKeys {
         request.public_fields(&mut |bytes| context.update(bytes));
         context.update(b"client_secret");
         context.update(request.credential.client_secret.expose_secret().as_bytes());
-        RequestKey(
-            context
-                .sign()
-                .as_ref()
-                .first_chunk()
-                .copied()
-                .unwrap_or_default(),
-        )
+        RequestKey(context.sign().as_ref().first_chunk().copied().unwrap_or_default())
     }
 }
 
@@ -186,10 +169,7 @@ mod tests {
             tenant: "https://acme.eu.qlikcloud.com".parse().unwrap(),
             grant: Grant::ClientCredentials,
             scopes: ["b".to_owned(), "a".to_owned()].into(),
-            credential: ClientCredential {
-                client_id: "id".into(),
-                client_secret: "s3cret".into(),
-            },
+            credential: ClientCredential { client_id: "id".into(), client_secret: "s3cret".into() },
         }
     }
 
@@ -204,10 +184,7 @@ mod tests {
         asked.scopes.clear();
         asked.grant = Grant::UserImpersonation(UserLookup::Subject("x|1".into()));
         let body: serde_json::Value = serde_json::from_str(asked.body().expose_secret()).unwrap();
-        assert_eq!(
-            body["user_lookup"],
-            json!({"field": "subject", "value": "x|1"})
-        );
+        assert_eq!(body["user_lookup"], json!({"field": "subject", "value": "x|1"}));
         assert_eq!(body["grant_type"], "urn:qlik:oauth:user-impersonation");
         assert!(body.get("scope").is_none());
     }
@@ -229,11 +206,7 @@ mod tests {
             change(&mut other);
             assert_ne!(key, keys.of(&other));
         }
-        assert_ne!(
-            key,
-            RequestKeys::new().of(&request()),
-            "a key means nothing in another process"
-        );
+        assert_ne!(key, RequestKeys::new().of(&request()), "a key means nothing in another process");
     }
 
     #[test]

@@ -59,10 +59,7 @@ impl FromStr for TenantUrl {
     fn from_str(text: &str) -> Result<Self, NotATenantUrl> {
         let url = Url::parse(text).map_err(|_| NotATenantUrl)?;
         let host = url.host().ok_or(NotATenantUrl)?.to_owned();
-        let tenant = Self {
-            host,
-            port: url.port_or_known_default().ok_or(NotATenantUrl)?,
-        };
+        let tenant = Self { host, port: url.port_or_known_default().ok_or(NotATenantUrl)? };
         // Comparing with what was written refuses every spelling that the parser had to normalise.
         let written = text.strip_suffix('/').unwrap_or(text);
         let written = written.strip_suffix(":443").unwrap_or(written);
@@ -78,13 +75,8 @@ fn is_plain(host: &Host) -> bool {
     let Host::Domain(name) = host else {
         return true;
     };
-    let plain = |label: &str| {
-        label
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    };
-    name.split('.')
-        .all(|label| !label.is_empty() && plain(label))
+    let plain = |label: &str| label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    name.split('.').all(|label| !label.is_empty() && plain(label))
 }
 
 /// The hosts a credential may be sent to: the flag `--allowed-tenant-hosts`, or a Secret's own list.
@@ -108,17 +100,13 @@ enum Name {
 
 /// Why a list of hosts is not understood.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error(
-    "`{0}` is not a host: write *.example.com, host.example.com, host.example.com:8443, an address, or * alone"
-)]
+#[error("`{0}` is not a host: write *.example.com, host.example.com, host.example.com:8443, an address, or * alone")]
 pub struct NotAHost(String);
 
 impl AllowedHosts {
     /// True when the list names this host and port.
     pub fn allows(&self, tenant: &TenantUrl) -> bool {
-        self.0
-            .iter()
-            .any(|pattern| pattern.port == tenant.port && pattern.name.matches(&tenant.host))
+        self.0.iter().any(|pattern| pattern.port == tenant.port && pattern.name.matches(&tenant.host))
     }
 }
 
@@ -127,10 +115,7 @@ impl FromStr for AllowedHosts {
 
     /// Comma-separated patterns; an empty list allows nothing.
     fn from_str(text: &str) -> Result<Self, NotAHost> {
-        let patterns = text
-            .split(',')
-            .map(str::trim)
-            .filter(|pattern| !pattern.is_empty());
+        let patterns = text.split(',').map(str::trim).filter(|pattern| !pattern.is_empty());
         patterns.map(str::parse).collect::<Result<_, _>>().map(Self)
     }
 }
@@ -143,11 +128,7 @@ impl fmt::Display for AllowedHosts {
                 Name::Under(suffix) => format!("*{suffix}"),
                 Name::Exactly(host) => host.to_string(),
             };
-            if pattern.port == HTTPS_PORT {
-                name
-            } else {
-                format!("{name}:{}", pattern.port)
-            }
+            if pattern.port == HTTPS_PORT { name } else { format!("{name}:{}", pattern.port) }
         });
         f.write_str(&patterns.collect::<Vec<_>>().join(", "))
     }
@@ -157,9 +138,9 @@ impl Name {
     fn matches(&self, host: &Host) -> bool {
         match (self, host) {
             (Self::Any, Host::Domain(_)) => true,
-            (Self::Under(suffix), Host::Domain(name)) => name
-                .strip_suffix(suffix.as_str())
-                .is_some_and(|labels| !labels.is_empty()),
+            (Self::Under(suffix), Host::Domain(name)) => {
+                name.strip_suffix(suffix.as_str()).is_some_and(|labels| !labels.is_empty())
+            }
             (Self::Exactly(allowed), host) => allowed == host,
             _ => false,
         }
@@ -173,16 +154,13 @@ impl FromStr for HostPattern {
         let refused = || NotAHost(text.to_owned());
         // A stand-in label lets the one parser of hosts judge patterns too.
         let (stand_in, wild) = match text.strip_prefix('*') {
-            Some(rest) if rest.is_empty() || rest.starts_with(':') => {
-                (format!("any{rest}"), Some("any"))
-            }
+            Some(rest) if rest.is_empty() || rest.starts_with(':') => (format!("any{rest}"), Some("any")),
             Some(rest) if rest.starts_with('.') => (format!("any{rest}"), Some("any.")),
             Some(_) => return Err(refused()),
             None => (text.to_owned(), None),
         };
-        let TenantUrl { host, port } = format!("https://{}", stand_in.to_ascii_lowercase())
-            .parse()
-            .map_err(|_| refused())?;
+        let TenantUrl { host, port } =
+            format!("https://{}", stand_in.to_ascii_lowercase()).parse().map_err(|_| refused())?;
         let name = match (wild, host) {
             (Some("any"), Host::Domain(_)) => Name::Any,
             (Some(_), Host::Domain(name)) => Name::Under(name.trim_start_matches("any").to_owned()),
@@ -203,10 +181,7 @@ mod tests {
             ("https://acme.eu.qlikcloud.com", "acme.eu.qlikcloud.com"),
             ("https://acme.eu.qlikcloud.com/", "acme.eu.qlikcloud.com"),
             ("https://acme.eu.qlikcloud.com:443", "acme.eu.qlikcloud.com"),
-            (
-                "https://acme.eu.qlikcloud.com:8443/",
-                "acme.eu.qlikcloud.com:8443",
-            ),
+            ("https://acme.eu.qlikcloud.com:8443/", "acme.eu.qlikcloud.com:8443"),
             ("https://127.0.0.1:8443", "127.0.0.1:8443"),
             ("https://[2001:db8::1]", "[2001:db8::1]"),
         ] {
@@ -256,21 +231,9 @@ mod tests {
             ("*.qlikcloud.com", "https://acme.qlikcloud.com", true),
             ("*.qlikcloud.com", "https://qlikcloud.com", false),
             ("*.qlikcloud.com", "https://evilqlikcloud.com", false),
-            (
-                "*.qlikcloud.com",
-                "https://acme.qlikcloud.com.evil.example",
-                false,
-            ),
-            (
-                "*.qlikcloud.com",
-                "https://acme.eu.qlikcloud.com:8443",
-                false,
-            ),
-            (
-                "*.qlikcloud.com:8443",
-                "https://acme.eu.qlikcloud.com:8443",
-                true,
-            ),
+            ("*.qlikcloud.com", "https://acme.qlikcloud.com.evil.example", false),
+            ("*.qlikcloud.com", "https://acme.eu.qlikcloud.com:8443", false),
+            ("*.qlikcloud.com:8443", "https://acme.eu.qlikcloud.com:8443", true),
             ("acme.example", "https://acme.example", true),
             ("acme.example", "https://sub.acme.example", false),
             ("a.example, b.example", "https://b.example", true),
@@ -284,24 +247,13 @@ mod tests {
             ("", "https://acme.example", false),
         ] {
             let hosts: AllowedHosts = list.parse().unwrap();
-            assert_eq!(
-                hosts.allows(&tenant.parse().unwrap()),
-                allowed,
-                "{list} and {tenant}"
-            );
+            assert_eq!(hosts.allows(&tenant.parse().unwrap()), allowed, "{list} and {tenant}");
         }
     }
 
     #[test]
     fn a_list_with_a_mistake_is_refused_as_a_whole() {
-        for list in [
-            "*acme.example",
-            "a.*.example",
-            "https://acme.example",
-            "acme.example/x",
-            "a b",
-            "*.*",
-        ] {
+        for list in ["*acme.example", "a.*.example", "https://acme.example", "acme.example/x", "a b", "*.*"] {
             assert!(list.parse::<AllowedHosts>().is_err(), "{list}");
         }
     }

@@ -17,9 +17,7 @@ pub struct AccessToken(SecretString);
 impl AccessToken {
     /// Accepts what a header can carry after `Bearer`: visible ASCII, at most 8 KiB.
     pub fn parse(text: &str) -> Option<Self> {
-        let fits = !text.is_empty()
-            && text.len() <= LONGEST
-            && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let fits = !text.is_empty() && text.len() <= LONGEST && text.bytes().all(|byte| byte.is_ascii_graphic());
         fits.then(|| Self(text.into()))
     }
 

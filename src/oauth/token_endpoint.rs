@@ -49,20 +49,14 @@ pub async fn request_token(
         limit: BODY_LIMIT,
         redirects: 0,
     };
-    let answer = transport
-        .send(call)
-        .await
-        .map_err(|failure| refusal::unreachable(TokenIssued, failure))?;
+    let answer = transport.send(call).await.map_err(|failure| refusal::unreachable(TokenIssued, failure))?;
     if answer.status != 200 {
         return Err(refusal::token_refused(&answer, &request.secrets()));
     }
     let mut token = read(&answer, now)?;
     // The granted scopes are shown in the status, so they must not repeat a secret either.
     let secrets = request.secrets().and(token.access_token.expose_secret());
-    token
-        .scopes
-        .iter_mut()
-        .for_each(|scopes| scopes.retain(|scope| !secrets.leak_in(scope)));
+    token.scopes.iter_mut().for_each(|scopes| scopes.retain(|scope| !secrets.leak_in(scope)));
     Ok(token)
 }
 
@@ -71,45 +65,23 @@ fn read(answer: &Answer, now: Timestamp) -> Result<Token, Failure> {
     let granted: Granted = serde_json::from_slice(answer.body.expose_secret())
         .map_err(|_| unusable("the token endpoint did not return a token"))?;
     // RFC 6749, section 7.1: case-insensitive; Qlik's examples have both.
-    if granted
-        .token_type
-        .as_deref()
-        .is_some_and(|kind| !kind.eq_ignore_ascii_case("bearer"))
-    {
+    if granted.token_type.as_deref().is_some_and(|kind| !kind.eq_ignore_ascii_case("bearer")) {
         return Err(unusable("the token is not a bearer token"));
     }
-    let access_token = AccessToken::parse(&granted.access_token).ok_or_else(|| {
-        unusable("the token is empty, too long or holds what no header can carry")
-    })?;
+    let access_token = AccessToken::parse(&granted.access_token)
+        .ok_or_else(|| unusable("the token is empty, too long or holds what no header can carry"))?;
     let tenant_now = answer.date.unwrap_or_else(|| SystemTime::from(now));
-    let life = lifetime(
-        granted.expires_in.as_ref(),
-        granted.expires_at.as_deref(),
-        tenant_now,
-    )
-    .map_err(refusal::no_lifetime)?;
-    let expires_at = now
-        .checked_add(life)
-        .map_err(|_| unusable("the token's end is out of range"))?;
-    Ok(Token {
-        access_token,
-        issued_at: now,
-        expires_at,
-        scopes: granted.scope.as_deref().map(scopes),
-    })
+    let life = lifetime(granted.expires_in.as_ref(), granted.expires_at.as_deref(), tenant_now)
+        .map_err(refusal::no_lifetime)?;
+    let expires_at = now.checked_add(life).map_err(|_| unusable("the token's end is out of range"))?;
+    Ok(Token { access_token, issued_at: now, expires_at, scopes: granted.scope.as_deref().map(scopes) })
 }
 
 /// The scopes granted, bounded since they are shown in the status; what no scope may look like is left out.
 fn scopes(text: &str) -> Vec<String> {
-    let fits = |scope: &&str| {
-        scope.len() <= SCOPE_LIMIT && scope.bytes().all(|byte| byte.is_ascii_graphic())
-    };
-    let mut scopes: Vec<_> = text
-        .split(' ')
-        .filter(|scope| !scope.is_empty())
-        .filter(fits)
-        .map(str::to_owned)
-        .collect();
+    let fits = |scope: &&str| scope.len() <= SCOPE_LIMIT && scope.bytes().all(|byte| byte.is_ascii_graphic());
+    let mut scopes: Vec<_> =
+        text.split(' ').filter(|scope| !scope.is_empty()).filter(fits).map(str::to_owned).collect();
     scopes.sort();
     scopes.dedup();
     scopes.truncate(SCOPES_LIMIT);
@@ -126,12 +98,7 @@ mod tests {
     fn read_body(body: &str) -> Result<Token, Failure> {
         let body = SecretSlice::from(body.as_bytes().to_vec());
         read(
-            &Answer {
-                status: 200,
-                date: None,
-                retry_after: None,
-                body,
-            },
+            &Answer { status: 200, date: None, retry_after: None, body },
             Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1000),
         )
     }
@@ -156,19 +123,10 @@ mod tests {
         for (body, reason) in [
             (r#"{"access_token":""}"#, Reason::UnexpectedResponse),
             (r#"{"access_token":"a\nb"}"#, Reason::UnexpectedResponse),
-            (
-                r#"{"access_token":"t","token_type":"mac"}"#,
-                Reason::UnexpectedResponse,
-            ),
+            (r#"{"access_token":"t","token_type":"mac"}"#, Reason::UnexpectedResponse),
             (r#"{"access_token":7}"#, Reason::UnexpectedResponse),
-            (
-                r#"{"access_token":"t","expires_in":5}"#,
-                Reason::LifetimeTooShort,
-            ),
-            (
-                r#"{"access_token":"t","expires_in":{}}"#,
-                Reason::UnexpectedResponse,
-            ),
+            (r#"{"access_token":"t","expires_in":5}"#, Reason::LifetimeTooShort),
+            (r#"{"access_token":"t","expires_in":{}}"#, Reason::UnexpectedResponse),
             ("<html>", Reason::UnexpectedResponse),
             ("", Reason::UnexpectedResponse),
         ] {

@@ -16,9 +16,8 @@ use serde_json::Value;
 use super::{Credential, SealedSecret};
 use crate::api::ConditionType::SecretSynced;
 use crate::api::{
-    CONTEXT_LABEL, EXPIRES_AT_ANNOTATION, FIELD_MANAGER, GROUP, ISSUED_AT_ANNOTATION,
-    MANAGED_BY_LABEL, OPERATOR_NAME, QlikContext, REFRESHED_FOR_ANNOTATION, Reason,
-    TOKEN_BINDING_ANNOTATION,
+    CONTEXT_LABEL, EXPIRES_AT_ANNOTATION, FIELD_MANAGER, GROUP, ISSUED_AT_ANNOTATION, MANAGED_BY_LABEL, OPERATOR_NAME,
+    QlikContext, REFRESHED_FOR_ANNOTATION, Reason, TOKEN_BINDING_ANNOTATION,
 };
 use crate::binding;
 use crate::clock::Timestamp;
@@ -66,18 +65,12 @@ impl Target {
         let owner = controller(&secret.metadata).cloned();
         let metadata = &context.metadata;
         match owner {
-            Some(owner) if metadata.uid.as_ref() == Some(&owner.uid) => {
-                Self::Ours(Box::new(secret))
-            }
-            Some(owner) if is_context(&owner) && metadata.name.as_ref() == Some(&owner.name) => {
-                Self::Predecessors
-            }
+            Some(owner) if metadata.uid.as_ref() == Some(&owner.uid) => Self::Ours(Box::new(secret)),
+            Some(owner) if is_context(&owner) && metadata.name.as_ref() == Some(&owner.name) => Self::Predecessors,
             _ => {
                 let labels = secret.metadata.labels.as_ref();
                 let label = labels.and_then(|labels| labels.get(CONTEXT_LABEL));
-                Self::Foreign {
-                    disowned: label.is_some() && label == metadata.name.as_ref(),
-                }
+                Self::Foreign { disowned: label.is_some() && label == metadata.name.as_ref() }
             }
         }
     }
@@ -118,11 +111,7 @@ impl Target {
 }
 
 fn controller(metadata: &ObjectMeta) -> Option<&OwnerReference> {
-    metadata
-        .owner_references
-        .iter()
-        .flatten()
-        .find(|owner| owner.controller == Some(true))
+    metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
 }
 
 fn is_context(owner: &OwnerReference) -> bool {
@@ -141,10 +130,7 @@ pub struct Held {
 impl SealedSecret {
     /// The token that this Secret holds, when it is whole.
     pub fn held(&self) -> Option<Held> {
-        let time = |name| {
-            self.annotation(name)
-                .and_then(|text| text.parse::<Timestamp>().ok())
-        };
+        let time = |name| self.annotation(name).and_then(|text| text.parse::<Timestamp>().ok());
         let text = std::str::from_utf8(self.bytes(TOKEN_KEY)?).ok()?;
         let token = Token {
             access_token: AccessToken::parse(text)?,
@@ -152,10 +138,7 @@ impl SealedSecret {
             expires_at: time(EXPIRES_AT_ANNOTATION)?,
             scopes: None,
         };
-        Some(Held {
-            token,
-            binding: self.annotation(TOKEN_BINDING_ANNOTATION)?.to_owned(),
-        })
+        Some(Held { token, binding: self.annotation(TOKEN_BINDING_ANNOTATION)?.to_owned() })
     }
 
     /// True when a write would be refused whatever it says.
@@ -165,61 +148,34 @@ impl SealedSecret {
 
     /// True when every field of ours is as wanted and none is left over from an earlier wish.
     pub fn is_as(&self, wanted: &Secret) -> bool {
-        let data = wanted
-            .data
-            .iter()
-            .flatten()
-            .all(|(key, value)| self.bytes(key) == Some(&value.0[..]));
+        let data = wanted.data.iter().flatten().all(|(key, value)| self.bytes(key) == Some(&value.0[..]));
         let same = |stored: &Option<BTreeMap<_, _>>, wanted: &Option<BTreeMap<_, _>>| {
             let stored = stored.as_ref();
-            wanted
-                .iter()
-                .flatten()
-                .all(|(key, value)| stored.and_then(|stored| stored.get(key)) == Some(value))
+            wanted.iter().flatten().all(|(key, value)| stored.and_then(|stored| stored.get(key)) == Some(value))
         };
         let (stored, wish) = (&self.metadata, &wanted.metadata);
-        let keys =
-            |map: Option<Vec<&String>>| map.into_iter().flatten().cloned().collect::<BTreeSet<_>>();
+        let keys = |map: Option<Vec<&String>>| map.into_iter().flatten().cloned().collect::<BTreeSet<_>>();
         let left_over = [
-            (
-                &["f:data"][..],
-                keys(wanted.data.as_ref().map(|map| map.keys().collect())),
-            ),
-            (
-                &["f:metadata", "f:labels"],
-                keys(wish.labels.as_ref().map(|map| map.keys().collect())),
-            ),
-            (
-                &["f:metadata", "f:annotations"],
-                keys(wish.annotations.as_ref().map(|map| map.keys().collect())),
-            ),
+            (&["f:data"][..], keys(wanted.data.as_ref().map(|map| map.keys().collect()))),
+            (&["f:metadata", "f:labels"], keys(wish.labels.as_ref().map(|map| map.keys().collect()))),
+            (&["f:metadata", "f:annotations"], keys(wish.annotations.as_ref().map(|map| map.keys().collect()))),
         ];
         data && same(&stored.labels, &wish.labels)
             && same(&stored.annotations, &wish.annotations)
-            && left_over
-                .iter()
-                .all(|(path, wanted)| applied_keys(stored, path).is_subset(wanted))
+            && left_over.iter().all(|(path, wanted)| applied_keys(stored, path).is_subset(wanted))
     }
 }
 
 /// The keys under `path` that server-side apply has recorded as ours.
 fn applied_keys(metadata: &ObjectMeta, path: &[&str]) -> BTreeSet<String> {
-    let entries = metadata.managed_fields.iter().flatten().filter(|entry| {
-        entry.manager.as_deref() == Some(FIELD_MANAGER)
-            && entry.operation.as_deref() == Some("Apply")
-    });
-    let fields = entries
-        .filter_map(|entry| entry.fields_v1.as_ref())
-        .filter_map(|fields| {
-            path.iter()
-                .try_fold(&fields.0, |value: &Value, step| value.get(step))
-                .and_then(Value::as_object)
+    let entries =
+        metadata.managed_fields.iter().flatten().filter(|entry| {
+            entry.manager.as_deref() == Some(FIELD_MANAGER) && entry.operation.as_deref() == Some("Apply")
         });
-    fields
-        .flat_map(|map| map.keys())
-        .filter_map(|key| key.strip_prefix("f:"))
-        .map(str::to_owned)
-        .collect()
+    let fields = entries.filter_map(|entry| entry.fields_v1.as_ref()).filter_map(|fields| {
+        path.iter().try_fold(&fields.0, |value: &Value, step| value.get(step)).and_then(Value::as_object)
+    });
+    fields.flat_map(|map| map.keys()).filter_map(|key| key.strip_prefix("f:")).map(str::to_owned).collect()
 }
 
 /// Makes the derived Secret of a context: the whole of what server-side apply is to keep.
@@ -234,37 +190,20 @@ pub fn derived_secret(
     let own = [
         (EXPIRES_AT_ANNOTATION, token.expires_at.to_string()),
         (ISSUED_AT_ANNOTATION, token.issued_at.to_string()),
-        (
-            TOKEN_BINDING_ANNOTATION,
-            binding::bind(token, &desired.binding_inputs(), &credential.sent),
-        ),
+        (TOKEN_BINDING_ANNOTATION, binding::bind(token, &desired.binding_inputs(), &credential.sent)),
     ];
     let refreshed_for = refreshed_for.map(|value| (REFRESHED_FOR_ANNOTATION, value.to_owned()));
-    let annotations = own
-        .into_iter()
-        .chain(refreshed_for)
-        .map(|(name, value)| (name.to_owned(), value));
+    let annotations = own.into_iter().chain(refreshed_for).map(|(name, value)| (name.to_owned(), value));
     let labels = [
         (MANAGED_BY_LABEL.to_owned(), OPERATOR_NAME.to_owned()),
-        (
-            CONTEXT_LABEL.to_owned(),
-            context.metadata.name.clone().unwrap_or_default(),
-        ),
+        (CONTEXT_LABEL.to_owned(), context.metadata.name.clone().unwrap_or_default()),
     ];
     Ok(Secret {
         metadata: ObjectMeta {
             name: Some(desired.target_name.clone()),
             namespace: context.metadata.namespace.clone(),
-            labels: Some(
-                added(desired.target.labels.as_ref())
-                    .chain(labels)
-                    .collect(),
-            ),
-            annotations: Some(
-                added(desired.target.annotations.as_ref())
-                    .chain(annotations)
-                    .collect(),
-            ),
+            labels: Some(added(desired.target.labels.as_ref()).chain(labels).collect()),
+            annotations: Some(added(desired.target.annotations.as_ref()).chain(annotations).collect()),
             owner_references: owner(context).map(|owner| vec![owner]),
             ..ObjectMeta::default()
         },
@@ -278,10 +217,7 @@ pub fn derived_secret(
 /// Without `blockOwnerDeletion`: where OwnerReferencesPermissionEnforcement is on, that would need rights on finalizers.
 fn owner(context: &QlikContext) -> Option<OwnerReference> {
     let owner = context.controller_owner_ref(&())?;
-    Some(OwnerReference {
-        block_owner_deletion: None,
-        ..owner
-    })
+    Some(OwnerReference { block_owner_deletion: None, ..owner })
 }
 
 fn data(
@@ -294,10 +230,7 @@ fn data(
     let name = context.metadata.name.as_deref().unwrap_or_default();
     let namespace = context.metadata.namespace.as_deref().unwrap_or_default();
     let (tenant_url, host) = (desired.tenant.to_string(), desired.tenant.authority());
-    let (expires_at, issued_at) = (
-        verified.token.expires_at.to_string(),
-        verified.token.issued_at.to_string(),
-    );
+    let (expires_at, issued_at) = (verified.token.expires_at.to_string(), verified.token.issued_at.to_string());
     let contexts = contexts_yml(name, &tenant_url, token);
     let value = |placeholder: &str| match placeholder {
         "token" => token,
@@ -317,26 +250,16 @@ fn data(
         None => DEFAULT_DATA.into(),
         Some(wanted) => {
             let always = (TOKEN_KEY, "$(token)");
-            wanted
-                .iter()
-                .map(|(key, template)| (key.as_str(), template.as_str()))
-                .chain([always])
-                .collect()
+            wanted.iter().map(|(key, template)| (key.as_str(), template.as_str())).chain([always]).collect()
         }
     };
-    let size = templates
-        .values()
-        .map(|template| template::rendered_len(template, value))
-        .sum::<Result<usize, _>>();
+    let size = templates.values().map(|template| template::rendered_len(template, value)).sum::<Result<usize, _>>();
     if size.map_err(|problem| invalid(&problem))? > SIZE_LIMIT {
         return Err(invalid(&"its values would be over 512 KiB"));
     }
     let rendered = templates.into_iter().map(|(key, template)| {
         let text = template::render(template, value).map_err(|problem| invalid(&problem))?;
-        Ok((
-            key.to_owned(),
-            ByteString(text.trim_end_matches(['\r', '\n']).as_bytes().to_vec()),
-        ))
+        Ok((key.to_owned(), ByteString(text.trim_end_matches(['\r', '\n']).as_bytes().to_vec())))
     });
     rendered.collect()
 }
@@ -345,8 +268,6 @@ fn invalid(problem: &dyn std::fmt::Display) -> Failure {
     Failure::new(
         SecretSynced,
         Reason::TemplateInvalid,
-        format!(
-            "spec.target.data cannot be filled: {problem}. Correct it and apply the QlikContext again."
-        ),
+        format!("spec.target.data cannot be filled: {problem}. Correct it and apply the QlikContext again."),
     )
 }

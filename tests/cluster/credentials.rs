@@ -7,14 +7,7 @@ use crate::world::{CLIENT_ID, CLIENT_SECRET, Case, conditions, message};
 #[tokio::test]
 async fn a_wrong_secret_is_named_and_cured_the_moment_it_is_corrected() {
     let case = Case::new("wrong").await;
-    case.put_secret(
-        "acme-oauth",
-        &[
-            ("client-id", CLIENT_ID),
-            ("client-secret", "planted-wrong-secret"),
-        ],
-    )
-    .await;
+    case.put_secret("acme-oauth", &[("client-id", CLIENT_ID), ("client-secret", "planted-wrong-secret")]).await;
     case.apply("acme", &json!({})).await;
     let context = case.wait_for("acme", "Ready=False/InvalidClient").await;
     assert_eq!(
@@ -27,10 +20,7 @@ async fn a_wrong_secret_is_named_and_cured_the_moment_it_is_corrected() {
         ]
     );
     let failure = context.status.as_ref().unwrap().failure.clone().unwrap();
-    assert_eq!(
-        (failure.count, failure.reason.as_str()),
-        (1, "InvalidClient")
-    );
+    assert_eq!((failure.count, failure.reason.as_str()), (1, "InvalidClient"));
     assert!(failure.trace_id.is_some());
     assert!(!message(&context, "Ready").contains("planted"));
     case.put_credential().await;
@@ -55,23 +45,11 @@ async fn a_missing_secret_is_waited_for() {
 #[tokio::test]
 async fn a_missing_key_is_named_without_listing_the_others() {
     let case = Case::new("key").await;
-    case.put_secret(
-        "acme-oauth",
-        &[
-            ("client-id", CLIENT_ID),
-            ("planted-other-key", CLIENT_SECRET),
-        ],
-    )
-    .await;
+    case.put_secret("acme-oauth", &[("client-id", CLIENT_ID), ("planted-other-key", CLIENT_SECRET)]).await;
     case.apply("acme", &json!({})).await;
-    let context = case
-        .wait_for("acme", "CredentialsAvailable=False/KeyNotFound")
-        .await;
+    let context = case.wait_for("acme", "CredentialsAvailable=False/KeyNotFound").await;
     let said = message(&context, "Ready");
-    assert!(
-        said.contains("client-secret") && !said.contains("planted"),
-        "{said}"
-    );
+    assert!(said.contains("client-secret") && !said.contains("planted"), "{said}");
     case.put_credential().await;
     case.wait_for("acme", "Ready=True/TokenValid").await;
 }
@@ -79,14 +57,9 @@ async fn a_missing_key_is_named_without_listing_the_others() {
 #[tokio::test]
 async fn inline_ids_and_other_key_names_are_read() {
     let case = Case::new("inline").await;
-    case.put_secret("mine", &[("password", &format!("{CLIENT_SECRET}\n"))])
-        .await;
+    case.put_secret("mine", &[("password", &format!("{CLIENT_SECRET}\n"))]).await;
     let secret_ref = json!({"name": "mine", "keys": {"clientSecret": "password"}});
-    case.apply(
-        "acme",
-        &json!({"auth": {"clientSecret": {"clientId": CLIENT_ID, "secretRef": secret_ref}}}),
-    )
-    .await;
+    case.apply("acme", &json!({"auth": {"clientSecret": {"clientId": CLIENT_ID, "secretRef": secret_ref}}})).await;
     case.wait_for("acme", "Ready=True/TokenValid").await;
 }
 
@@ -94,24 +67,11 @@ async fn inline_ids_and_other_key_names_are_read() {
 async fn a_secret_that_names_its_hosts_is_sent_nowhere_else() {
     let case = Case::new("bound").await;
     case.put_credential().await;
-    case.kubectl(&[
-        "annotate",
-        "secret",
-        "acme-oauth",
-        "qlikcontext.dev/allowed-hosts=other.eu.qlikcloud.com",
-    ])
-    .await;
+    case.kubectl(&["annotate", "secret", "acme-oauth", "qlikcontext.dev/allowed-hosts=other.eu.qlikcloud.com"]).await;
     case.apply("acme", &json!({})).await;
-    case.wait_for("acme", "CredentialsAvailable=False/HostNotAllowedBySecret")
-        .await;
-    assert_eq!(
-        case.world
-            .cloud
-            .ledger(|ledger| ledger.hosts.get(case.tenant.host()).copied()),
-        None
-    );
+    case.wait_for("acme", "CredentialsAvailable=False/HostNotAllowedBySecret").await;
+    assert_eq!(case.world.cloud.ledger(|ledger| ledger.hosts.get(case.tenant.host()).copied()), None);
     let allowed = format!("qlikcontext.dev/allowed-hosts={}", case.tenant.host());
-    case.kubectl(&["annotate", "--overwrite", "secret", "acme-oauth", &allowed])
-        .await;
+    case.kubectl(&["annotate", "--overwrite", "secret", "acme-oauth", &allowed]).await;
     case.wait_for("acme", "Ready=True/TokenValid").await;
 }

@@ -14,45 +14,22 @@ async fn a_host_outside_the_allow_list_gets_no_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     // A tenant that the proxy would lead to, under a name that the operator's list does not have.
-    let stranger = case
-        .world
-        .cloud
-        .tenant(&format!("{}.example.com", case.namespace));
-    for (name, url) in [
-        ("address", format!("https://{address}")),
-        ("name", stranger.url()),
-    ] {
+    let stranger = case.world.cloud.tenant(&format!("{}.example.com", case.namespace));
+    for (name, url) in [("address", format!("https://{address}")), ("name", stranger.url())] {
         case.apply(name, &json!({ "tenantUrl": url })).await;
-        let context = case
-            .wait_for(name, "TokenIssued=False/HostNotAllowedByOperator")
-            .await;
+        let context = case.wait_for(name, "TokenIssued=False/HostNotAllowedByOperator").await;
         assert!(message(&context, "Ready").contains("--allowed-tenant-hosts"));
     }
     let connected = tokio::time::timeout(Duration::from_millis(500), listener.accept()).await;
     assert!(connected.is_err(), "somebody connected");
-    assert_eq!(
-        case.world
-            .cloud
-            .ledger(|ledger| ledger.hosts.get(stranger.host()).copied()),
-        None
-    );
+    assert_eq!(case.world.cloud.ledger(|ledger| ledger.hosts.get(stranger.host()).copied()), None);
 }
 
 #[tokio::test]
 async fn a_name_that_no_tenant_has_is_told_from_one_that_cannot_be_reached() {
     let case = Case::new("unknown").await;
     case.put_credential().await;
-    case.apply(
-        "acme",
-        &json!({"tenantUrl": "https://nobody-has-this-name.eu.qlikcloud.com"}),
-    )
-    .await;
-    let context = case
-        .wait_for("acme", "TokenIssued=False/TenantUnreachable")
-        .await;
-    assert!(
-        message(&context, "Ready").contains("HTTPS_PROXY"),
-        "{}",
-        message(&context, "Ready")
-    );
+    case.apply("acme", &json!({"tenantUrl": "https://nobody-has-this-name.eu.qlikcloud.com"})).await;
+    let context = case.wait_for("acme", "TokenIssued=False/TenantUnreachable").await;
+    assert!(message(&context, "Ready").contains("HTTPS_PROXY"), "{}", message(&context, "Ready"));
 }

@@ -27,10 +27,7 @@ async fn a_context_becomes_a_verified_token_in_a_secret() {
     let status = context.status.clone().unwrap();
     let bot = case.tenant.bot(CLIENT_ID).unwrap();
     let identity = status.identity.unwrap();
-    assert_eq!(
-        (identity.user_id, identity.tenant_id),
-        (bot.id, case.tenant.id())
-    );
+    assert_eq!((identity.user_id, identity.tenant_id), (bot.id, case.tenant.id()));
     assert_eq!(status.observed_generation, context.metadata.generation);
     assert_eq!(status.target.unwrap().name, "acme-token");
 
@@ -38,37 +35,21 @@ async fn a_context_becomes_a_verified_token_in_a_secret() {
     let expires_at = status.token.unwrap().expires_at.unwrap().0.to_string();
     assert_eq!(
         data.keys().collect::<Vec<_>>(),
-        [
-            "authorization",
-            "contexts.yml",
-            "expires-at",
-            "host",
-            "tenant-url",
-            "token"
-        ]
+        ["authorization", "contexts.yml", "expires-at", "host", "tenant-url", "token"]
     );
     assert_eq!(data["authorization"], format!("Bearer {}", data["token"]));
     assert_eq!(data["tenant-url"], case.tenant.url());
     assert_eq!(data["host"], case.tenant.host());
     assert_eq!(data["expires-at"], expires_at);
-    assert!(
-        data["contexts.yml"].contains(&data["token"])
-            && !data["contexts.yml"].contains(CLIENT_SECRET)
-    );
+    assert!(data["contexts.yml"].contains(&data["token"]) && !data["contexts.yml"].contains(CLIENT_SECRET));
     assert!(data.values().all(|value| !value.ends_with('\n')));
 
     let metadata = case.metadata("acme-token").await;
     let owner = &metadata.owner_references.as_ref().unwrap()[0];
-    assert_eq!(
-        (owner.controller, owner.block_owner_deletion),
-        (Some(true), None)
-    );
+    assert_eq!((owner.controller, owner.block_owner_deletion), (Some(true), None));
     assert_eq!(Some(&owner.uid), context.metadata.uid.as_ref());
     let labels = metadata.labels.unwrap();
-    assert_eq!(
-        labels["app.kubernetes.io/managed-by"],
-        "qlik-context-operator"
-    );
+    assert_eq!(labels["app.kubernetes.io/managed-by"], "qlik-context-operator");
     assert_eq!(labels["qlikcontext.dev/context"], "acme");
     let annotations = metadata.annotations.unwrap();
     assert_eq!(annotations["qlikcontext.dev/expires-at"], expires_at);
@@ -78,62 +59,33 @@ async fn a_context_becomes_a_verified_token_in_a_secret() {
 #[tokio::test]
 async fn a_tenant_called_by_its_address_works_without_a_proxy() {
     let case = Case::new("direct").await;
-    let address = case
-        .world
-        .cloud
-        .tenant(&case.world.cloud.address().to_string());
+    let address = case.world.cloud.tenant(&case.world.cloud.address().to_string());
     address.add_client(Client::new("direct-client").secret(CLIENT_SECRET));
-    case.put_secret(
-        "acme-oauth",
-        &[
-            ("client-id", "direct-client"),
-            ("client-secret", CLIENT_SECRET),
-        ],
-    )
-    .await;
-    case.apply("acme", &json!({"tenantUrl": address.url()}))
-        .await;
+    case.put_secret("acme-oauth", &[("client-id", "direct-client"), ("client-secret", CLIENT_SECRET)]).await;
+    case.apply("acme", &json!({"tenantUrl": address.url()})).await;
     case.wait_for("acme", "Ready=True/TokenValid").await;
-    assert_eq!(
-        case.data("acme-token").await["host"],
-        case.world.cloud.address().to_string()
-    );
+    assert_eq!(case.data("acme-token").await["host"], case.world.cloud.address().to_string());
 }
 
 #[tokio::test]
 async fn a_short_lived_token_is_renewed_again_and_again_and_never_expires_in_the_secret() {
     let case = Case::new("renew").await;
-    let client = Client::new(CLIENT_ID)
-        .secret(CLIENT_SECRET)
-        .lifetime(Duration::from_secs(20));
+    let client = Client::new(CLIENT_ID).secret(CLIENT_SECRET).lifetime(Duration::from_secs(20));
     case.tenant.add_client(client);
     case.put_credential().await;
-    case.apply("acme", &json!({"renewBeforePercentage": 50}))
-        .await;
+    case.apply("acme", &json!({"renewBeforePercentage": 50})).await;
     case.wait_for("acme", "Ready=True/TokenValid").await;
     let (begin, mut tokens) = (Instant::now(), std::collections::BTreeSet::new());
     while tokens.len() < 4 {
         let data = case.data("acme-token").await;
         let expires_at: k8s_openapi::jiff::Timestamp = data["expires-at"].parse().unwrap();
-        assert!(
-            expires_at > k8s_openapi::jiff::Timestamp::now(),
-            "expired in the Secret\n{}",
-            case.log()
-        );
+        assert!(expires_at > k8s_openapi::jiff::Timestamp::now(), "expired in the Secret\n{}", case.log());
         tokens.insert(data["token"].clone());
-        assert!(
-            begin.elapsed() < Duration::from_secs(60),
-            "not renewed\n{}",
-            case.log()
-        );
+        assert!(begin.elapsed() < Duration::from_secs(60), "not renewed\n{}", case.log());
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    let (issued, asked) = case.world.cloud.ledger(|ledger| {
-        (
-            tokens.len() as u64,
-            ledger.hosts.get(case.tenant.host()).copied(),
-        )
-    });
+    let (issued, asked) =
+        case.world.cloud.ledger(|ledger| (tokens.len() as u64, ledger.hosts.get(case.tenant.host()).copied()));
     // A token request, users/me and the user it leads to, for each token and nothing else.
     assert_eq!(asked, Some(issued * 3));
 }
@@ -144,29 +96,13 @@ async fn the_secret_of_a_deleted_context_is_collected() {
     case.put_credential().await;
     case.apply("acme", &json!({})).await;
     case.wait_for("acme", "Ready=True/TokenValid").await;
-    case.contexts()
-        .delete("acme", &DeleteParams::default())
-        .await
-        .unwrap();
+    case.contexts().delete("acme", &DeleteParams::default()).await.unwrap();
     let begin = Instant::now();
-    while case
-        .secrets()
-        .get_opt("acme-token")
-        .await
-        .unwrap()
-        .is_some()
-    {
+    while case.secrets().get_opt("acme-token").await.unwrap().is_some() {
         assert!(begin.elapsed() < Duration::from_secs(60), "not collected");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert!(
-        case.secrets()
-            .get_opt("acme-oauth")
-            .await
-            .unwrap()
-            .is_some(),
-        "the credential is the user's"
-    );
+    assert!(case.secrets().get_opt("acme-oauth").await.unwrap().is_some(), "the credential is the user's");
 }
 
 #[tokio::test]
@@ -175,21 +111,11 @@ async fn a_disabled_users_token_is_never_published() {
     case.put_credential().await;
     case.apply("acme", &json!({})).await;
     case.wait_for("acme", "Ready=True/TokenValid").await;
-    case.tenant
-        .edit_user(&format!("qlikbot\\{CLIENT_ID}"), |user| {
-            user.status = UserStatus::Disabled
-        });
-    case.apply("second", &json!({"scopes": ["user_default"]}))
-        .await;
+    case.tenant.edit_user(&format!("qlikbot\\{CLIENT_ID}"), |user| user.status = UserStatus::Disabled);
+    case.apply("second", &json!({"scopes": ["user_default"]})).await;
     let context = case.wait_for("second", "Ready=False/AccessDenied").await;
     assert!(conditions(&context).contains(&"Stalled=True/AccessDenied".into()));
-    assert!(
-        case.secrets()
-            .get_opt("second-token")
-            .await
-            .unwrap()
-            .is_none()
-    );
+    assert!(case.secrets().get_opt("second-token").await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -198,18 +124,10 @@ async fn a_scope_the_client_does_not_have_is_named_as_the_cause() {
     case.put_credential().await;
     case.apply("acme", &json!({"scopes": ["admin.apps"]})).await;
     let context = case.wait_for("acme", "Ready=False/InvalidScope").await;
-    assert!(
-        message(&context, "Ready").contains("spec.scopes"),
-        "{}",
-        message(&context, "Ready")
-    );
-    case.apply("acme", &json!({"scopes": ["user_default"]}))
-        .await;
+    assert!(message(&context, "Ready").contains("spec.scopes"), "{}", message(&context, "Ready"));
+    case.apply("acme", &json!({"scopes": ["user_default"]})).await;
     let context = case.wait_for("acme", "Ready=True/TokenValid").await;
-    assert_eq!(
-        context.status.unwrap().token.unwrap().scopes.unwrap(),
-        ["user_default"]
-    );
+    assert_eq!(context.status.unwrap().token.unwrap().scopes.unwrap(), ["user_default"]);
     assert_eq!(
         case.world.cloud.ledger(|ledger| ledger
             .records
@@ -224,36 +142,17 @@ async fn a_scope_the_client_does_not_have_is_named_as_the_cause() {
 async fn a_context_with_a_pin_that_does_not_hold_publishes_nothing() {
     let case = Case::new("pin").await;
     case.put_credential().await;
-    case.apply(
-        "acme",
-        &json!({"expectedIdentity": {"tenantId": "somebody-elses"}}),
-    )
-    .await;
-    case.wait_for("acme", "Verified=False/IdentityMismatch")
-        .await;
-    assert!(
-        case.secrets()
-            .get_opt("acme-token")
-            .await
-            .unwrap()
-            .is_none()
-    );
-    case.apply(
-        "acme",
-        &json!({"expectedIdentity": {"tenantId": case.tenant.id()}}),
-    )
-    .await;
+    case.apply("acme", &json!({"expectedIdentity": {"tenantId": "somebody-elses"}})).await;
+    case.wait_for("acme", "Verified=False/IdentityMismatch").await;
+    assert!(case.secrets().get_opt("acme-token").await.unwrap().is_none());
+    case.apply("acme", &json!({"expectedIdentity": {"tenantId": case.tenant.id()}})).await;
     case.wait_for("acme", "Ready=True/TokenValid").await;
 }
 
 #[tokio::test]
 async fn an_auth_method_of_a_later_version_is_answered_and_not_met_with_silence() {
     let case = Case::new("later").await;
-    case.apply(
-        "acme",
-        &json!({"auth": {"apiKey": {"secretRef": {"name": "key"}}}}),
-    )
-    .await;
+    case.apply("acme", &json!({"auth": {"apiKey": {"secretRef": {"name": "key"}}}})).await;
     let context = case.wait_for("acme", "Ready=False/SpecInvalid").await;
     assert!(message(&context, "Ready").contains("auth.apiKey"));
 }

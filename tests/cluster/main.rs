@@ -3,17 +3,13 @@
 //! Here stands only what a real API server can show: schemas, rights, watches, server-side apply, garbage collection. All
 //! tests share one control plane, one operator and one cloud; each has a namespace and a tenant of its own.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test says no by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says no by panicking")]
 
 mod credentials;
 mod guard;
 mod lifecycle;
 mod process;
+mod promises;
 mod schema;
 mod target;
 mod world;

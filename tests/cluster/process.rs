@@ -1,12 +1,13 @@
 //! The program from outside: its probes and metrics, its errors, its end.
 
+use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use support::control_plane::{ControlPlane, Options, Programs, to_stderr};
-use support::operator;
-use support::tenant::QlikCloud;
+use support::operator::{self, Operator};
+use support::tenant::{self, QlikCloud};
 
 use crate::world::{self, Case, PROGRAM, world};
 
@@ -16,10 +17,7 @@ async fn metrics_speak_of_a_context_while_it_exists_and_hold_no_address() {
     case.put_credential().await;
     case.apply("acme", &json!({})).await;
     case.wait_for("acme", "Ready=True/TokenValid").await;
-    let mine = format!(
-        "qlik_context_ready{{namespace=\"{}\",name=\"acme\"}} 1",
-        case.namespace
-    );
+    let mine = format!("qlik_context_ready{{namespace=\"{}\",name=\"acme\"}} 1", case.namespace);
     let text = case.world.operator.get("/metrics").await.unwrap();
     assert!(text.contains(&mine), "{text}");
     for name in [
@@ -37,97 +35,124 @@ async fn metrics_speak_of_a_context_while_it_exists_and_hold_no_address() {
     }
     assert!(!text.contains("qlikcloud"), "no address in a label");
     assert!(case.world.operator.get("/livez").await.is_ok());
-    case.contexts()
-        .delete("acme", &kube::api::DeleteParams::default())
-        .await
-        .unwrap();
+    case.contexts().delete("acme", &kube::api::DeleteParams::default()).await.unwrap();
     let begin = std::time::Instant::now();
-    while case
-        .world
-        .operator
-        .get("/metrics")
-        .await
-        .unwrap()
-        .contains(&case.namespace)
-    {
-        assert!(
-            begin.elapsed() < Duration::from_secs(5),
-            "the series outlives its context"
-        );
+    while case.world.operator.get("/metrics").await.unwrap().contains(&case.namespace) {
+        assert!(begin.elapsed() < Duration::from_secs(5), "the series outlives its context");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
+/// A cluster and a cloud apart, for operators that are stopped and killed.
+struct Apart {
+    control_plane: ControlPlane,
+    cloud: QlikCloud,
+    ca: PathBuf,
+}
+
+impl Apart {
+    async fn new() -> Self {
+        let options = Options { helm: vec![operator::install()], ..Options::default() };
+        let programs = tokio::task::spawn_blocking(|| Programs::find(&to_stderr)).await.unwrap().unwrap();
+        let control_plane = ControlPlane::start_with(&programs, &options, &to_stderr).await.unwrap();
+        let cloud = QlikCloud::start().await.unwrap();
+        let ca = control_plane.folder().join("tenant-ca.pem");
+        cloud.write_ca(&ca).unwrap();
+        Self { control_plane, cloud, ca }
+    }
+
+    async fn operator(&self) -> Operator {
+        world::operator(&self.control_plane, &self.cloud, &self.ca).await.unwrap()
+    }
+
+    /// Contexts that share nothing, each with a client of its own.
+    async fn contexts(&self, count: usize) {
+        let tenant = self.cloud.tenant("acme.eu.qlikcloud.com");
+        for n in 0..count {
+            tenant.add_client(tenant::Client::new(&format!("client-{n}")).secret("planted-secret-0123456789"));
+            let data = json!({"client-id": format!("client-{n}"), "client-secret": "planted-secret-0123456789"});
+            let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": format!("oauth-{n}")}, "stringData": data});
+            let spec = json!({"tenantUrl": tenant.url(), "auth": {"clientSecret": {"secretRef": {"name": format!("oauth-{n}")}}}});
+            let context = json!({
+                "apiVersion": "qlikcontext.dev/v1alpha1", "kind": "QlikContext", "metadata": {"name": format!("c{n}")}, "spec": spec
+            });
+            for manifest in [secret, context] {
+                self.control_plane.kubectl_with_input(&["apply", "-f", "-"], &manifest.to_string()).await.unwrap();
+            }
+        }
+    }
+
+    async fn all_ready(&self) {
+        self.control_plane.kubectl(&["wait", "--for=condition=Ready", "qctx", "--all", "--timeout=30s"]).await.unwrap();
+    }
+
+    fn issued(&self) -> u64 {
+        self.cloud.ledger(|ledger| ledger.issued)
+    }
+}
+
 #[tokio::test]
-async fn sigterm_ends_it_with_success_and_soon() {
-    // A cluster of its own: two operators at once would work against each other.
-    let options = Options {
-        helm: vec![operator::install()],
-        ..Options::default()
-    };
-    let programs = tokio::task::spawn_blocking(|| Programs::find(&to_stderr))
-        .await
-        .unwrap()
-        .unwrap();
-    let control_plane = ControlPlane::start_with(&programs, &options, &to_stderr)
-        .await
-        .unwrap();
-    let cloud = QlikCloud::start().await.unwrap();
-    let ca = control_plane.folder().join("tenant-ca.pem");
-    cloud.write_ca(&ca).unwrap();
-    let mut operator = world::operator(&control_plane, &cloud, &ca).await.unwrap();
-    let status = operator
-        .process
-        .stop(Duration::from_secs(10))
-        .await
-        .unwrap();
-    assert_eq!(status.code(), Some(0), "{}", operator.process.log_tail());
+async fn killed_and_started_again_it_asks_for_no_token_that_is_still_valid() {
+    let apart = Apart::new().await;
+    let mut first = apart.operator().await;
+    apart.contexts(5).await;
+    apart.all_ready().await;
+    assert_eq!(apart.issued(), 5);
+    let before = apart.control_plane.kubectl(&["get", "secrets", "-o", "yaml"]).await.unwrap();
+    first.process.kill().unwrap();
+    apart.cloud.clear_ledger();
+    let second = apart.operator().await;
+    // The lease of the killed one has to run out first.
+    let begin = Instant::now();
+    while !second.get("/metrics").await.unwrap().contains("\nqlik_context_leader 1\n") {
+        assert!(begin.elapsed() < Duration::from_secs(30), "nobody leads");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(apart.cloud.ledger(|ledger| ledger.requests), 0, "neither minted nor verified at once");
+    assert_eq!(apart.control_plane.kubectl(&["get", "secrets", "-o", "yaml"]).await.unwrap(), before);
+    let ready =
+        second.get("/metrics").await.unwrap().lines().filter(|line| line.starts_with("qlik_context_ready{")).count();
+    assert_eq!(ready, 5, "all were looked at");
+}
+
+#[tokio::test]
+async fn of_two_instances_one_works_and_the_other_takes_over_at_once_when_it_is_stopped() {
+    let apart = Apart::new().await;
+    let mut first = apart.operator().await;
+    let second = apart.operator().await;
+    apart.contexts(2).await;
+    apart.all_ready().await;
+    assert!(first.get("/metrics").await.unwrap().contains("\nqlik_context_leader 1\n"));
+    assert!(second.get("/metrics").await.unwrap().contains("\nqlik_context_leader 0\n"));
+    assert!(second.get("/readyz").await.is_ok(), "a standby is ready");
+    let status = first.process.stop(Duration::from_secs(10)).await.unwrap();
+    assert_eq!(status.code(), Some(0), "{}", first.process.log_tail());
+    let begin = Instant::now();
+    while !second.get("/metrics").await.unwrap().contains("\nqlik_context_leader 1\n") {
+        assert!(begin.elapsed() < Duration::from_secs(5), "the lease was not released");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(apart.issued(), 2, "a change of leader mints nothing");
 }
 
 #[test]
 fn a_mistake_on_the_command_line_or_no_cluster_is_one_line_that_says_what_to_do() {
     for (args, kubeconfig, code, says) in [
-        (
-            &["run", "--allowed-tenant-hosts", "https://x"][..],
-            "",
-            2,
-            "--allowed-tenant-hosts",
-        ),
+        (&["run", "--allowed-tenant-hosts", "https://x"][..], "", 2, "--allowed-tenant-hosts"),
         (&["run", "--log-filter", "a=b=c"], "", 2, "--log-filter"),
         (&["run"], "/does/not/exist", 1, "KUBECONFIG"),
-        (
-            &["run", "--tenant-ca-file", "/does/not/exist"],
-            "",
-            1,
-            "--tenant-ca-file",
-        ),
+        (&["run", "--tenant-ca-file", "/does/not/exist"], "", 1, "--tenant-ca-file"),
     ] {
         let mut command = Command::new(PROGRAM);
         command.args(args).env_clear();
         let reachable = world().control_plane.admin_kubeconfig();
-        command.env(
-            "KUBECONFIG",
-            if kubeconfig.is_empty() {
-                reachable.as_os_str()
-            } else {
-                kubeconfig.as_ref()
-            },
-        );
+        command.env("KUBECONFIG", if kubeconfig.is_empty() { reachable.as_os_str() } else { kubeconfig.as_ref() });
         let output = command.output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
-        let errors: Vec<_> = said
-            .lines()
-            .filter(|line| line.starts_with("error: "))
-            .collect();
-        assert_eq!(
-            (output.status.code(), errors.len()),
-            (Some(code), 1),
-            "{args:?}: {said}"
-        );
-        assert!(
-            errors[0].contains(says) && !said.contains("backtrace"),
-            "{said}"
-        );
+        let errors: Vec<_> = said.lines().filter(|line| line.starts_with("error: ")).collect();
+        assert_eq!((output.status.code(), errors.len()), (Some(code), 1), "{args:?}: {said}");
+        assert!(errors[0].contains(says) && !said.contains("backtrace"), "{said}");
     }
 }
 
@@ -139,35 +164,13 @@ async fn kubectl_get_shows_what_a_user_wants_to_know() {
     let context = case.wait_for("acme", "Ready=True/TokenValid").await;
     let table = case.kubectl(&["get", "qctx"]).await;
     let head: Vec<_> = table.lines().next().unwrap().split_whitespace().collect();
-    assert_eq!(
-        head,
-        ["NAME", "READY", "REASON", "SECRET", "EXPIRES", "AGE"]
-    );
+    assert_eq!(head, ["NAME", "READY", "REASON", "SECRET", "EXPIRES", "AGE"]);
     let row: Vec<_> = table.lines().nth(1).unwrap().split_whitespace().collect();
-    let expires = context
-        .status
-        .unwrap()
-        .token
-        .unwrap()
-        .expires_at
-        .unwrap()
-        .0
-        .to_string();
-    assert_eq!(
-        row[..5],
-        ["acme", "True", "TokenValid", "acme-token", &expires]
-    );
-    let selected = case
-        .kubectl(&[
-            "get",
-            "qlik",
-            "--field-selector",
-            &format!("spec.tenantUrl={}", case.tenant.url()),
-        ])
-        .await;
+    let expires = context.status.unwrap().token.unwrap().expires_at.unwrap().0.to_string();
+    assert_eq!(row[..5], ["acme", "True", "TokenValid", "acme-token", &expires]);
+    let selected =
+        case.kubectl(&["get", "qlik", "--field-selector", &format!("spec.tenantUrl={}", case.tenant.url())]).await;
     assert!(selected.contains("acme"), "category and selectable field");
-    let explained = case
-        .kubectl(&["explain", "qlikcontext.spec.target.data"])
-        .await;
+    let explained = case.kubectl(&["explain", "qlikcontext.spec.target.data"]).await;
     assert!(explained.contains("$(token)"), "{explained}");
 }

@@ -26,10 +26,7 @@ fn dynamic(case: &Case) -> Api<DynamicObject> {
 
 /// What the API server says to a manifest, without keeping it.
 async fn judge(case: &Case, manifest: &Value) -> Result<(), String> {
-    let params = PostParams {
-        dry_run: true,
-        ..PostParams::default()
-    };
+    let params = PostParams { dry_run: true, ..PostParams::default() };
     let object: DynamicObject = serde_json::from_value(manifest.clone()).unwrap();
     match dynamic(case).create(&params, &object).await {
         Ok(_) => Ok(()),
@@ -62,22 +59,10 @@ fn full(case: &Case) -> Value {
 async fn what_is_right_is_accepted() {
     let case = Case::new("accepted").await;
     judge(&case, &full(&case)).await.unwrap();
-    judge(&case, &case.manifest("minimal", &json!({})))
-        .await
-        .unwrap();
-    judge(
-        &case,
-        &case.manifest(
-            "key",
-            &json!({"auth": {"apiKey": {"secretRef": {"name": "key"}}}}),
-        ),
-    )
-    .await
-    .unwrap();
+    judge(&case, &case.manifest("minimal", &json!({}))).await.unwrap();
+    judge(&case, &case.manifest("key", &json!({"auth": {"apiKey": {"secretRef": {"name": "key"}}}}))).await.unwrap();
     let many: Vec<_> = (0..64).map(|n| format!("{n:0>128}")).collect();
-    judge(&case, &case.manifest("scopes", &json!({"scopes": many})))
-        .await
-        .unwrap();
+    judge(&case, &case.manifest("scopes", &json!({"scopes": many}))).await.unwrap();
     for url in [
         "https://acme.eu.qlikcloud.com",
         "https://acme.eu.qlikcloud.com/",
@@ -92,11 +77,7 @@ async fn what_is_right_is_accepted() {
         accepted.unwrap_or_else(|error| panic!("{url}: {error}"));
     }
     for interval in ["0s", "10s", "15m", "1h30m", "24h", "90.5s"] {
-        let accepted = judge(
-            &case,
-            &case.manifest("interval", &json!({"verifyInterval": interval})),
-        )
-        .await;
+        let accepted = judge(&case, &case.manifest("interval", &json!({"verifyInterval": interval}))).await;
         accepted.unwrap_or_else(|error| panic!("{interval}: {error}"));
     }
 }
@@ -112,220 +93,64 @@ async fn what_is_wrong_is_refused_in_words_that_a_person_understands() {
             json!({}),
             "spec.auth: Invalid value: set exactly one of auth.clientSecret, auth.privateKeyJwt, auth.apiKey",
         ),
-        (
-            "spec.auth",
-            json!({"clientSecret": {"secretRef": secret_ref()}, "apiKey": key()}),
-            "set exactly one of",
-        ),
-        (
-            "spec.auth",
-            json!({"apiKey": key()}),
-            "spec.scopes: Invalid value: scopes do not go with auth.apiKey",
-        ),
+        ("spec.auth", json!({"clientSecret": {"secretRef": secret_ref()}, "apiKey": key()}), "set exactly one of"),
+        ("spec.auth", json!({"apiKey": key()}), "spec.scopes: Invalid value: scopes do not go with auth.apiKey"),
         (
             "spec.auth",
             json!({"apiKey": key()}),
             "spec.impersonate: Invalid value: impersonate does not go with auth.apiKey",
         ),
-        (
-            "spec.auth.privateKeyJwt.secretRef.keys",
-            json!({"clientId": "id"}),
-            "name the client id once",
-        ),
-        (
-            "spec.auth.privateKeyJwt.secretRef.keys",
-            json!({"keyId": "id"}),
-            "name the key id once",
-        ),
-        (
-            "spec.auth.privateKeyJwt.algorithm",
-            json!("HS256"),
-            "supported values: \"RS256\", \"RS512\", \"ES384\"",
-        ),
-        (
-            "spec.auth.privateKeyJwt.clientId",
-            json!("two words"),
-            "without blanks",
-        ),
-        (
-            "spec.auth.privateKeyJwt.secretRef.name",
-            json!("Not_A_Name"),
-            "must be the name of a Secret",
-        ),
+        ("spec.auth.privateKeyJwt.secretRef.keys", json!({"clientId": "id"}), "name the client id once"),
+        ("spec.auth.privateKeyJwt.secretRef.keys", json!({"keyId": "id"}), "name the key id once"),
+        ("spec.auth.privateKeyJwt.algorithm", json!("HS256"), "supported values: \"RS256\", \"RS512\", \"ES384\""),
+        ("spec.auth.privateKeyJwt.clientId", json!("two words"), "without blanks"),
+        ("spec.auth.privateKeyJwt.secretRef.name", json!("Not_A_Name"), "must be the name of a Secret"),
         (
             "spec.auth.privateKeyJwt.secretRef.name",
             json!("acme-token"),
             "spec.target: Invalid value: the token's Secret",
         ),
-        (
-            "spec.auth.privateKeyJwt.secretRef.keys.privateKey",
-            json!("a/b"),
-            "must be a key of a Secret",
-        ),
-        (
-            "spec.impersonate",
-            json!({}),
-            "set exactly one of impersonate.userId, impersonate.subject",
-        ),
-        (
-            "spec.impersonate",
-            json!({"userId": "a", "subject": "b"}),
-            "set exactly one of impersonate.userId",
-        ),
-        (
-            "spec.expectedIdentity",
-            json!({}),
-            "at least one of tenantId, userId, subject",
-        ),
+        ("spec.auth.privateKeyJwt.secretRef.keys.privateKey", json!("a/b"), "must be a key of a Secret"),
+        ("spec.impersonate", json!({}), "set exactly one of impersonate.userId, impersonate.subject"),
+        ("spec.impersonate", json!({"userId": "a", "subject": "b"}), "set exactly one of impersonate.userId"),
+        ("spec.expectedIdentity", json!({}), "at least one of tenantId, userId, subject"),
         ("spec.scopes", json!([]), "must name at least one scope"),
         ("spec.scopes", json!(["two words"]), "without blanks"),
         ("spec.scopes", json!(["a", "a"]), "Duplicate value"),
-        (
-            "spec.scopes",
-            json!((0..65).map(|n| n.to_string()).collect::<Vec<_>>()),
-            "must have at most 64 items",
-        ),
-        (
-            "spec.target.name",
-            json!("Mine"),
-            "must be the name of a Secret",
-        ),
-        (
-            "spec.target.labels",
-            json!({"app.kubernetes.io/managed-by": "me"}),
-            "belong to the operator",
-        ),
-        (
-            "spec.target.labels",
-            json!({"qlikcontext.dev/x": "me"}),
-            "belong to the operator",
-        ),
-        (
-            "spec.target.labels",
-            json!({"team": "not a label"}),
-            "valid Kubernetes label",
-        ),
-        (
-            "spec.target.annotations",
-            json!({"qlikcontext.dev/x": "me"}),
-            "belong to the operator",
-        ),
-        (
-            "spec.target.annotations",
-            json!({"a b": "x"}),
-            "valid Kubernetes annotation",
-        ),
+        ("spec.scopes", json!((0..65).map(|n| n.to_string()).collect::<Vec<_>>()), "must have at most 64 items"),
+        ("spec.target.name", json!("Mine"), "must be the name of a Secret"),
+        ("spec.target.labels", json!({"app.kubernetes.io/managed-by": "me"}), "belong to the operator"),
+        ("spec.target.labels", json!({"qlikcontext.dev/x": "me"}), "belong to the operator"),
+        ("spec.target.labels", json!({"team": "not a label"}), "valid Kubernetes label"),
+        ("spec.target.annotations", json!({"qlikcontext.dev/x": "me"}), "belong to the operator"),
+        ("spec.target.annotations", json!({"a b": "x"}), "valid Kubernetes annotation"),
         ("spec.target.data", json!({}), "at least one key"),
-        (
-            "spec.target.data",
-            json!({"a/b": "x"}),
-            "valid key of a Secret",
-        ),
-        (
-            "spec.target.data",
-            json!({"a": "$(secret)"}),
-            "knows only the placeholders $(token)",
-        ),
-        (
-            "spec.target.data",
-            json!({"a": "$(token"}),
-            "knows only the placeholders $(token)",
-        ),
+        ("spec.target.data", json!({"a/b": "x"}), "valid key of a Secret"),
+        ("spec.target.data", json!({"a": "$(secret)"}), "knows only the placeholders $(token)"),
+        ("spec.target.data", json!({"a": "$(token"}), "knows only the placeholders $(token)"),
         ("spec.target.data", json!({"a": "x".repeat(8193)}), "8192"),
-        (
-            "spec.target.data",
-            Value::Object((0..33).map(|n| (n.to_string(), json!("x"))).collect()),
-            "at most 32",
-        ),
-        (
-            "spec.renewBeforePercentage",
-            json!(4),
-            "greater than or equal to 5",
-        ),
-        (
-            "spec.renewBeforePercentage",
-            json!(81),
-            "less than or equal to 80",
-        ),
+        ("spec.target.data", Value::Object((0..33).map(|n| (n.to_string(), json!("x"))).collect()), "at most 32"),
+        ("spec.renewBeforePercentage", json!(4), "greater than or equal to 5"),
+        ("spec.renewBeforePercentage", json!(81), "less than or equal to 80"),
         ("spec.verifyInterval", json!("5s"), "from 10s to 24h"),
         ("spec.verifyInterval", json!("25h"), "from 10s to 24h"),
         ("spec.verifyInterval", json!("soon"), "from 10s to 24h"),
-        (
-            "spec.tenantUrl",
-            json!("http://acme.eu.qlikcloud.com"),
-            "must start with https://",
-        ),
-        (
-            "spec.tenantUrl",
-            json!("acme.eu.qlikcloud.com"),
-            "must start with https://",
-        ),
-        (
-            "spec.tenantUrl",
-            json!("https://ACME.eu.qlikcloud.com"),
-            "in lower case",
-        ),
-        (
-            "spec.tenantUrl",
-            json!("https://user:pw@acme.eu.qlikcloud.com"),
-            "no user name",
-        ),
-        (
-            "spec.tenantUrl",
-            json!("https://acme.eu.qlikcloud.com?x=1"),
-            "no query",
-        ),
-        (
-            "spec.tenantUrl",
-            json!("https://acme.eu.qlikcloud.com/hub"),
-            "without a path",
-        ),
-        (
-            "spec.tenantUrl",
-            json!("https://acme.eu.qlikcloud.com:0"),
-            "port from 1 to 65535",
-        ),
-        (
-            "spec.tenantUrl",
-            json!("https://acme.eu.qlikcloud.com:65536"),
-            "port from 1 to 65535",
-        ),
-        (
-            "spec.tenantUrl",
-            json!("https://acme..qlikcloud.com"),
-            "must be a host name",
-        ),
+        ("spec.tenantUrl", json!("http://acme.eu.qlikcloud.com"), "must start with https://"),
+        ("spec.tenantUrl", json!("acme.eu.qlikcloud.com"), "must start with https://"),
+        ("spec.tenantUrl", json!("https://ACME.eu.qlikcloud.com"), "in lower case"),
+        ("spec.tenantUrl", json!("https://user:pw@acme.eu.qlikcloud.com"), "no user name"),
+        ("spec.tenantUrl", json!("https://acme.eu.qlikcloud.com?x=1"), "no query"),
+        ("spec.tenantUrl", json!("https://acme.eu.qlikcloud.com/hub"), "without a path"),
+        ("spec.tenantUrl", json!("https://acme.eu.qlikcloud.com:0"), "port from 1 to 65535"),
+        ("spec.tenantUrl", json!("https://acme.eu.qlikcloud.com:65536"), "port from 1 to 65535"),
+        ("spec.tenantUrl", json!("https://acme..qlikcloud.com"), "must be a host name"),
         ("spec.tenantUrl", json!("https://"), "must be a host name"),
-        (
-            "spec.tenantUrl",
-            json!("https://2130706433"),
-            "four decimal numbers",
-        ),
-        (
-            "spec.tenantUrl",
-            json!("https://127.1"),
-            "four decimal numbers",
-        ),
-        (
-            "spec.tenantUrl",
-            json!("https://0177.0.0.1"),
-            "four decimal numbers",
-        ),
-        (
-            "spec.tenantUrl",
-            json!("https://0x7f.0.0.0x1"),
-            "four decimal numbers",
-        ),
-        (
-            "spec.tenantUrl",
-            Value::Null,
-            "spec.tenantUrl: Required value",
-        ),
-        (
-            "metadata.name",
-            json!("a".repeat(64)),
-            "at most 63 characters",
-        ),
+        ("spec.tenantUrl", json!("https://2130706433"), "four decimal numbers"),
+        ("spec.tenantUrl", json!("https://127.1"), "four decimal numbers"),
+        ("spec.tenantUrl", json!("https://0177.0.0.1"), "four decimal numbers"),
+        ("spec.tenantUrl", json!("https://0x7f.0.0.0x1"), "four decimal numbers"),
+        ("spec.tenantUrl", Value::Null, "spec.tenantUrl: Required value"),
+        ("metadata.name", json!("a".repeat(64)), "at most 63 characters"),
     ] {
         let mut manifest = full(&case);
         set(&mut manifest, path, value.clone());
@@ -340,15 +165,10 @@ async fn what_is_wrong_is_refused_in_words_that_a_person_understands() {
 #[tokio::test]
 async fn one_mistake_in_the_address_gives_one_message() {
     let case = Case::new("once").await;
-    for url in [
-        "http://acme.eu.qlikcloud.com",
-        "https://Acme.eu.qlikcloud.com/x?y",
-        "https://a.example/x",
-        "https://127.1",
-    ] {
-        let words = judge(&case, &case.manifest("url", &json!({"tenantUrl": url})))
-            .await
-            .unwrap_err();
+    for url in
+        ["http://acme.eu.qlikcloud.com", "https://Acme.eu.qlikcloud.com/x?y", "https://a.example/x", "https://127.1"]
+    {
+        let words = judge(&case, &case.manifest("url", &json!({"tenantUrl": url}))).await.unwrap_err();
         assert_eq!(words.matches("Invalid value").count(), 1, "{words}");
     }
 }
@@ -359,27 +179,17 @@ async fn the_targets_name_stays_while_the_rest_may_change() {
     case.apply("acme", &json!({"suspend": true})).await;
     let renamed = case.manifest("acme", &json!({"target": {"name": "other"}}));
     let params = PatchParams::apply("a-user").force();
-    let error = dynamic(&case)
-        .patch("acme", &params, &Patch::Apply(renamed))
-        .await
-        .unwrap_err();
+    let error = dynamic(&case).patch("acme", &params, &Patch::Apply(renamed)).await.unwrap_err();
     assert!(error.to_string().contains("cannot be changed"), "{error}");
     // Written out, the default is the same name.
-    case.apply(
-        "acme",
-        &json!({"target": {"name": "acme-token"}, "renewBeforePercentage": 50, "suspend": true}),
-    )
-    .await;
+    case.apply("acme", &json!({"target": {"name": "acme-token"}, "renewBeforePercentage": 50, "suspend": true})).await;
 }
 
 #[tokio::test]
 async fn a_newborn_context_says_that_it_was_not_looked_at() {
     let case = Case::new("newborn").await;
     let object: DynamicObject = serde_json::from_value(full(&case)).unwrap();
-    let params = PostParams {
-        dry_run: true,
-        ..PostParams::default()
-    };
+    let params = PostParams { dry_run: true, ..PostParams::default() };
     let made = dynamic(&case).create(&params, &object).await.unwrap();
     assert_eq!(made.data["status"]["observedGeneration"], -1);
 }
@@ -389,15 +199,6 @@ async fn kubectl_refuses_a_field_that_does_not_exist() {
     let case = Case::new("typo").await;
     let mut manifest = full(&case);
     manifest["spec"]["tenantURL"] = "https://acme.eu.qlikcloud.com".into();
-    let refused = case
-        .world
-        .control_plane
-        .kubectl_with_input(&["apply", "-f", "-"], &manifest.to_string())
-        .await;
-    assert!(
-        refused
-            .unwrap_err()
-            .to_string()
-            .contains("unknown field \"spec.tenantURL\"")
-    );
+    let refused = case.world.control_plane.kubectl_with_input(&["apply", "-f", "-"], &manifest.to_string()).await;
+    assert!(refused.unwrap_err().to_string().contains("unknown field \"spec.tenantURL\""));
 }

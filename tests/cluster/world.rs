@@ -31,11 +31,7 @@ pub struct World {
 pub fn world() -> &'static World {
     static WORLD: LazyLock<Result<World, String>> = LazyLock::new(|| {
         let build = || {
-            let runtime = Builder::new_multi_thread()
-                .worker_threads(1)
-                .enable_all()
-                .build()
-                .unwrap();
+            let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
             let world = runtime.block_on(World::build());
             std::mem::forget(runtime);
             world.map_err(|error| format!("{error:#}"))
@@ -47,29 +43,18 @@ pub fn world() -> &'static World {
 
 impl World {
     async fn build() -> anyhow::Result<Self> {
-        let options = Options {
-            helm: vec![operator::install()],
-            ..Options::default()
-        };
+        let options = Options { helm: vec![operator::install()], ..Options::default() };
         let control_plane = ControlPlane::shared(&options).await?;
         let cloud = QlikCloud::start().await?;
         let ca = control_plane.folder().join("tenant-ca.pem");
         cloud.write_ca(&ca)?;
         let operator = operator(control_plane, &cloud, &ca).await?;
-        Ok(Self {
-            control_plane,
-            operator,
-            cloud,
-        })
+        Ok(Self { control_plane, operator, cloud })
     }
 }
 
 /// The operator under test: one address may be called as it stands, every name goes through the cloud's proxy.
-pub async fn operator(
-    control_plane: &ControlPlane,
-    cloud: &QlikCloud,
-    ca: &Path,
-) -> anyhow::Result<Operator> {
+pub async fn operator(control_plane: &ControlPlane, cloud: &QlikCloud, ca: &Path) -> anyhow::Result<Operator> {
     let log = control_plane.folder().join("operator.log");
     let hosts = format!("*.qlikcloud.com,{}", cloud.address());
     let flags = [
@@ -81,10 +66,7 @@ pub async fn operator(
         "--log-filter",
         "qlik_context_operator=debug,info",
     ];
-    let environment = [
-        ("HTTPS_PROXY", &*cloud.proxy_url()),
-        ("NO_PROXY", "127.0.0.1"),
-    ];
+    let environment = [("HTTPS_PROXY", &*cloud.proxy_url()), ("NO_PROXY", "127.0.0.1")];
     Operator::start(control_plane, PROGRAM.as_ref(), &log, &flags, &environment).await
 }
 
@@ -103,12 +85,7 @@ impl Case {
         let namespace = world.control_plane.namespace(name).await.unwrap();
         let tenant = world.cloud.tenant(&format!("{namespace}.eu.qlikcloud.com"));
         tenant.add_client(tenant::Client::new(CLIENT_ID).secret(CLIENT_SECRET));
-        Self {
-            world,
-            namespace,
-            tenant,
-            client: world.control_plane.client().unwrap(),
-        }
+        Self { world, namespace, tenant, client: world.control_plane.client().unwrap() }
     }
 
     pub fn contexts(&self) -> Api<QlikContext> {
@@ -136,10 +113,7 @@ impl Case {
     /// Applies a context, as `kubectl apply --server-side` does.
     pub async fn apply(&self, name: &str, changes: &Value) -> QlikContext {
         let params = PatchParams::apply("a-user").force();
-        self.contexts()
-            .patch(name, &params, &Patch::Apply(self.manifest(name, changes)))
-            .await
-            .unwrap()
+        self.contexts().patch(name, &params, &Patch::Apply(self.manifest(name, changes))).await.unwrap()
     }
 
     /// Writes a Secret, whether or not it is there.
@@ -151,56 +125,31 @@ impl Case {
         });
         let secrets = self.secrets();
         if secrets.get_opt(name).await.unwrap().is_some() {
-            secrets
-                .patch(name, &PatchParams::default(), &Patch::Merge(manifest))
-                .await
-                .unwrap();
+            secrets.patch(name, &PatchParams::default(), &Patch::Merge(manifest)).await.unwrap();
         } else {
-            secrets
-                .create(
-                    &PostParams::default(),
-                    &serde_json::from_value(manifest).unwrap(),
-                )
-                .await
-                .unwrap();
+            secrets.create(&PostParams::default(), &serde_json::from_value(manifest).unwrap()).await.unwrap();
         }
     }
 
     /// The Secret `acme-oauth` with the client's good credential.
     pub async fn put_credential(&self) {
-        self.put_secret(
-            "acme-oauth",
-            &[("client-id", CLIENT_ID), ("client-secret", CLIENT_SECRET)],
-        )
-        .await;
+        self.put_secret("acme-oauth", &[("client-id", CLIENT_ID), ("client-secret", CLIENT_SECRET)]).await;
     }
 
     pub async fn delete_secret(&self, name: &str) {
-        self.secrets()
-            .delete(name, &DeleteParams::default())
-            .await
-            .unwrap();
+        self.secrets().delete(name, &DeleteParams::default()).await.unwrap();
     }
 
     /// The context, as soon as `holds` does; else a panic that shows what there is instead.
-    pub async fn wait_until(
-        &self,
-        name: &str,
-        holds: impl Fn(&QlikContext) -> bool,
-    ) -> QlikContext {
+    pub async fn wait_until(&self, name: &str, holds: impl Fn(&QlikContext) -> bool) -> QlikContext {
         let begin = Instant::now();
         loop {
             let context = self.contexts().get_opt(name).await.unwrap();
             match context {
                 Some(context) if holds(&context) => return context,
                 context if begin.elapsed() > PATIENCE => {
-                    let status = context
-                        .map(|context| serde_json::to_string_pretty(&context.status).unwrap());
-                    panic!(
-                        "{name} is not as expected: {}\n{}",
-                        status.unwrap_or_default(),
-                        self.log()
-                    );
+                    let status = context.map(|context| serde_json::to_string_pretty(&context.status).unwrap());
+                    panic!("{name} is not as expected: {}\n{}", status.unwrap_or_default(), self.log());
                 }
                 _ => tokio::time::sleep(Duration::from_millis(50)).await,
             }
@@ -209,24 +158,13 @@ impl Case {
 
     /// Waits for a condition `Type=Status/Reason` of the current generation.
     pub async fn wait_for(&self, name: &str, condition: &str) -> QlikContext {
-        self.wait_until(name, |context| {
-            conditions(context).iter().any(|held| held == condition)
-        })
-        .await
+        self.wait_until(name, |context| conditions(context).iter().any(|held| held == condition)).await
     }
 
     /// The data of a Secret as text.
     pub async fn data(&self, name: &str) -> BTreeMap<String, String> {
-        let data = self
-            .secrets()
-            .get(name)
-            .await
-            .unwrap()
-            .data
-            .unwrap_or_default();
-        data.into_iter()
-            .map(|(key, value)| (key, String::from_utf8(value.0).unwrap()))
-            .collect()
+        let data = self.secrets().get(name).await.unwrap().data.unwrap_or_default();
+        data.into_iter().map(|(key, value)| (key, String::from_utf8(value.0).unwrap())).collect()
     }
 
     pub async fn metadata(&self, name: &str) -> ObjectMeta {
@@ -234,11 +172,7 @@ impl Case {
     }
 
     pub async fn kubectl(&self, args: &[&str]) -> String {
-        let args: Vec<_> = ["-n", &self.namespace]
-            .iter()
-            .chain(args)
-            .copied()
-            .collect();
+        let args: Vec<_> = ["-n", &self.namespace].iter().chain(args).copied().collect();
         self.world.control_plane.kubectl(&args).await.unwrap()
     }
 
@@ -256,23 +190,12 @@ impl Case {
 /// `Type=Status/Reason` of every condition that speaks of the current generation.
 pub fn conditions(context: &QlikContext) -> Vec<String> {
     let conditions = context.status.iter().flat_map(|status| &status.conditions);
-    let current =
-        conditions.filter(|condition| condition.observed_generation == context.metadata.generation);
-    current
-        .map(|condition| {
-            format!(
-                "{}={}/{}",
-                condition.type_, condition.status, condition.reason
-            )
-        })
-        .collect()
+    let current = conditions.filter(|condition| condition.observed_generation == context.metadata.generation);
+    current.map(|condition| format!("{}={}/{}", condition.type_, condition.status, condition.reason)).collect()
 }
 
 /// The message of a condition.
 pub fn message(context: &QlikContext, condition: &str) -> String {
     let conditions = context.status.iter().flat_map(|status| &status.conditions);
-    conditions
-        .filter(|held| held.type_ == condition)
-        .map(|held| held.message.clone())
-        .collect()
+    conditions.filter(|held| held.type_ == condition).map(|held| held.message.clone()).collect()
 }

@@ -25,8 +25,7 @@ macro_rules! target_name {
     };
 }
 
-pub(super) const TARGET_NAME_STAYS: &str =
-    concat!(target_name!("self"), " == ", target_name!("oldSelf"));
+pub(super) const TARGET_NAME_STAYS: &str = concat!(target_name!("self"), " == ", target_name!("oldSelf"));
 
 pub(super) const TARGET_IS_NOT_THE_CREDENTIAL: &str = concat!(
     "!(has(self.spec.auth.clientSecret) && self.spec.auth.clientSecret.secretRef.name == ",
@@ -38,16 +37,12 @@ pub(super) const TARGET_IS_NOT_THE_CREDENTIAL: &str = concat!(
     ")"
 );
 
-const PORT: &str =
-    "(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?";
+const PORT: &str = "(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?";
 const OCTET: &str = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
 const LABEL: &str = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?";
 
 fn text(max_length: u32, rules: &[(String, &str)]) -> Schema {
-    let rules: Vec<Value> = rules
-        .iter()
-        .map(|(rule, message)| json!({ "rule": rule, "message": message }))
-        .collect();
+    let rules: Vec<Value> = rules.iter().map(|(rule, message)| json!({ "rule": rule, "message": message })).collect();
     let mut schema = json_schema!({ "type": "string", "maxLength": max_length });
     if !rules.is_empty() {
         schema.insert("x-kubernetes-validations".into(), rules.into());
@@ -58,10 +53,7 @@ fn text(max_length: u32, rules: &[(String, &str)]) -> Schema {
 /// A map whose values are such texts. Rules on a value stand with the value: looked up by key from the map, the API server
 /// reckons them far too dear.
 fn map(values: Schema, rules: &[(&str, &str)]) -> Schema {
-    let rules: Vec<Value> = rules
-        .iter()
-        .map(|(rule, message)| json!({ "rule": rule, "message": message }))
-        .collect();
+    let rules: Vec<Value> = rules.iter().map(|(rule, message)| json!({ "rule": rule, "message": message })).collect();
     json_schema!({
         "type": "object",
         "maxProperties": 32,
@@ -70,30 +62,20 @@ fn map(values: Schema, rules: &[(&str, &str)]) -> Schema {
     })
 }
 
-const NOT_OURS: &str =
-    "self.all(k, !k.startsWith('qlikcontext.dev/') && k != 'app.kubernetes.io/managed-by')";
+const NOT_OURS: &str = "self.all(k, !k.startsWith('qlikcontext.dev/') && k != 'app.kubernetes.io/managed-by')";
 const QUALIFIED_NAMES: &str = "self.all(k, !format.qualifiedName().validate(k).hasValue())";
 
 /// `target.labels`.
 pub(super) fn labels(_: &mut SchemaGenerator) -> Schema {
     let value = "self.matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$')";
     map(
-        text(
-            63,
-            &[(
-                value.into(),
-                "must be a valid Kubernetes label value: letters, digits, '-', '_' and '.'",
-            )],
-        ),
+        text(63, &[(value.into(), "must be a valid Kubernetes label value: letters, digits, '-', '_' and '.'")]),
         &[
             (
                 NOT_OURS,
                 "target.labels must not set qlikcontext.dev/* or app.kubernetes.io/managed-by: they belong to the operator",
             ),
-            (
-                QUALIFIED_NAMES,
-                "each key of target.labels must be a valid Kubernetes label name",
-            ),
+            (QUALIFIED_NAMES, "each key of target.labels must be a valid Kubernetes label name"),
         ],
     )
 }
@@ -107,10 +89,7 @@ pub(super) fn annotations(_: &mut SchemaGenerator) -> Schema {
                 NOT_OURS,
                 "target.annotations must not set qlikcontext.dev/* or app.kubernetes.io/managed-by: they belong to the operator",
             ),
-            (
-                QUALIFIED_NAMES,
-                "each key of target.annotations must be a valid Kubernetes annotation name",
-            ),
+            (QUALIFIED_NAMES, "each key of target.annotations must be a valid Kubernetes annotation name"),
         ],
     )
 }
@@ -124,10 +103,7 @@ pub(super) fn data(_: &mut SchemaGenerator) -> Schema {
     map(
         text(8192, &[(template, &message)]),
         &[
-            (
-                "self.size() > 0",
-                "target.data must hold at least one key; leave it out to get the default keys",
-            ),
+            ("self.size() > 0", "target.data must hold at least one key; leave it out to get the default keys"),
             (
                 "self.all(k, k.matches('^[-._a-zA-Z0-9]{1,253}$') && k != '.' && !k.startsWith('..'))",
                 "each key of target.data must be a valid key of a Secret: letters, digits, '-', '_' and '.'",
@@ -138,37 +114,21 @@ pub(super) fn data(_: &mut SchemaGenerator) -> Schema {
 
 /// Name of a Secret: an RFC 1123 subdomain.
 pub(super) fn secret_name(_: &mut SchemaGenerator) -> Schema {
-    let pattern =
-        "self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*$')";
-    text(
-        253,
-        &[(
-            pattern.into(),
-            "must be the name of a Secret: lower case letters, digits, '-' and '.'",
-        )],
-    )
+    let pattern = "self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*$')";
+    text(253, &[(pattern.into(), "must be the name of a Secret: lower case letters, digits, '-' and '.'")])
 }
 
 /// Key of a Secret's data.
 pub(super) fn data_key(_: &mut SchemaGenerator) -> Schema {
     text(
         253,
-        &[(
-            "self.matches('^[-._a-zA-Z0-9]+$')".into(),
-            "must be a key of a Secret: letters, digits, '-', '_' and '.'",
-        )],
+        &[("self.matches('^[-._a-zA-Z0-9]+$')".into(), "must be a key of a Secret: letters, digits, '-', '_' and '.'")],
     )
 }
 
 /// Id of an OAuth client or of a key: printable, without blanks.
 pub(super) fn oauth_id(_: &mut SchemaGenerator) -> Schema {
-    text(
-        256,
-        &[(
-            "self.matches('^[!-~]+$')".into(),
-            "must be the id alone, without blanks or line breaks",
-        )],
-    )
+    text(256, &[("self.matches('^[!-~]+$')".into(), "must be the id alone, without blanks or line breaks")])
 }
 
 /// `https://host[:port][/]`. Each rule speaks only when those before it hold, so that one mistake gives one message.
@@ -176,8 +136,7 @@ pub(super) fn tenant_url(_: &mut SchemaGenerator) -> Schema {
     let https = "self.startsWith('https://')";
     let plain = "self.matches('^https://[][a-z0-9.:/-]*$')";
     let bare = "self.matches('^https://[^/]*/?$')";
-    let host =
-        format!("self.matches('^https://({LABEL}([.]{LABEL})*|[[][0-9a-f:.]+[]]){PORT}/?$')");
+    let host = format!("self.matches('^https://({LABEL}([.]{LABEL})*|[[][0-9a-f:.]+[]]){PORT}/?$')");
     // Only a dotted quad may end in a number: everything else that does is an address in disguise.
     let numeric = "self.matches('^https://([^/:]*[.])?(0x[0-9a-f]*|[0-9]+)(:[0-9]*)?/?$')";
     let quad = format!("self.matches('^https://({OCTET}[.]){{3}}{OCTET}(:[0-9]*)?/?$')");

@@ -68,6 +68,8 @@ impl Operator {
                 .envs(environment.iter().copied());
             command
                 .args(["run", "--listen", &listen.to_string()])
+                .args(["--leader-elect", "--lease-name", RELEASE])
+                .args(["--lease-namespace", NAMESPACE])
                 .args(flags);
         })?;
         let mut operator = Self { process, listen };

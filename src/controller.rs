@@ -1,0 +1,118 @@
+//! The control loop, put together from its parts; tests put in a client, a transport, a clock and chance of their own.
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use kube::Client;
+use kube::runtime::controller::{self, Controller};
+use kube::runtime::reflector::{self, ObjectRef};
+use tokio::time::interval;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{Clock, Jitter};
+use crate::events::Events;
+use crate::latest::Latest;
+use crate::lease::Leadership;
+use crate::metrics::Metrics;
+use crate::oauth::cache::TokenCache;
+use crate::oauth::tenant::AllowedHosts;
+use crate::oauth::transport::Transport;
+use crate::reconcile::{Context, Guarded, error_policy, reconcile};
+use crate::server::Health;
+use crate::watch;
+
+/// Long enough to fold the events of one `kubectl apply`, too short to be noticed.
+const DEBOUNCE: Duration = Duration::from_millis(50);
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// A wall clock that gains more than this between two beats was set, or the machine slept.
+const JUMP: Duration = Duration::from_secs(5);
+
+/// What the loop is made of.
+pub struct Parts {
+    /// The Kubernetes API.
+    pub client: Client,
+    /// The way to tenants.
+    pub transport: Arc<dyn Transport>,
+    /// `--allowed-tenant-hosts`.
+    pub allowed_hosts: AllowedHosts,
+    /// `--concurrency`.
+    pub concurrency: NonZeroU16,
+    /// Whether writing is ours.
+    pub leadership: Leadership,
+    /// Who tells events: the Pod's name.
+    pub instance: Option<String>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// How the process is.
+    pub health: Arc<Health>,
+    /// What time it is.
+    pub clock: Clock,
+    /// Chance.
+    pub jitter: Jitter,
+}
+
+/// Runs until it is stopped and the runs in flight are done.
+pub async fn control(parts: Parts, stop: CancellationToken) {
+    let Parts { client, transport, allowed_hosts, concurrency, leadership, instance, metrics, health, clock, jitter } =
+        parts;
+    let context = Arc::new(Context {
+        tokens: TokenCache::new(transport, clock.clone(), jitter.clone(), metrics.clone()),
+        allowed_hosts,
+        leadership,
+        latest: Latest::default(),
+        events: Events::new(client.clone(), instance),
+        client: client.clone(),
+        clock: clock.clone(),
+        jitter,
+        metrics: metrics.clone(),
+    });
+    let (contexts, writer) = reflector::store::<Guarded>();
+    let config = controller::Config::default().debounce(DEBOUNCE).concurrency(concurrency.get());
+    let runs = Controller::for_stream(watch::contexts(&client, writer, &metrics, &clock), contexts.clone())
+        .watches_stream(watch::credentials(&client, &metrics), watch::contexts_using(contexts.clone()))
+        .owns_stream(watch::derived(&client, &metrics))
+        .reconcile_on(heartbeat(health.clone()))
+        .reconcile_all_on(clock_jumps(clock))
+        .with_config(config)
+        .graceful_shutdown_on(stop.cancelled_owned())
+        .run(reconcile, error_policy, context)
+        .for_each(|result| async move {
+            // What failed was logged by the error policy; an object that is gone is nothing to tell.
+            if let Ok((object, action)) = result {
+                tracing::trace!(%object, ?action, "run ended");
+            }
+        });
+    let ready = async {
+        if contexts.wait_until_ready().await.is_ok() {
+            health.set_ready();
+        }
+    };
+    tokio::join!(runs, ready);
+}
+
+/// Marks the loop as alive whenever it is polled, and wakes nobody.
+fn heartbeat(health: Arc<Health>) -> impl Stream<Item = ObjectRef<Guarded>> {
+    beats().filter_map(move |()| {
+        health.beat();
+        std::future::ready(None)
+    })
+}
+
+/// Wakes everybody when the wall clock goes ahead of the monotonic one, which all waiting is measured by.
+fn clock_jumps(clock: Clock) -> impl Stream<Item = ()> {
+    let mut last = clock.reading();
+    beats().filter(move |()| {
+        let jumped = clock.jumped_since(last) > JUMP;
+        last = clock.reading();
+        std::future::ready(jumped)
+    })
+}
+
+fn beats() -> impl Stream<Item = ()> {
+    futures::stream::unfold(interval(HEARTBEAT), |mut interval| async {
+        interval.tick().await;
+        Some(((), interval))
+    })
+}
