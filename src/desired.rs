@@ -81,11 +81,18 @@ impl Source {
 
 /// Whose token it must be; each that is set must hold.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Pins(Vec<(Pinned, String)>);
+pub struct Pins(Vec<Pin>);
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq, strum::Display)]
-#[strum(serialize_all = "camelCase")]
-enum Pinned {
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Pin {
+    /// Where it stands.
+    field: &'static str,
+    part: Part,
+    wanted: String,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Part {
     TenantId,
     UserId,
     Subject,
@@ -143,38 +150,43 @@ impl Desired {
 impl Pins {
     fn of(expected: Option<&ExpectedIdentity>, grant: &Grant) -> Self {
         let expected = expected.cloned().unwrap_or_default();
-        let lookup = match grant {
+        let impersonated = match grant {
             Grant::ClientCredentials => None,
-            Grant::UserImpersonation(UserLookup::UserId(id)) => Some((Pinned::UserId, id.clone())),
-            Grant::UserImpersonation(UserLookup::Subject(subject)) => Some((Pinned::Subject, subject.clone())),
+            Grant::UserImpersonation(UserLookup::UserId(id)) => {
+                Some(("spec.impersonate.userId", Part::UserId, id.clone()))
+            }
+            Grant::UserImpersonation(UserLookup::Subject(subject)) => {
+                Some(("spec.impersonate.subject", Part::Subject, subject.clone()))
+            }
         };
-        let set = [
-            (Pinned::TenantId, expected.tenant_id),
-            (Pinned::UserId, expected.user_id),
-            (Pinned::Subject, expected.subject),
+        let expected = [
+            ("spec.expectedIdentity.tenantId", Part::TenantId, expected.tenant_id),
+            ("spec.expectedIdentity.userId", Part::UserId, expected.user_id),
+            ("spec.expectedIdentity.subject", Part::Subject, expected.subject),
         ];
-        Self(set.into_iter().filter_map(|(pin, value)| Some((pin, value?))).chain(lookup).collect())
+        let expected = expected.into_iter().filter_map(|(field, part, wanted)| Some((field, part, wanted?)));
+        Self(expected.chain(impersonated).map(|(field, part, wanted)| Pin { field, part, wanted }).collect())
     }
 
     /// `IdentityMismatch` unless every pin holds.
     pub fn check(&self, identity: &Identity) -> Result<(), Failure> {
-        let broken = self.0.iter().find(|(pin, wanted)| match pin {
-            Pinned::TenantId => identity.tenant_id != *wanted,
-            Pinned::UserId => identity.user_id != *wanted,
+        let broken = self.0.iter().find(|pin| match pin.part {
+            Part::TenantId => identity.tenant_id != pin.wanted,
+            Part::UserId => identity.user_id != pin.wanted,
             // Qlik itself has spelled a bot's subject in both cases.
-            Pinned::Subject => !identity.subject.eq_ignore_ascii_case(wanted),
+            Part::Subject => !identity.subject.eq_ignore_ascii_case(&pin.wanted),
         });
-        match broken {
-            None => Ok(()),
-            Some((pin, _)) => Err(Failure::new(
+        broken.map_or(Ok(()), |pin| {
+            Err(Failure::new(
                 ConditionType::Verified,
                 Reason::IdentityMismatch,
                 format!(
-                    "The token belongs to another {pin} than spec.expectedIdentity or spec.impersonate says, so it is not \
-                     published. Correct the spec, or use the OAuth client that belongs to it."
+                    "The token belongs to somebody else than {} says, so it is not published. Correct that field, or use \
+                     the OAuth client that belongs to it.",
+                    pin.field
                 ),
-            )),
-        }
+            ))
+        })
     }
 }
 

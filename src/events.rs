@@ -58,14 +58,13 @@ impl Events {
 pub fn news(context: &QlikContext, seen: Option<&Seen>, status: &QlikContextStatus) -> Vec<News> {
     let before = context.status.as_ref();
     let mut news: Vec<_> = transition(before, status).into_iter().collect();
-    if let Some(value) = context.metadata.annotations.as_ref().and_then(|all| all.get(REFRESH_REQUESTED_ANNOTATION)) {
-        if !is_refresh_request(value) {
-            let note = format!(
-                "The annotation {REFRESH_REQUESTED_ANNOTATION} is ignored: it is not 1 to 64 printable characters. Set it to \
-                 a time, such as the output of date +%s."
-            );
-            news.push(News { warning: true, reason: Notice::RefreshRequestIgnored.to_string(), note });
-        }
+    let requested = context.metadata.annotations.as_ref().and_then(|all| all.get(REFRESH_REQUESTED_ANNOTATION));
+    if requested.is_some_and(|value| !is_refresh_request(value)) {
+        let note = format!(
+            "The annotation {REFRESH_REQUESTED_ANNOTATION} is ignored: it is not 1 to 64 printable characters. Set it to a \
+             time, such as the output of date +%s."
+        );
+        news.push(News { warning: true, reason: Notice::RefreshRequestIgnored.to_string(), note });
     }
     let issued = |status: Option<&QlikContextStatus>| status?.token.as_ref()?.issued_at.clone();
     if let Some(seen) = seen.filter(|_| issued(Some(status)).is_some() && issued(Some(status)) != issued(before)) {
@@ -81,7 +80,7 @@ fn transition(before: Option<&QlikContextStatus>, after: &QlikContextStatus) -> 
     let (now, was) = (ready(after)?, before.and_then(ready));
     let same = was.is_some_and(|was| was.status == now.status && was.reason == now.reason);
     let good = now.status == "True" && now.reason != Reason::RenewalFailing.to_string();
-    (!same).then(|| News { warning: !good, reason: now.reason, note: now.message })
+    (!same).then_some(News { warning: !good, reason: now.reason, note: now.message })
 }
 
 fn of_a_new_token(seen: &Seen, status: &QlikContextStatus) -> Vec<News> {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::{Client, Resource, ResourceExt};
@@ -176,7 +176,13 @@ async fn report_unreadable(object: &Guarded, problem: &str, cx: &Context) -> Res
         "The QlikContext cannot be read: {problem}. It was stored under an older schema; correct it and apply it again."
     );
     let failure = Failure::new(Ready, Reason::SpecInvalid, message);
-    let stand_in = QlikContext { metadata: object.meta().clone(), spec: QlikContextSpec::default(), status: None };
+    // What the status says of a token that still works is kept.
+    let kind = ApiResource::erase::<QlikContext>(&());
+    let objects: Api<DynamicObject> =
+        Api::namespaced_with(cx.client.clone(), &object.namespace().unwrap_or_default(), &kind);
+    let stored = objects.get_opt(&object.name_any()).await.map_err(Error::kubernetes("reading the QlikContext"))?;
+    let status = stored.and_then(|mut stored| serde_json::from_value(stored.data["status"].take()).ok());
+    let stand_in = QlikContext { metadata: object.meta().clone(), spec: QlikContextSpec::default(), status };
     refuse(&cx.latest.catch_up(&stand_in), &failure, cx).await
 }
 

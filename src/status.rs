@@ -185,11 +185,15 @@ fn readiness(desired: &Desired, done: &Done, now: Timestamp) -> Finding {
         (Some(failure), None, None, Some(_)) => finding(
             false,
             failure.reason,
-            bounded(format!("{} Secret {name} still holds the token of the previous spec.", failure.message)),
+            bounded(format!(
+                "{} Secret {name} still holds an earlier token, which does not fit this spec or no longer works.",
+                failure.message
+            )),
         ),
         (Some(failure), None, None, None) => finding(false, failure.reason, failure.message.clone()),
-        // Nothing failed and nothing is held: a run that only waits; the next one says more.
-        (None, None, None, _) => finding(false, Reason::TokenExpired, format!("Secret {name} holds no token yet.")),
+        (None, None, None, _) => {
+            finding(false, Reason::TokenExpired, format!("Secret {name} holds no token that works."))
+        }
     }
 }
 

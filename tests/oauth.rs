@@ -12,7 +12,7 @@ use qlik_context_operator::clock::{Clock, Jitter};
 use qlik_context_operator::error::Failure;
 use qlik_context_operator::metrics::Metrics;
 use qlik_context_operator::oauth::address::AddressPolicy;
-use qlik_context_operator::oauth::cache::TokenCache;
+use qlik_context_operator::oauth::cache::{Need, TokenCache};
 use qlik_context_operator::oauth::https::{Https, Resolver};
 use qlik_context_operator::oauth::request::{ClientCredential, Grant, TokenRequest};
 use qlik_context_operator::oauth::token::VerifiedToken;
@@ -77,7 +77,8 @@ impl Case {
             scopes: ["user_default".to_owned()].into(),
             credential: ClientCredential { client_id: "id".into(), client_secret: "s3cret-of-the-client".into() },
         };
-        tokens.obtain(&request, None, |_| true).await.map_err(|setback| setback.failure)
+        let need = Need { left: None, refresh: None };
+        tokens.obtain(&request, need, |_, _| true).await.map_err(|setback| setback.failure)
     }
 
     fn connections(&self) -> u64 {

@@ -2,7 +2,7 @@
 //!
 //! The field texts are the documentation that `kubectl explain` prints. `spec` has no schema defaults (they would show as
 //! differences in GitOps tools): a default lives in the code beside the accessor and stands in the field text.
-//! Stored objects may be older than the rules here, so the rest of the program reads a context through [`crate::intent`].
+//! Stored objects may be older than the rules here, so the rest of the program reads a context through [`crate::desired`].
 
 use std::collections::BTreeMap;
 
@@ -68,7 +68,7 @@ mod rules;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct QlikContextSpec {
-    /// Address of the tenant, for example https://acme.eu.qlikcloud.com. In lower case, https only, without path, query
+    /// Address of the tenant, for example `https://acme.eu.qlikcloud.com`. In lower case, https only, without path, query
     /// or user name. Prefer the tenant's original host name: an alias stops working when it is renamed.
     #[schemars(schema_with = "rules::tenant_url")]
     pub tenant_url: String,

@@ -98,10 +98,10 @@ impl TokenCache {
                 return Ok(token);
             }
             let forced = known.refresh_waits && known.refresh_allowed_at <= self.clock.now();
-            if let Some(setback) = known.setback.filter(|setback| setback.next > self.clock.now()) {
-                if !forced || setback.failure.retry_after.is_some() {
-                    return Err(setback);
-                }
+            let binding = |setback: &Setback| !forced || setback.failure.retry_after.is_some();
+            let waits = known.setback.filter(|setback| setback.next > self.clock.now() && binding(setback));
+            if let Some(setback) = waits {
+                return Err(setback);
             }
             state.begin(known.refresh_waits, self.clock.now())
         };

@@ -125,8 +125,8 @@ pub fn verification_refused(answer: &Answer, secrets: &Secrets) -> Failure {
         401 => (
             Reason::TokenRejected,
             format!(
-                "The tenant does not accept the token when asked who it is ({said}). Nothing to do if this passes; else \
-                 check in the tenant whether tokens of this OAuth client were revoked."
+                "The tenant issued a token and does not accept it when asked whose it is ({said}). The operator tries again; \
+                 if it stays, check in the tenant whether tokens of this OAuth client are revoked."
             ),
         ),
         403 => (
@@ -221,7 +221,9 @@ fn other(status: u16, said: &str) -> (Reason, String) {
     match status {
         429 => (
             Reason::RateLimited,
-            format!("The tenant limits the rate of requests ({said}). The operator waits as long as it was asked to."),
+            format!(
+                "The tenant limits the rate of requests ({said}). The operator waits before it asks again, as long as the tenant says."
+            ),
         ),
         408 | 500..=599 => {
             (Reason::TenantUnavailable, format!("The tenant cannot answer now ({said}). The operator tries again."))

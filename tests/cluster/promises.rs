@@ -137,7 +137,7 @@ async fn an_edit_that_the_token_does_not_fit_and_that_fails_is_not_ready_and_lea
     let before = case.secrets().get("acme-token").await.unwrap();
     case.apply("acme", &json!({"scopes": ["not.the.clients"]})).await;
     let context = case.wait_for("acme", "Ready=False/InvalidScope").await;
-    assert!(message(&context, "Ready").contains("previous spec"), "{}", message(&context, "Ready"));
+    assert!(message(&context, "Ready").contains("still holds an earlier token"), "{}", message(&context, "Ready"));
     assert_eq!(case.secrets().get("acme-token").await.unwrap(), before);
     // And back: the token that is still there fits again.
     case.apply("acme", &json!({})).await;

@@ -52,7 +52,7 @@ fn text(max_length: u32, rules: &[(String, &str)]) -> Schema {
 
 /// A map whose values are such texts. Rules on a value stand with the value: looked up by key from the map, the API server
 /// reckons them far too dear.
-fn map(values: Schema, rules: &[(&str, &str)]) -> Schema {
+fn map(values: &Schema, rules: &[(&str, &str)]) -> Schema {
     let rules: Vec<Value> = rules.iter().map(|(rule, message)| json!({ "rule": rule, "message": message })).collect();
     json_schema!({
         "type": "object",
@@ -69,7 +69,7 @@ const QUALIFIED_NAMES: &str = "self.all(k, !format.qualifiedName().validate(k).h
 pub(super) fn labels(_: &mut SchemaGenerator) -> Schema {
     let value = "self.matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$')";
     map(
-        text(63, &[(value.into(), "must be a valid Kubernetes label value: letters, digits, '-', '_' and '.'")]),
+        &text(63, &[(value.into(), "must be a valid Kubernetes label value: letters, digits, '-', '_' and '.'")]),
         &[
             (
                 NOT_OURS,
@@ -83,7 +83,7 @@ pub(super) fn labels(_: &mut SchemaGenerator) -> Schema {
 /// `target.annotations`.
 pub(super) fn annotations(_: &mut SchemaGenerator) -> Schema {
     map(
-        text(4096, &[]),
+        &text(4096, &[]),
         &[
             (
                 NOT_OURS,
@@ -101,7 +101,7 @@ pub(super) fn data(_: &mut SchemaGenerator) -> Schema {
     let known = NAMES.map(|name| format!("$({name})")).join(" ");
     let message = format!("knows only the placeholders {known}; write $$( for a literal $(");
     map(
-        text(8192, &[(template, &message)]),
+        &text(8192, &[(template, &message)]),
         &[
             ("self.size() > 0", "target.data must hold at least one key; leave it out to get the default keys"),
             (
