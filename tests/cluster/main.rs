@@ -3,7 +3,7 @@
 //! Here stands only what a real API server can show: schemas, rights, watches, server-side apply, garbage collection. All
 //! tests share one control plane, one operator and one cloud; each has a namespace and a tenant of its own.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says no by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says no by panicking")]
 
 mod credentials;
 mod guard;

@@ -13,11 +13,23 @@ use qlik_context_operator::api::QlikContext;
 use serde_json::{Value, json};
 use support::control_plane::{ControlPlane, Options};
 use support::operator::{self, Operator};
+use support::planted;
 use support::tenant::{self, QlikCloud, Tenant};
 use tokio::runtime::Builder;
 
 pub const CLIENT_ID: &str = "82e0c353eca9a5d849c74d7e98f13f7e";
 pub const CLIENT_SECRET: &str = "planted-client-secret-0123456789abcdef";
+/// How every token of the fake tenant begins.
+pub const TOKEN_BEGINNING: &str = "eyJhbGciOiJFUzM4NCIsImtpZCI6";
+/// What nothing that the operator says may hold.
+const PLANTED: &[&str] = &[
+    CLIENT_SECRET,
+    "planted-wrong-secret",
+    "planted-second-secret",
+    "planted-other-secret",
+    "planted-other-key",
+    TOKEN_BEGINNING,
+];
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_qlik-context-operator");
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -49,7 +61,7 @@ impl World {
         let ca = control_plane.folder().join("tenant-ca.pem");
         cloud.write_ca(&ca)?;
         let operator = operator(control_plane, &cloud, &ca).await?;
-        Ok(Self { control_plane, operator, cloud })
+        Ok(Self { control_plane, cloud, operator })
     }
 }
 
@@ -63,29 +75,57 @@ pub async fn operator(control_plane: &ControlPlane, cloud: &QlikCloud, ca: &Path
         "--allowed-tenant-hosts",
         &hosts,
         "--allow-private-addresses",
+        // The most that it can say: what must not leak is searched for in all of it.
         "--log-filter",
-        "qlik_context_operator=debug,info",
+        "trace",
     ];
     let environment = [("HTTPS_PROXY", &*cloud.proxy_url()), ("NO_PROXY", "127.0.0.1")];
     Operator::start(control_plane, PROGRAM.as_ref(), &log, &flags, &environment).await
 }
 
-/// One test: its namespace and its tenant.
+/// One test: its namespace and its tenant. When it ends, everything that the operator said meanwhile is searched for what
+/// was planted.
 pub struct Case {
     pub world: &'static World,
     pub namespace: String,
     pub tenant: Tenant,
     pub client: Client,
+    log_from: usize,
+}
+
+impl Drop for Case {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // A test's own runtime cannot be waited for in here.
+            let search = || Builder::new_current_thread().enable_all().build().unwrap().block_on(self.search());
+            std::thread::scope(|scope| scope.spawn(search).join().unwrap());
+        }
+    }
 }
 
 impl Case {
+    /// Log, events, status and metrics hold no secret and no token, in any spelling.
+    async fn search(&self) {
+        let log = std::fs::read(self.world.operator.process.log()).unwrap();
+        let log = String::from_utf8_lossy(&log[self.log_from..]).into_owned();
+        let told = self.kubectl(&["get", "events.events.k8s.io,qctx", "-o", "json"]).await;
+        let metrics = self.world.operator.get("/metrics").await.unwrap();
+        for (sink, text) in [("log", log), ("status or events", told), ("metrics", metrics)] {
+            if let Some(spelling) = planted::found(&text, PLANTED) {
+                let line = text.lines().find(|line| line.contains(&spelling)).unwrap_or_default();
+                panic!("{spelling} stands in the {sink}: {line}");
+            }
+        }
+    }
+
     /// A new namespace, and a tenant with one good client.
     pub async fn new(name: &str) -> Self {
         let world = tokio::task::spawn_blocking(world).await.unwrap();
         let namespace = world.control_plane.namespace(name).await.unwrap();
         let tenant = world.cloud.tenant(&format!("{namespace}.eu.qlikcloud.com"));
         tenant.add_client(tenant::Client::new(CLIENT_ID).secret(CLIENT_SECRET));
-        Self { world, namespace, tenant, client: world.control_plane.client().unwrap() }
+        let log_from = std::fs::metadata(world.operator.process.log()).unwrap().len().try_into().unwrap();
+        Self { world, namespace, tenant, client: world.control_plane.client().unwrap(), log_from }
     }
 
     pub fn contexts(&self) -> Api<QlikContext> {

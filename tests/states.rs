@@ -1,0 +1,216 @@
+//! What other tools make of every state: `kubectl wait`, kstatus (Flux, Helm 4) and Argo CD, asked themselves.
+//!
+//! The answers are the table in docs/states.md, which this test writes when `WRITE_GENERATED` is set and compares otherwise.
+
+#![expect(clippy::unwrap_used, reason = "a test says no by panicking")]
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use qlik_context_operator::act::{Done, Holding};
+use qlik_context_operator::api::{ConditionType, QlikContext, Reason};
+use qlik_context_operator::clock::Timestamp;
+use qlik_context_operator::desired::Desired;
+use qlik_context_operator::error::Failure;
+use qlik_context_operator::oauth::identity::Identity;
+use qlik_context_operator::status::{invalid, status};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use strum::IntoEnumIterator;
+
+const NOW: i64 = 1_800_000_000;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn context(suspend: bool) -> QlikContext {
+    let object = json!({
+        "apiVersion": "qlikcontext.dev/v1alpha1", "kind": "QlikContext",
+        "metadata": {"name": "acme", "namespace": "demo", "uid": "u", "generation": 2},
+        "spec": {
+            "tenantUrl": "https://acme.eu.qlikcloud.com",
+            "auth": {"clientSecret": {"secretRef": {"name": "acme-oauth"}}}, "suspend": suspend,
+        },
+    });
+    serde_json::from_value(object).unwrap()
+}
+
+fn holding(expires_at: i64, fits: bool) -> Option<Holding> {
+    let identity = Identity {
+        user_id: "63ea".into(),
+        name: "m2m".into(),
+        subject: "qlikbot\\82e0".into(),
+        client_id: None,
+        tenant_id: "7jUt".into(),
+    };
+    Some(Holding {
+        identity: Some(identity),
+        issued_at: at(expires_at - 21600),
+        expires_at: at(expires_at),
+        renewal_time: None,
+        scopes: None,
+        fits,
+    })
+}
+
+/// The condition that fails for a reason, in the table of the reasons.
+fn stage(reason: Reason) -> Option<ConditionType> {
+    use Reason::*;
+    Some(match reason {
+        SecretNotFound | KeyNotFound | CredentialMalformed | PrivateKeyInvalid | HostNotAllowedBySecret => {
+            ConditionType::CredentialsAvailable
+        }
+        InvalidClient
+        | InvalidScope
+        | RequestRejected
+        | AccessDenied
+        | TenantNotFound
+        | HostNotAllowedByOperator
+        | AddressNotPublic
+        | RateLimited
+        | TenantUnavailable
+        | TenantUnreachable
+        | UnexpectedResponse
+        | LifetimeTooShort => ConditionType::TokenIssued,
+        TokenRejected | UserInactive | IdentityMismatch => ConditionType::Verified,
+        SecretNotOwned | TemplateInvalid | WriteRejected => ConditionType::SecretSynced,
+        _ => return None,
+    })
+}
+
+fn with(suspend: bool, done: &Done) -> Value {
+    let mut context = context(suspend);
+    let desired = Desired::parse(&context).unwrap();
+    let read = !done.failure.as_ref().is_some_and(|failure| failure.condition == ConditionType::CredentialsAvailable);
+    context.status = Some(status(&context, &desired, read, done, at(NOW)));
+    serde_json::to_value(&context).unwrap()
+}
+
+fn failing(reason: Reason, holding: Option<Holding>) -> Value {
+    let failure = stage(reason).map(|stage| Failure::new(stage, reason, "What happened. What to do."));
+    with(false, &Done { failure, holding, ..Done::default() })
+}
+
+/// Every state, in the words of a user.
+fn states() -> Vec<(String, Value)> {
+    let mut newborn = serde_json::to_value(context(false)).unwrap();
+    newborn["status"] = json!({"observedGeneration": -1});
+    let good = Done { holding: holding(NOW + 3600, true), verified: true, ..Done::default() };
+    let mut edited = with(false, &good);
+    edited["metadata"]["generation"] = 3.into();
+    let mut unreadable = context(false);
+    let failure = Failure::new(ConditionType::Ready, Reason::SpecInvalid, "What happened. What to do.");
+    unreadable.status = Some(invalid(&unreadable, &failure, at(NOW)));
+    let waiting = Failure::new(ConditionType::SecretSynced, Reason::SecretNotOwned, "Waits.").waiting();
+    let (live, dead) = (|| holding(NOW + 3600, true), || holding(NOW - 1, true));
+    let mut states = vec![
+        ("just created, not looked at".into(), newborn),
+        ("ready, then edited, not looked at again".into(), edited),
+        ("the token works".into(), with(false, &good)),
+        ("the token works, its renewal fails (tenant down)".into(), failing(Reason::TenantUnavailable, live())),
+        ("the token works, its renewal fails (wrong secret)".into(), failing(Reason::InvalidClient, live())),
+        ("the token expired (tenant down)".into(), failing(Reason::TenantUnavailable, dead())),
+        ("the token expired (wrong secret)".into(), failing(Reason::InvalidClient, dead())),
+        ("edited, and the new spec fails (scope)".into(), failing(Reason::InvalidScope, holding(NOW + 3600, false))),
+        ("suspended, the token works".into(), with(true, &Done { holding: live(), ..Done::default() })),
+        ("suspended, no token that works".into(), with(true, &Done::default())),
+        ("the spec is of an older schema".into(), serde_json::to_value(&unreadable).unwrap()),
+        (
+            "created again, the old Secret is being collected".into(),
+            with(false, &Done { failure: Some(waiting), ..Done::default() }),
+        ),
+    ];
+    let reasons = Reason::iter().filter(|reason| stage(*reason).is_some());
+    states.extend(reasons.map(|reason| ("no token yet".into(), failing(reason, None))));
+    states
+}
+
+#[derive(Deserialize)]
+struct Verdict {
+    kstatus: String,
+    argo: String,
+}
+
+/// Asks the tools' own libraries.
+fn verdicts(objects: &[&Value]) -> Vec<Verdict> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut child = Command::new("go")
+        .args(["run", ".", "../../../deploy/argocd/health.lua"])
+        .current_dir(root.join("tests/support/verdicts"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let input = serde_json::to_vec(objects).unwrap();
+    child.stdin.take().unwrap().write_all(&input).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn condition<'v>(object: &'v Value, name: &str) -> Option<&'v Value> {
+    object["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == name)
+}
+
+/// `kubectl wait --for=condition=Ready`: true, and of the generation at hand.
+fn wait_returns(object: &Value) -> bool {
+    condition(object, "Ready").is_some_and(|ready| {
+        ready["status"] == "True" && ready["observedGeneration"] == object["metadata"]["generation"]
+    })
+}
+
+#[test]
+fn every_tool_says_the_same_of_every_state() {
+    let states = states();
+    let objects: Vec<_> = states.iter().map(|(_, object)| object).collect();
+    let mut page = String::from(
+        "# What other tools say of a QlikContext\n\n\
+         Made by a test (`tests/states.rs`) that asks the tools' own libraries: kstatus, by which Flux and Helm 4 (`--wait`)\n\
+         judge, and Argo CD's Lua with `deploy/argocd/health.lua`. `Current` lets Helm and Flux go on, `InProgress` lets them\n\
+         wait, `Failed` ends them at once.\n\n\
+         | state | Ready | also | `kubectl wait --for=condition=Ready` | kstatus: Flux, Helm 4 | Argo CD |\n\
+         | --- | --- | --- | --- | --- | --- |\n",
+    );
+    for ((state, object), Verdict { kstatus, argo }) in states.iter().zip(verdicts(&objects)) {
+        let ready = condition(object, "Ready");
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let stalled = condition(object, "Stalled").is_some();
+        let reconciling = condition(object, "Reconciling").is_some();
+        let current = object["status"]["observedGeneration"] == object["metadata"]["generation"];
+        let suspended = object["spec"]["suspend"] == true;
+
+        assert!(!(stalled && reconciling), "{state}");
+        assert_eq!(kstatus == "Current", wait_returns(object) && current, "{state}");
+        assert_eq!(kstatus == "Failed", stalled && current, "{state}");
+        let expected = match (suspended, wait_returns(object), stalled && current) {
+            (true, ..) => "Suspended",
+            (_, true, _) => "Healthy",
+            (_, _, true) => "Degraded",
+            _ => "Progressing",
+        };
+        assert_eq!(argo, expected, "{state}");
+        if let Some(reason) = ready.and_then(|ready| text(&ready["reason"]).parse::<Reason>().ok()) {
+            assert!(!reason.stalled() || stalled || state.contains("collected"), "{state}");
+        }
+
+        let ready =
+            ready.map_or("–".into(), |ready| format!("{}/{}", text(&ready["status"]), text(&ready["reason"])));
+        let also = if stalled {
+            "Stalled"
+        } else if reconciling {
+            "Reconciling"
+        } else {
+            ""
+        };
+        let wait = if wait_returns(object) { "returns" } else { "waits" };
+        writeln!(page, "| {state} | {ready} | {also} | {wait} | {kstatus} | {argo} |").unwrap();
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/states.md");
+    if std::env::var_os("WRITE_GENERATED").is_some() {
+        std::fs::write(&path, &page).unwrap();
+    }
+    assert!(std::fs::read_to_string(&path).unwrap_or_default() == page, "docs/states.md is old: cargo xtask generate");
+}
