@@ -1,0 +1,51 @@
+//! Cargo, called by a task: the same one that runs the task, in the root of the repository.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, bail};
+use support::operator::repository;
+
+const OPERATOR: &str = "qlik-context-operator";
+
+/// Whether cargo succeeds with these arguments; what it prints goes to where we print.
+pub fn succeeds(args: &[&str]) -> anyhow::Result<bool> {
+    let status = cargo(args).status().context("cannot run cargo")?;
+    Ok(status.success())
+}
+
+/// Whether cargo has this subcommand.
+pub fn has(subcommand: &str) -> bool {
+    let mut cargo = cargo(&[subcommand, "--version"]);
+    let silent = cargo.stdout(Stdio::null()).stderr(Stdio::null());
+    silent.status().is_ok_and(|status| status.success())
+}
+
+/// Builds the operator, and says where its program is.
+pub fn build_operator(release: bool) -> anyhow::Result<PathBuf> {
+    let profile = if release { "release" } else { "dev" };
+    // Cargo alone knows where it puts things; it tells that in JSON, and people what it does.
+    let output = cargo(&["build", "--package", OPERATOR, "--bin", OPERATOR])
+        .args(["--profile", profile])
+        .args(["--message-format", "json-render-diagnostics"])
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run cargo")?;
+    if !output.status.success() {
+        bail!("the operator does not compile: cargo build --package {OPERATOR}");
+    }
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let program = messages.lines().rev().find_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        message["executable"].as_str().map(PathBuf::from)
+    });
+    program.context("cargo does not say where the operator's program is")
+}
+
+/// Cargo with these arguments, to be run.
+pub fn cargo(args: &[&str]) -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(args).current_dir(repository());
+    cargo
+}

@@ -1,0 +1,75 @@
+//! `cargo xtask demo`: the operator at work, on this machine only.
+//!
+//! Nothing is pretended but Qlik Cloud itself: a real control plane, the chart installed by Helm,
+//! the operator's own program with the rights that the chart gives it, the examples, and kubectl.
+//! It promises to leave no process and no file behind, however it ends.
+
+mod hints;
+mod interrupt;
+mod manifests;
+mod show;
+mod stage;
+
+use std::path::Path;
+
+use anyhow::{Context as _, anyhow, bail};
+use support::control_plane::Programs;
+
+use crate::screen::Screen;
+use crate::{cargo, requirements};
+use interrupt::Interrupt;
+use stage::Stage;
+
+/// Flags of `demo`.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub struct Args {
+    /// End after showing, with status 0 if everything held.
+    #[arg(long)]
+    once: bool,
+    /// Build the operator as for a release: takes longer.
+    #[arg(long)]
+    release: bool,
+}
+
+/// Runs the demo.
+pub fn run(args: Args, screen: Screen) -> anyhow::Result<()> {
+    screen.heading("A Kubernetes cluster and a Qlik Cloud of their own, on this machine only");
+    requirements::to_build_and_boot()?;
+    let programs = requirements::programs(screen)?;
+    screen.progress("building the operator …");
+    let operator = cargo::build_operator(args.release)?;
+    let runtime = tokio::runtime::Runtime::new().context("cannot start")?;
+    runtime.block_on(perform(args.once, &programs, &operator, screen))
+}
+
+async fn perform(once: bool, programs: &Programs, operator: &Path, screen: Screen) -> anyhow::Result<()> {
+    let mut interrupt = Interrupt::listen()?;
+    let mut stage = tokio::select! {
+        stage = Stage::set(programs, operator, screen) => stage?,
+        () = interrupt.arrives() => bail!("interrupted"),
+    };
+    let mut shown = tokio::select! {
+        shown = show::all(&stage, screen) => shown.inspect_err(|_| last_words(&stage, screen)),
+        () = interrupt.arrives() => Err(anyhow!("interrupted")),
+    };
+    if shown.is_ok() && !once {
+        hints::print(&stage, screen);
+        shown = tokio::select! {
+            died = stage.operator_ends() => Err(died),
+            () = interrupt.arrives() => Ok(()),
+        };
+        screen.heading("Ending");
+    }
+    // Whatever happened, the operator is asked to end first. The first error is the cause.
+    let ended = stage.strike(screen).await;
+    shown.and(ended)?;
+    if once {
+        screen.heading("Everything held.");
+    }
+    Ok(())
+}
+
+fn last_words(stage: &Stage, screen: Screen) {
+    screen.heading("The end of the operator's log");
+    screen.output(&stage.operator.process.log_tail());
+}

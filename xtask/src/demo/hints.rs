@@ -1,0 +1,64 @@
+//! What to try next: commands that work as they stand, in another terminal.
+
+use std::env;
+
+use super::manifests::{CLIENT_ID, CLIENT_SECRET};
+use super::stage::Stage;
+use crate::screen::Screen;
+
+/// Prints them.
+pub fn print(stage: &Stage, screen: Screen) {
+    let control_plane = &stage.control_plane;
+    let control = stage.cloud.control_url();
+
+    screen.heading("Now you: in another terminal");
+    screen.command(&format!("export KUBECONFIG={}", control_plane.admin_kubeconfig().display()));
+    if !in_path("kubectl") {
+        let kubectl = &control_plane.programs().kubectl;
+        screen.command(&format!("alias kubectl={}", kubectl.display()));
+    }
+    screen.command("kubectl get qctx -n demo -w");
+
+    let try_out = |what: &str, commands: &[&str]| {
+        screen.text(&format!("\n{what}:"));
+        commands.iter().for_each(|command| screen.command(command));
+    };
+    try_out(
+        "Put the right secret where the wrong one is; it is noticed within seconds",
+        &[&format!(
+            r#"kubectl patch secret acme-broken-oauth -n demo -p '{{"stringData":{{"client-secret":"{CLIENT_SECRET}"}}}}'"#
+        )],
+    );
+    try_out(
+        "Delete the token's Secret; it is back at once, and no new token was asked for",
+        &["kubectl delete secret acme-token -n demo"],
+    );
+    try_out(
+        "Let new tokens live 30 s instead of 6 h; a changed spec asks for the first of them",
+        &[
+            &format!("curl -X PUT {control}/clients/{CLIENT_ID}/lifetime -d 30"),
+            r#"kubectl patch qctx acme -n demo --type merge -p '{"spec":{"scopes":["user_default"]}}'"#,
+        ],
+    );
+    try_out(
+        "Then let the tenant answer the next 2 token requests with 429",
+        &[&format!(
+            r#"curl {control}/faults -d '{{"at":"token","times":2,"fault":{{"rateLimited":{{"seconds":5}}}}}}'"#
+        )],
+    );
+    try_out(
+        "Everything else that the fake Qlik Cloud can do (revoke tokens, disable users …), and what it was asked",
+        &[&format!("curl {control}/"), &format!("curl {control}/requests")],
+    );
+    try_out("What the operator says", &[&format!("tail -f {}", stage.operator.process.log().display())]);
+    screen.text(
+        "\nThere is no kubelet here, so the chart's Pod stays pending; the same program runs beside the cluster, \
+         as the chart's ServiceAccount.",
+    );
+    screen.heading("Ctrl-C ends everything and leaves nothing behind.");
+}
+
+fn in_path(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}

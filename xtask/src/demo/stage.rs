@@ -1,0 +1,84 @@
+//! What the demo plays on: the fake Qlik Cloud, the control plane with the chart, the operator.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use support::control_plane::{ControlPlane, Options, Programs};
+use support::operator::{self, Operator};
+use support::tenant::{Client, QlikCloud};
+
+use super::manifests::{CLIENT_ID, CLIENT_SECRET, HOST};
+use crate::screen::Screen;
+
+/// Longer than the operator takes to finish what it has begun.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// All that runs.
+pub struct Stage {
+    // Dropped in this order.
+    pub operator: Operator,
+    pub control_plane: ControlPlane,
+    pub cloud: QlikCloud,
+}
+
+impl Stage {
+    /// Starts everything; some seconds.
+    pub async fn set(programs: &Programs, program: &Path, screen: Screen) -> anyhow::Result<Self> {
+        screen.progress(&format!("starting a fake Qlik Cloud with https://{HOST} …"));
+        let cloud = QlikCloud::start().await?;
+        let mut client = Client::new(CLIENT_ID).secret(CLIENT_SECRET);
+        "acme-automation".clone_into(&mut client.name);
+        cloud.tenant(HOST).add_client(client);
+
+        let install = operator::install();
+        let options = Options { helm: vec![install.clone()], ..Options::default() };
+        let progress = move |line: &str| screen.progress(line);
+        let control_plane = ControlPlane::start_with(programs, &options, &progress).await?;
+        let here = format!("{}/", operator::repository().display());
+        let helm = install.join(" ").replace(&here, "");
+        screen.progress(&format!("installed: helm {helm}"));
+
+        screen.progress("starting the operator with the rights of the chart's ServiceAccount …");
+        let authority = control_plane.folder().join("tenant-ca.pem");
+        cloud.write_ca(&authority)?;
+        let flags = ["--tenant-ca-file", &authority.to_string_lossy()];
+        // The way to the tenant by its name: DNS knows another one, or none.
+        let proxy = cloud.proxy_url();
+        let environment = [("HTTPS_PROXY", proxy.as_str())];
+        let log = control_plane.folder().join("operator.log");
+        let operator = Operator::start(&control_plane, program, &log, &flags, &environment).await;
+        let operator = operator.context("the operator does not start")?;
+        screen.progress("the operator is ready");
+        Ok(Self { operator, control_plane, cloud })
+    }
+
+    /// Writes a file that goes with the demo.
+    pub fn write(&self, name: &str, text: &str) -> anyhow::Result<PathBuf> {
+        let path = self.control_plane.folder().join(name);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(path)
+    }
+
+    /// Returns when the operator has ended of itself, which it never should.
+    pub async fn operator_ends(&mut self) -> anyhow::Error {
+        loop {
+            if let Err(error) = self.operator.process.check() {
+                return error;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    /// Ends everything in order.
+    pub async fn strike(mut self, screen: Screen) -> anyhow::Result<()> {
+        let status = self.operator.process.stop(GRACE).await?;
+        screen.progress(&format!("the operator ended with {status}"));
+        let Self { control_plane, .. } = self;
+        drop(control_plane);
+        screen.progress("the control plane is gone");
+        ensure!(status.success(), "the operator ended with {status} when told to stop");
+        Ok(())
+    }
+}

@@ -1,0 +1,72 @@
+//! What a task needs of the machine, looked at before it starts: one line for each thing that is
+//! missing, with what to do about it.
+
+use std::env;
+use std::ffi::OsString;
+use std::process::{Command, Stdio};
+use std::sync::Once;
+
+use anyhow::{Context as _, ensure};
+use support::control_plane::Programs;
+
+use crate::cargo;
+use crate::screen::Screen;
+
+/// What compiling and a control plane need.
+pub fn to_build_and_boot() -> anyhow::Result<()> {
+    c_compiler()?;
+    control_plane()
+}
+
+/// The parts of Rust that a minimal installation may lack.
+pub fn to_check_format_and_lint() -> anyhow::Result<()> {
+    for (subcommand, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
+        ensure!(cargo::has(subcommand), "cargo {subcommand} is missing: rustup component add {component}");
+    }
+    Ok(())
+}
+
+/// The programs of the control plane, built if need be; the first build on a machine says so and
+/// shows how it goes.
+pub fn programs(screen: Screen) -> anyhow::Result<Programs> {
+    let first = Once::new();
+    Programs::find(&move |line| {
+        first.call_once(|| {
+            screen.text(
+                "The first run on a machine compiles Kubernetes' control plane from source: some ten minutes \
+                 on two cores. What is built is kept for the next time.",
+            );
+        });
+        screen.progress(line);
+    })
+    .context("no control plane")
+}
+
+/// aws-lc, which does the cryptography, is C.
+fn c_compiler() -> anyhow::Result<()> {
+    let compiler = env::var_os("CC").unwrap_or_else(|| "cc".into());
+    ensure!(
+        runs(&compiler, "--version"),
+        "the C compiler {} does not run: install gcc or clang, or set CC to one",
+        compiler.display()
+    );
+    Ok(())
+}
+
+/// With Go everything can be built. Without it everything has to be there, and the search, which
+/// cannot build then, says what is not and what to do.
+fn control_plane() -> anyhow::Result<()> {
+    if !runs(&"go".into(), "version") {
+        Programs::find(&|_| ())?;
+    }
+    Ok(())
+}
+
+fn runs(program: &OsString, argument: &str) -> bool {
+    // CC may hold arguments, as in `ccache gcc`.
+    let words = program.to_string_lossy();
+    let mut words = words.split_whitespace();
+    let mut command = Command::new(words.next().unwrap_or_default());
+    let silent = command.stdout(Stdio::null()).stderr(Stdio::null());
+    silent.args(words).arg(argument).status().is_ok_and(|status| status.success())
+}

@@ -1,0 +1,40 @@
+//! `cargo xtask test`: all that has to hold before a change is taken in. Stops at what fails first.
+
+use std::time::Instant;
+
+use anyhow::ensure;
+
+use crate::screen::Screen;
+use crate::{cargo, requirements};
+
+/// Runs every check.
+pub fn run(screen: Screen) -> anyhow::Result<()> {
+    requirements::to_build_and_boot()?;
+    requirements::to_check_format_and_lint()?;
+    // The quick ones first.
+    step(screen, "format", &["fmt", "--all", "--check"])?;
+    let clippy = ["clippy", "--workspace", "--all-targets"];
+    step(screen, "lints", &[&clippy[..], &["--", "-D", "warnings"]].concat())?;
+    // Else the first test would build them, in silence as far as the terminal shows.
+    screen.heading("Control plane");
+    let begin = Instant::now();
+    requirements::programs(screen)?;
+    took(screen, "control plane", begin);
+    // Documentation's examples are among them.
+    step(screen, "tests", &["test", "--workspace"])?;
+    screen.heading(&format!("All good after {:.0} s", screen.elapsed().as_secs_f32()));
+    Ok(())
+}
+
+fn step(screen: Screen, name: &str, args: &[&str]) -> anyhow::Result<()> {
+    let command = format!("cargo {}", args.join(" "));
+    screen.heading(&format!("{name}: {command}"));
+    let begin = Instant::now();
+    ensure!(cargo::succeeds(args)?, "{name} failed; to repeat it: {command}");
+    took(screen, name, begin);
+    Ok(())
+}
+
+fn took(screen: Screen, name: &str, begin: Instant) {
+    screen.text(&format!("{name}: passed in {:.1} s", begin.elapsed().as_secs_f32()));
+}
