@@ -112,7 +112,7 @@ pub async fn act(tools: &Tools<'_>, context: &QlikContext, seen: &Seen, plan: Pl
         Plan::Keep(wish, token) => Ok(kept(wish, seen, &token)),
         Plan::Publish { wish, token, secret } => publish(tools, context, seen, wish, &token, *secret, before).await,
         Plan::Verify { wish, token, left } => {
-            let due = |known: &Known| wish.verification_time(known).is_some_and(|due| due <= tools.clock.now());
+            let due = |known: &Known| wish.verification_time(known).is_some_and(|due| due <= known.now);
             match tools.tokens.verify_again(&wish.credential.request, &token, Some(left), due).await {
                 Ok(Checked::Good(token)) if wish.desired.pins.check(&token.identity).is_ok() => {
                     Ok(kept(wish, seen, &token))
@@ -127,17 +127,23 @@ pub async fn act(tools: &Tools<'_>, context: &QlikContext, seen: &Seen, plan: Pl
     }
 }
 
-/// The Secret is as it should be.
+/// The Secret is as it should be. What failed since, a refresh or a check, is told until it is tried again.
 fn kept(wish: Wish<'_>, seen: &Seen, token: &VerifiedToken) -> Done {
     let known = seen.known.as_ref();
-    let waits = known.filter(|known| known.refresh_waits);
+    let waits = known.filter(|known| known.refresh_waits).map(|known| known.refresh_allowed_at);
     let verification = known.and_then(|known| wish.verification_time(known));
-    let due = [verification, waits.map(|known| known.refresh_allowed_at)].into_iter().flatten().min();
+    let setback = known.and_then(|known| {
+        let setback = known.setback.clone()?;
+        let next = waits.map_or(setback.next, |allowed| setback.next.max(allowed));
+        (next > known.now).then_some(Setback { next, ..setback })
+    });
     Done {
         holding: Some(Holding::published(token, wish.renewal_time(&token.token))),
+        failure: setback.as_ref().map(|setback| setback.failure.clone()),
+        setback,
         verified: true,
         handled: seen.answered(waits.is_none()).map(str::to_owned),
-        due,
+        due: [verification, waits].into_iter().flatten().min(),
         ..Done::default()
     }
 }

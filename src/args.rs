@@ -74,11 +74,11 @@ pub struct RunArgs {
     #[arg(long, env = "QLIK_CONTEXT_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
     pub log_format: LogFormat,
 
-    /// What is logged, as tracing directives such as `debug` or `qlik_context_operator=debug,kube=warn`.
+    /// What is logged, as tracing directives such as `debug` or `qlik_context_operator=debug,info`.
     #[arg(
         long,
         env = "QLIK_CONTEXT_LOG_FILTER",
-        default_value = "info",
+        default_value = "info,kube_runtime=warn",
         value_name = "DIRECTIVES",
         value_parser = log_filter
     )]

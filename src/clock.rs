@@ -21,6 +21,13 @@ pub struct Reading {
     monotonic: Instant,
 }
 
+impl Reading {
+    /// How long ago that was, by the monotonic clock.
+    pub fn age(self) -> Duration {
+        self.monotonic.elapsed()
+    }
+}
+
 impl Clock {
     /// The system's clock.
     pub fn system() -> Self {
@@ -51,14 +58,14 @@ impl Clock {
 
     /// The later of what the two clocks say, for what began at `since`: a wall clock that was set back delays nothing.
     pub fn now_since(&self, since: Reading) -> Timestamp {
-        let age = Duration::from_secs(since.monotonic.elapsed().as_secs());
+        let age = Duration::from_secs(since.age().as_secs());
         self.now().max(since.wall.saturating_add(age).unwrap_or(Timestamp::MAX))
     }
 
     /// How far the wall clock went ahead of the monotonic one since then: the machine slept, or its clock was set.
     pub fn jumped_since(&self, since: Reading) -> Duration {
         let wall: Duration = self.now().duration_since(since.wall).try_into().unwrap_or_default();
-        wall.saturating_sub(since.monotonic.elapsed())
+        wall.saturating_sub(since.age())
     }
 }
 

@@ -97,7 +97,7 @@ impl Wish<'_> {
 }
 
 /// Judges what was seen.
-pub fn decide<'s>(context: &QlikContext, seen: &'s Seen, allowed: &AllowedHosts, now: Timestamp) -> Plan<'s> {
+pub fn decide<'s>(context: &QlikContext, seen: &'s Seen, allowed: &AllowedHosts) -> Plan<'s> {
     if context.metadata.deletion_timestamp.is_some() {
         return Plan::Leave;
     }
@@ -115,8 +115,7 @@ pub fn decide<'s>(context: &QlikContext, seen: &'s Seen, allowed: &AllowedHosts,
         return Plan::Refuse(failure);
     }
     let wish = Wish { desired: &seen.desired, credential, target: &seen.target };
-    let known = seen.known.as_ref();
-    let now = known.map_or(now, |known| now.max(known.now));
+    let (known, now) = (seen.known.as_ref(), seen.now);
     let fresh = known.and_then(|known| {
         // A refresh request that may not be served yet leaves the token as good as it was.
         let refresh_due = known.refresh_waits && known.refresh_allowed_at <= now;

@@ -31,6 +31,8 @@ pub struct Seen {
     pub held: Option<HeldToken>,
     /// What is remembered for this request; nothing while the credential cannot be read.
     pub known: Option<Known>,
+    /// The time to judge all of it by.
+    pub now: Timestamp,
     /// The refresh request that stands in the annotation and was not handled yet.
     pub refresh: Option<String>,
     /// The last one that was handled.
@@ -80,7 +82,8 @@ pub async fn observe(
     if let Some(held) = &mut held {
         held.rejected = rejected == Some(&held.token.access_token);
     }
-    Ok(Seen { desired, credential, target, held, known, refresh, handled })
+    let now = known.as_ref().map_or(now, |known| known.now.max(now));
+    Ok(Seen { desired, credential, target, held, known, now, refresh, handled })
 }
 
 /// The value of the annotation, when it is one that can be echoed.

@@ -84,11 +84,12 @@ async fn run(context: &QlikContext, cx: &Context) -> Result<Ended, Error> {
         Err(failure) => return refuse(context, &failure, cx).await,
     };
     let seen = observe(&cx.client, &cx.tokens, context, desired, cx.clock.now()).await?;
-    let plan = decide(context, &seen, &cx.allowed_hosts, cx.clock.now());
+    let plan = decide(context, &seen, &cx.allowed_hosts);
     let done = act(&cx.tools(), context, &seen, plan).await?;
-    let status = status(context, &seen.desired, seen.credential.is_ok(), &done, cx.clock.now());
+    let now = seen.now.max(cx.clock.now());
+    let status = status(context, &seen.desired, seen.credential.is_ok(), &done, now);
     publish(context, &status, cx).await?;
-    Ok((tell(context, Some(&seen), &status, &done, cx).await, next_run(&done, cx.clock.now(), cx.jitter.draw())))
+    Ok((tell(context, Some(&seen), &status, &done, cx).await, next_run(&done, now, cx.jitter.draw())))
 }
 
 impl Context {

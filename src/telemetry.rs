@@ -3,6 +3,8 @@
 //! kube logs whole answers of the API server when it cannot parse them, and those hold Secrets: that target is cut to
 //! errors whatever filter the user sets.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::filter::{Directive, EnvFilter, ParseError};
 
 use crate::args::LogFormat;
@@ -15,6 +17,7 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), ParseError> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(self::filter(filter)?)
         .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match format {
         LogFormat::Json => builder.json().flatten_event(true).init(),

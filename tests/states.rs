@@ -38,7 +38,7 @@ fn context(suspend: bool) -> QlikContext {
     serde_json::from_value(object).unwrap()
 }
 
-fn holding(expires_at: i64, fits: bool) -> Option<Holding> {
+fn holding(expires_at: i64, fits: bool) -> Holding {
     let identity = Identity {
         user_id: "63ea".into(),
         name: "m2m".into(),
@@ -46,14 +46,14 @@ fn holding(expires_at: i64, fits: bool) -> Option<Holding> {
         client_id: None,
         tenant_id: "7jUt".into(),
     };
-    Some(Holding {
+    Holding {
         identity: Some(identity),
         issued_at: at(expires_at - 21600),
         expires_at: at(expires_at),
         renewal_time: None,
         scopes: None,
         fits,
-    })
+    }
 }
 
 /// The condition that fails for a reason, in the table of the reasons.
@@ -98,14 +98,14 @@ fn failing(reason: Reason, holding: Option<Holding>) -> Value {
 fn states() -> Vec<(String, Value)> {
     let mut newborn = serde_json::to_value(context(false)).unwrap();
     newborn["status"] = json!({"observedGeneration": -1});
-    let good = Done { holding: holding(NOW + 3600, true), verified: true, ..Done::default() };
+    let good = Done { holding: Some(holding(NOW + 3600, true)), verified: true, ..Done::default() };
     let mut edited = with(false, &good);
     edited["metadata"]["generation"] = 3.into();
     let mut unreadable = context(false);
     let failure = Failure::new(ConditionType::Ready, Reason::SpecInvalid, "What happened. What to do.");
     unreadable.status = Some(invalid(&unreadable, &failure, at(NOW)));
     let waiting = Failure::new(ConditionType::SecretSynced, Reason::SecretNotOwned, "Waits.").waiting();
-    let (live, dead) = (|| holding(NOW + 3600, true), || holding(NOW - 1, true));
+    let (live, dead) = (|| Some(holding(NOW + 3600, true)), || Some(holding(NOW - 1, true)));
     let mut states = vec![
         ("just created, not looked at".into(), newborn),
         ("ready, then edited, not looked at again".into(), edited),
@@ -114,7 +114,10 @@ fn states() -> Vec<(String, Value)> {
         ("the token works, its renewal fails (wrong secret)".into(), failing(Reason::InvalidClient, live())),
         ("the token expired (tenant down)".into(), failing(Reason::TenantUnavailable, dead())),
         ("the token expired (wrong secret)".into(), failing(Reason::InvalidClient, dead())),
-        ("edited, and the new spec fails (scope)".into(), failing(Reason::InvalidScope, holding(NOW + 3600, false))),
+        (
+            "edited, and the new spec fails (scope)".into(),
+            failing(Reason::InvalidScope, Some(holding(NOW + 3600, false))),
+        ),
         ("suspended, the token works".into(), with(true, &Done { holding: live(), ..Done::default() })),
         ("suspended, no token that works".into(), with(true, &Done::default())),
         ("the spec is of an older schema".into(), serde_json::to_value(&unreadable).unwrap()),

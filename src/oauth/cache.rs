@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use self::entry::{Entry, FORCED_SPACING};
+use self::entry::Entry;
 use super::identity::{Identity, who_is};
 use super::request::{RequestKey, RequestKeys, TokenRequest};
 use super::token::{Token, VerifiedToken};
@@ -97,19 +97,19 @@ impl TokenCache {
             if let Some(token) = known.token.filter(|token| !known.refresh_waits && fresh(token, known.now)) {
                 return Ok(token);
             }
-            let forced = known.refresh_waits && known.refresh_allowed_at <= self.clock.now();
+            let forced = known.refresh_waits && known.refresh_allowed_at <= known.now;
             let binding = |setback: &Setback| !forced || setback.failure.retry_after.is_some();
-            let waits = known.setback.filter(|setback| setback.next > self.clock.now() && binding(setback));
+            let waits = known.setback.filter(|setback| setback.next > known.now && binding(setback));
             if let Some(setback) = waits {
                 return Err(setback);
             }
-            state.begin(known.refresh_waits, self.clock.now())
+            state.begin(known.refresh_waits, &self.clock)
         };
         let result = self.mint(request, candidate, &entry).await;
         let mut state = entry.state();
         match result {
             Ok(token) => Ok(state.succeed(token, &self.clock)),
-            Err(failure) => Err(state.fail(failure, need.left, self.clock.now(), self.jitter.draw())),
+            Err(failure) => Err(state.fail(failure, need.left, &self.clock, self.jitter.draw())),
         }
     }
 
@@ -127,7 +127,7 @@ impl TokenCache {
         if let Some(current) = known.token.clone().filter(|current| !Arc::ptr_eq(current, token) || !due(&known)) {
             return Ok(Checked::Good(current));
         }
-        if let Some(setback) = known.setback.filter(|setback| setback.next > self.clock.now()) {
+        if let Some(setback) = known.setback.filter(|setback| setback.next > known.now) {
             return Err(setback);
         }
         let answer = self.verify(request, &token.token).await;
@@ -138,7 +138,7 @@ impl TokenCache {
                 state.reject(token);
                 Ok(Checked::Rejected)
             }
-            Err(failure) => Err(state.fail(failure, left, self.clock.now(), self.jitter.draw())),
+            Err(failure) => Err(state.fail(failure, left, &self.clock, self.jitter.draw())),
         }
     }
 
@@ -192,9 +192,4 @@ impl TokenCache {
         entries.retain(|_, entry| Arc::strong_count(entry) > 1 || entry.state().worth_keeping(now));
         entries.entry(key).or_default().clone()
     }
-}
-
-/// When the next refresh request of a key may lead to a token request.
-pub(super) fn next_forced(last: Option<Timestamp>) -> Timestamp {
-    last.map_or(Timestamp::MIN, |last| last.saturating_add(FORCED_SPACING).unwrap_or(Timestamp::MAX))
 }

@@ -11,7 +11,7 @@ use crate::oauth::token::{AccessToken, Token, VerifiedToken};
 use crate::retry;
 
 /// Refresh requests lead to at most one token request in this time.
-pub(super) const FORCED_SPACING: SignedDuration = SignedDuration::from_mins(1);
+const FORCED_SPACING: Duration = Duration::from_mins(1);
 /// A failure that nobody came back to for so long is forgotten.
 const FORGOTTEN: SignedDuration = SignedDuration::from_hours(1);
 /// More refresh requests than this at once are those of a hostile user; the oldest answers stay valid in the status.
@@ -35,7 +35,7 @@ pub struct Setback {
 pub struct Known {
     /// The newest verified token.
     pub token: Option<Arc<VerifiedToken>>,
-    /// The time to judge that token by: the later of the wall clock and what the monotonic clock makes of the token's age.
+    /// This request's time, by which everything here is to be judged.
     pub now: Timestamp,
     /// When the token was last verified by this process.
     pub verified_at: Option<Timestamp>,
@@ -61,9 +61,11 @@ pub(super) struct Entry {
 
 #[derive(Default)]
 pub(super) struct State {
+    /// The moment from which this request's time is reckoned, on both clocks; moved by each new token.
+    anchor: Option<Reading>,
     token: Option<Arc<VerifiedToken>>,
-    /// When the token became known, by both clocks.
-    since: Option<Reading>,
+    /// When the token became known.
+    since: Option<Timestamp>,
     verified_at: Option<Timestamp>,
     setback: Option<Setback>,
     /// Issued, not verified yet.
@@ -76,7 +78,7 @@ pub(super) struct State {
     origin: u64,
     /// Refresh requests, with the number of token requests begun when each was seen first.
     refreshes: HashMap<String, u64>,
-    last_forced: Option<Timestamp>,
+    last_forced: Option<Reading>,
 }
 
 impl Entry {
@@ -87,6 +89,12 @@ impl Entry {
 }
 
 impl State {
+    /// This request's time: the later of the wall clock and what the monotonic clock makes of it, so that a wall clock that
+    /// is set back delays nothing.
+    pub(super) fn now(&mut self, clock: &Clock) -> Timestamp {
+        clock.now_since(*self.anchor.get_or_insert_with(|| clock.reading()))
+    }
+
     pub(super) fn known(&mut self, refresh: Option<&str>, clock: &Clock) -> Known {
         let wanted_after = refresh.map(|value| {
             if self.refreshes.len() >= REFRESHES && !self.refreshes.contains_key(value) {
@@ -94,25 +102,25 @@ impl State {
             }
             *self.refreshes.entry(value.to_owned()).or_insert(self.begun)
         });
+        let now = self.now(clock);
+        let pause = self.last_forced.map_or(Duration::ZERO, |last| FORCED_SPACING.saturating_sub(last.age()));
         Known {
             token: self.token.clone(),
-            now: self.since.map_or_else(|| clock.now(), |since| clock.now_since(since)),
+            now,
             verified_at: self.verified_at,
-            since: self.since.map(|since| since.wall),
+            since: self.since,
             setback: self.setback.clone(),
             rejected: self.rejected.clone(),
             refresh_waits: wanted_after.is_some_and(|after| self.token.is_none() || self.origin <= after),
-            refresh_allowed_at: super::next_forced(self.last_forced),
+            refresh_allowed_at: after(now, pause),
         }
     }
 
     pub(super) fn remember(&mut self, token: &VerifiedToken, clock: &Clock) {
         let known = self.token.as_ref().is_some_and(|known| known.token.issued_at >= token.token.issued_at);
         if !known && self.rejected.as_ref() != Some(&token.token.access_token) {
-            self.token = Some(Arc::new(token.clone()));
-            self.since = Some(clock.reading());
+            self.take(Arc::new(token.clone()), 0, clock);
             self.verified_at = None;
-            self.origin = 0;
         }
     }
 
@@ -124,21 +132,20 @@ impl State {
     }
 
     /// A token request begins, or the verification of a candidate that makes one needless.
-    pub(super) fn begin(&mut self, forced: bool, now: Timestamp) -> Option<Token> {
+    pub(super) fn begin(&mut self, forced: bool, clock: &Clock) -> Option<Token> {
         if forced {
-            self.last_forced = Some(now);
+            self.last_forced = Some(clock.reading());
             self.candidate = None;
         }
         self.begun += 1;
+        let now = self.now(clock);
         self.candidate.take().filter(|token| token.expires_at > now)
     }
 
     pub(super) fn succeed(&mut self, token: VerifiedToken, clock: &Clock) -> Arc<VerifiedToken> {
         let token = Arc::new(token);
-        self.token = Some(token.clone());
-        self.since = Some(clock.reading());
-        self.verified_at = Some(clock.now());
-        self.origin = self.begun;
+        self.take(token.clone(), self.begun, clock);
+        self.verified_at = self.since;
         self.setback = None;
         token
     }
@@ -146,7 +153,7 @@ impl State {
     pub(super) fn confirm(&mut self, token: &VerifiedToken, identity: Identity, clock: &Clock) -> Arc<VerifiedToken> {
         let token = Arc::new(VerifiedToken { token: token.token.clone(), identity: Arc::new(identity) });
         self.token = Some(token.clone());
-        self.verified_at = Some(clock.now());
+        self.verified_at = Some(self.now(clock));
         self.setback = None;
         token
     }
@@ -158,13 +165,7 @@ impl State {
         self.candidate = None;
     }
 
-    pub(super) fn fail(
-        &mut self,
-        mut failure: Failure,
-        left: Option<Duration>,
-        now: Timestamp,
-        jitter: f64,
-    ) -> Setback {
+    pub(super) fn fail(&mut self, mut failure: Failure, left: Option<Duration>, clock: &Clock, jitter: f64) -> Setback {
         let before = self.setback.take();
         let same = before.as_ref().filter(|before| before.failure.reason == failure.reason);
         if let Some(first) = same.and_then(|before| before.failure.trace_id.clone()) {
@@ -172,12 +173,20 @@ impl State {
         }
         let count = before.as_ref().map_or(1, |before| before.count.saturating_add(1));
         let wait = retry::delay(failure.reason.class(), count, failure.retry_after, left, jitter);
+        let now = self.now(clock);
         // Times are whole seconds; one more keeps the wait a promise.
-        let wait = Duration::from_secs(wait.as_secs() + 1);
-        let next = now.saturating_add(wait).unwrap_or(Timestamp::MAX);
+        let next = after(now, Duration::from_secs(wait.as_secs() + 1));
         let setback = Setback { failure, count, last: now, next };
         self.setback = Some(setback.clone());
         setback
+    }
+
+    fn take(&mut self, token: Arc<VerifiedToken>, origin: u64, clock: &Clock) {
+        self.token = Some(token);
+        self.origin = origin;
+        // A new token has its times from the wall clock as it is now.
+        self.anchor = Some(clock.reading());
+        self.since = Some(clock.now());
     }
 
     pub(super) fn worth_keeping(&self, now: Timestamp) -> bool {
@@ -185,4 +194,8 @@ impl State {
             || self.candidate.as_ref().is_some_and(|token| token.expires_at > now)
             || self.setback.as_ref().is_some_and(|setback| now.duration_since(setback.next) < FORGOTTEN)
     }
+}
+
+fn after(now: Timestamp, wait: Duration) -> Timestamp {
+    now.checked_add(wait).unwrap_or(Timestamp::MAX)
 }
