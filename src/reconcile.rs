@@ -111,8 +111,9 @@ async fn publish(context: &QlikContext, status: &QlikContextStatus, cx: &Context
     let patch = json!({
         "apiVersion": QlikContext::api_version(&()),
         "kind": QlikContext::kind(&()),
-        // A context of the same name that came in the meantime keeps its own status.
-        "metadata": { "uid": context.metadata.uid },
+        // Only over what was judged: neither after an edit nor on another context of the same name. (The uid would not do: a
+        // write to the status takes it from what is stored.)
+        "metadata": { "resourceVersion": context.metadata.resource_version },
         "status": status,
     });
     // Forced: the status is ours alone.
@@ -120,12 +121,15 @@ async fn publish(context: &QlikContext, status: &QlikContextStatus, cx: &Context
     let (name, patch) = (context.name_any(), Patch::Apply(patch));
     let write = tokio::time::timeout(STATUS_TIMEOUT, contexts.patch_status(&name, &params, &patch));
     match write.await.map_err(|_| Error::Deadline(STATUS_TIMEOUT))? {
-        Ok(_) => {
-            cx.latest.note(context, status);
+        Ok(written) => {
+            cx.latest.note(context, status, written.metadata.resource_version);
             Ok(())
         }
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_conflict() => Err(Error::Changed("the QlikContext")),
+        Err(kube::Error::Api(status)) if status.is_conflict() => {
+            cx.latest.forget(context);
+            Err(Error::Changed("the QlikContext"))
+        }
         Err(error) => Err(Error::kubernetes("writing the status")(error)),
     }
 }
@@ -141,7 +145,7 @@ async fn tell(
     let (namespace, name) = (context.namespace().unwrap_or_default(), context.name_any());
     if context.metadata.deletion_timestamp.is_some() {
         cx.metrics.forget(&namespace, &name, cx.clock.now());
-        cx.latest.forget(context.metadata.uid.as_deref().unwrap_or_default());
+        cx.latest.forget(context);
         return Reconciled::Ready;
     }
     let find = |status: &QlikContextStatus| {

@@ -202,3 +202,31 @@ async fn kubectl_refuses_a_field_that_does_not_exist() {
     let refused = case.world.control_plane.kubectl_with_input(&["apply", "-f", "-"], &manifest.to_string()).await;
     assert!(refused.unwrap_err().to_string().contains("unknown field \"spec.tenantURL\""));
 }
+
+#[tokio::test]
+async fn every_example_is_accepted_as_it_stands() {
+    let case = Case::new("examples").await;
+    let mut seen = 0;
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples")).unwrap() {
+        let path = entry.unwrap().path();
+        case.kubectl(&["apply", "--dry-run=server", "-f", &path.to_string_lossy()]).await;
+        seen += 1;
+    }
+    assert!(seen >= 3);
+}
+
+#[tokio::test]
+async fn kubectl_explain_reads_like_documentation() {
+    let case = Case::new("explain").await;
+    let text = case.kubectl(&["explain", "qlikcontext.spec", "--recursive"]).await;
+    for field in
+        ["tenantUrl", "clientSecret", "privateKeyJwt", "apiKey", "impersonate", "expectedIdentity", "verifyInterval"]
+    {
+        assert!(text.contains(field), "{field} in\n{text}");
+        let path = format!("qlikcontext.spec.{field}");
+        if !["clientSecret", "privateKeyJwt", "apiKey"].contains(&field) {
+            let words = case.kubectl(&["explain", &path]).await;
+            assert!(words.contains("DESCRIPTION") && !words.contains("<empty>"), "{words}");
+        }
+    }
+}

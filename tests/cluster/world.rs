@@ -31,7 +31,8 @@ const PLANTED: &[&str] = &[
     TOKEN_BEGINNING,
 ];
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_qlik-context-operator");
-const PATIENCE: Duration = Duration::from_secs(20);
+/// More than a back-off after half a dozen failures.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct World {
     pub control_plane: &'static ControlPlane,
@@ -216,11 +217,14 @@ impl Case {
         self.world.control_plane.kubectl(&args).await.unwrap()
     }
 
-    /// What the operator said of this namespace.
+    /// What the operator told people of this namespace.
     pub fn log(&self) -> String {
         let log = std::fs::read_to_string(self.world.operator.process.log()).unwrap_or_default();
         let mut lines = String::new();
-        for line in log.lines().filter(|line| line.contains(&self.namespace)) {
+        let told = |line: &&str| {
+            line.contains(&self.namespace) && [" INFO ", " WARN "].iter().any(|level| line.contains(level))
+        };
+        for line in log.lines().filter(told) {
             let _ = writeln!(lines, "{line}");
         }
         lines

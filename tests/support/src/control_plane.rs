@@ -75,11 +75,7 @@ impl ControlPlane {
     }
 
     /// Boots, and returns when the API answers and the controllers act.
-    pub async fn start_with(
-        programs: &Programs,
-        options: &Options,
-        progress: &Progress,
-    ) -> anyhow::Result<Self> {
+    pub async fn start_with(programs: &Programs, options: &Options, progress: &Progress) -> anyhow::Result<Self> {
         boot::boot(programs, options, progress).await
     }
 

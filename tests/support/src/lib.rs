@@ -4,6 +4,8 @@
 //! Knows the operator only from outside, as a program, a chart and an API; so it cannot share a
 //! misunderstanding with it.
 
+pub mod api_server;
 pub mod control_plane;
 pub mod operator;
+pub mod planted;
 pub mod tenant;

@@ -22,14 +22,7 @@ pub const RELEASE: &str = "qlik-context-operator";
 /// The Helm command that installs the chart; see [`crate::control_plane::Options::helm`].
 pub fn install() -> Vec<String> {
     let chart = repository().join("charts/qlik-context-operator");
-    let words = [
-        "install",
-        RELEASE,
-        &chart.to_string_lossy(),
-        "--namespace",
-        NAMESPACE,
-        "--create-namespace",
-    ];
+    let words = ["install", RELEASE, &chart.to_string_lossy(), "--namespace", NAMESPACE, "--create-namespace"];
     words.map(str::to_owned).into()
 }
 
@@ -57,15 +50,10 @@ impl Operator {
         flags: &[&str],
         environment: &[(&str, &str)],
     ) -> anyhow::Result<Self> {
-        let kubeconfig = control_plane
-            .kubeconfig_for_service_account(NAMESPACE, RELEASE)
-            .await?;
+        let kubeconfig = control_plane.kubeconfig_for_service_account(NAMESPACE, RELEASE).await?;
         let listen = free_address()?;
         let process = Process::spawn(program, log, |command| {
-            command
-                .env_clear()
-                .env("KUBECONFIG", &kubeconfig)
-                .envs(environment.iter().copied());
+            command.env_clear().env("KUBECONFIG", &kubeconfig).envs(environment.iter().copied());
             command
                 .args(["run", "--listen", &listen.to_string()])
                 .args(["--leader-elect", "--lease-name", RELEASE])
@@ -80,19 +68,13 @@ impl Operator {
     /// The body of a GET on its own port, when it answers 200.
     pub async fn get(&self, path: &str) -> anyhow::Result<String> {
         let mut stream = TcpStream::connect(self.listen).await?;
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
-            self.listen
-        );
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.listen);
         stream.write_all(request.as_bytes()).await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
         let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
         if !head.starts_with("HTTP/1.1 200") {
-            bail!(
-                "{path} answers {}: {body}",
-                head.lines().next().unwrap_or_default()
-            );
+            bail!("{path} answers {}: {body}", head.lines().next().unwrap_or_default());
         }
         Ok(body.to_owned())
     }
@@ -113,7 +95,6 @@ impl Operator {
 }
 
 fn free_address() -> anyhow::Result<SocketAddr> {
-    let listener =
-        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on 127.0.0.1")?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on 127.0.0.1")?;
     Ok(listener.local_addr()?)
 }

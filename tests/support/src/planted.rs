@@ -34,9 +34,14 @@ mod tests {
     fn a_planted_secret_is_found_in_every_spelling_and_nothing_else_is() {
         let secret = "planted s3cret/+ü";
         let within = |before: &str| STANDARD.encode(format!("{before}{secret} and more"));
-        for text in
-            [secret.to_owned(), within(""), within("a"), within("ab"), "planted+s3cret%2F%2B%C3%BC".into(), format!("{:?}", secret.as_bytes())]
-        {
+        for text in [
+            secret.to_owned(),
+            within(""),
+            within("a"),
+            within("ab"),
+            "planted+s3cret%2F%2B%C3%BC".into(),
+            format!("{:?}", secret.as_bytes()),
+        ] {
             assert!(found(&text, &[secret]).is_some(), "{text}");
         }
         assert_eq!(found("planted and s3cret", &[secret]), None);

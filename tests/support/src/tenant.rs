@@ -53,9 +53,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 pub use self::authority::Handshake;
-pub use self::client::{
-    Algorithm, AnswerShape, AuthMethod, Client, Consent, ExpiryFields, Grant, PublicKey,
-};
+pub use self::client::{Algorithm, AnswerShape, AuthMethod, Client, Consent, ExpiryFields, Grant, PublicKey};
 pub use self::clock::Clock;
 pub use self::cloud::{Builder, QlikCloud};
 pub use self::delivery::ReplyBody;
@@ -137,14 +135,7 @@ impl Tenant {
     /// Changes a user, named by id or subject; false if there is none.
     pub fn edit_user(&self, named: &str, edit: impl FnOnce(&mut User)) -> bool {
         let is_named = |user: &&mut User| user.id == named || user.subject == named;
-        self.with(|account| {
-            account
-                .users
-                .values_mut()
-                .find(is_named)
-                .map(edit)
-                .is_some()
-        })
+        self.with(|account| account.users.values_mut().find(is_named).map(edit).is_some())
     }
 
     /// Adds an alias: one more host name of the same tenant.

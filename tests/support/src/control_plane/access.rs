@@ -23,20 +23,10 @@ impl ControlPlane {
 
     /// A kubeconfig file that is nothing but this service account: what runs with it has its
     /// rights only. Its token lasts a day.
-    pub async fn kubeconfig_for_service_account(
-        &self,
-        namespace: &str,
-        name: &str,
-    ) -> anyhow::Result<PathBuf> {
+    pub async fn kubeconfig_for_service_account(&self, namespace: &str, name: &str) -> anyhow::Result<PathBuf> {
         let accounts = Api::<ServiceAccount>::namespaced(self.client()?, namespace);
-        let spec = TokenRequestSpec {
-            expiration_seconds: Some(TOKEN_SECONDS),
-            ..TokenRequestSpec::default()
-        };
-        let request = TokenRequest {
-            spec: Some(spec),
-            ..TokenRequest::default()
-        };
+        let spec = TokenRequestSpec { expiration_seconds: Some(TOKEN_SECONDS), ..TokenRequestSpec::default() };
+        let request = TokenRequest { spec: Some(spec), ..TokenRequest::default() };
         let answer = accounts
             .create_token_request(name, &PostParams::default(), &request)
             .await
@@ -52,24 +42,15 @@ impl ControlPlane {
     /// account exists.
     pub async fn namespace(&self, prefix: &str) -> anyhow::Result<String> {
         let client = self.client()?;
-        let metadata = ObjectMeta {
-            generate_name: Some(format!("{prefix}-")),
-            ..ObjectMeta::default()
-        };
-        let wish = Namespace {
-            metadata,
-            ..Namespace::default()
-        };
+        let metadata = ObjectMeta { generate_name: Some(format!("{prefix}-")), ..ObjectMeta::default() };
+        let wish = Namespace { metadata, ..Namespace::default() };
         let made = Api::<Namespace>::all(client.clone())
             .create(&PostParams::default(), &wish)
             .await
             .with_context(|| format!("cannot create a namespace {prefix}-…"))?;
         let name = made.metadata.name.context("a namespace without a name")?;
         let what = format!("the default service account of the namespace {name}");
-        until(&what, Duration::from_secs(30), async || {
-            default_service_account(&client, &name).await
-        })
-        .await?;
+        until(&what, Duration::from_secs(30), async || default_service_account(&client, &name).await).await?;
         Ok(name)
     }
 }
@@ -80,8 +61,5 @@ pub(super) async fn default_service_account(
     namespace: &str,
 ) -> anyhow::Result<Option<ServiceAccount>> {
     let accounts = Api::<ServiceAccount>::namespaced(client.clone(), namespace);
-    accounts
-        .get_opt("default")
-        .await
-        .with_context(|| format!("cannot read the service accounts of {namespace}"))
+    accounts.get_opt("default").await.with_context(|| format!("cannot read the service accounts of {namespace}"))
 }

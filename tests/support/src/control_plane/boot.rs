@@ -23,11 +23,7 @@ const ATTEMPTS: usize = 3;
 /// Far more than a boot takes on a busy machine.
 const LIMIT: Duration = Duration::from_mins(2);
 
-pub(super) async fn boot(
-    programs: &Programs,
-    options: &Options,
-    progress: &Progress,
-) -> anyhow::Result<ControlPlane> {
+pub(super) async fn boot(programs: &Programs, options: &Options, progress: &Progress) -> anyhow::Result<ControlPlane> {
     progress("starting etcd, kube-apiserver and kube-controller-manager …");
     let begin = Instant::now();
     let mut attempts = 1;

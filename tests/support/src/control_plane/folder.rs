@@ -31,8 +31,8 @@ pub struct Folder {
 impl Folder {
     /// A new empty folder that only this user can read.
     pub fn new() -> anyhow::Result<Self> {
-        let folder = TempDir::with_prefix("qlik-context-")
-            .context("cannot make a temporary folder; is TMPDIR writable?")?;
+        let folder =
+            TempDir::with_prefix("qlik-context-").context("cannot make a temporary folder; is TMPDIR writable?")?;
         let sweeper = Command::new("/bin/sh")
             .args(["-c", SWEEPER, "sh"])
             .arg(folder.path())

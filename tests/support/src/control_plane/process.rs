@@ -43,11 +43,7 @@ impl Process {
     /// Starts `program` with what `configure` adds (arguments, environment, folder); its stdout
     /// and stderr are appended to the file `log`. A program that cannot be executed ends at once
     /// with status 126 or 127 and says why in the log.
-    pub fn spawn(
-        program: impl AsRef<OsStr>,
-        log: &Path,
-        configure: impl FnOnce(&mut Command),
-    ) -> anyhow::Result<Self> {
+    pub fn spawn(program: impl AsRef<OsStr>, log: &Path, configure: impl FnOnce(&mut Command)) -> anyhow::Result<Self> {
         let program = program.as_ref();
         let name = Path::new(program).file_name().unwrap_or(program);
         let name = name.to_string_lossy().into_owned();
@@ -56,14 +52,8 @@ impl Process {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", KEEPER, "sh"]).arg(program);
         configure(&mut command);
-        command
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(out.try_clone()?)
-            .stderr(out);
-        let child = command
-            .spawn()
-            .with_context(|| format!("cannot start {name}"))?;
+        command.process_group(0).stdin(Stdio::piped()).stdout(out.try_clone()?).stderr(out);
+        let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
         let log = log.to_owned();
         Ok(Self { child, name, log })
     }
@@ -138,11 +128,7 @@ impl Process {
     /// An error that says how the program ended and what it said last, if it has ended.
     pub fn check(&mut self) -> anyhow::Result<()> {
         if let Some(status) = self.exited() {
-            bail!(
-                "{} ended with {status}; its last words:\n{}",
-                self.name,
-                self.log_tail()
-            );
+            bail!("{} ended with {status}; its last words:\n{}", self.name, self.log_tail());
         }
         Ok(())
     }

@@ -83,10 +83,7 @@ impl Sources {
 
     /// Where the program is kept once it is built: a new version gets a new place.
     fn built(&self, program: &Program) -> anyhow::Result<PathBuf> {
-        Ok(self
-            .cache
-            .join(program.module.versioned()?)
-            .join(program.name))
+        Ok(self.cache.join(program.module.versioned()?).join(program.name))
     }
 
     fn missing(&self) -> anyhow::Result<Vec<&'static Program>> {
@@ -102,11 +99,7 @@ impl Sources {
 
 fn cache() -> Option<PathBuf> {
     let own = |caches: PathBuf| caches.join("qlik-context-operator");
-    let usual = if cfg!(target_os = "macos") {
-        "Library/Caches"
-    } else {
-        ".cache"
-    };
+    let usual = if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" };
     folder("QLIK_CONTEXT_TEST_CACHE")
         .or_else(|| folder("XDG_CACHE_HOME").map(own))
         .or_else(|| env::home_dir().map(|home| own(home.join(usual))))

@@ -43,13 +43,7 @@ pub(super) async fn helm(
     run(&programs.helm, folder, kubeconfig, &args, "").await
 }
 
-async fn run(
-    program: &Path,
-    folder: &Path,
-    kubeconfig: &Path,
-    args: &[&str],
-    input: &str,
-) -> anyhow::Result<String> {
+async fn run(program: &Path, folder: &Path, kubeconfig: &Path, args: &[&str], input: &str) -> anyhow::Result<String> {
     let line = || format!("{} {}", program.display(), args.join(" "));
     let mut child = Command::new(program)
         .args(args)
@@ -73,11 +67,6 @@ async fn run(
     let ((), output) = tokio::join!(feed, child.wait_with_output());
     let output = output.with_context(line)?;
     let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(
-        output.status.success(),
-        "{} failed: {}",
-        line(),
-        errors.trim_end()
-    );
+    ensure!(output.status.success(), "{} failed: {}", line(), errors.trim_end());
     String::from_utf8(output.stdout).with_context(line)
 }

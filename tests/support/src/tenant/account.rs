@@ -98,8 +98,7 @@ impl Account {
     /// The bot of a client, which its first token request creates.
     pub(super) fn bot(&mut self, client: &Client) -> User {
         let subject = format!(r"qlikbot\{}", client.client_id);
-        self.user(&subject, &client.name, Some(&client.client_id))
-            .clone()
+        self.user(&subject, &client.name, Some(&client.client_id)).clone()
     }
 
     /// Makes a token of it and remembers that.
@@ -127,10 +126,7 @@ impl Account {
     pub(super) fn bearer(&self, headers: &HeaderMap) -> Result<&Issued, Refused> {
         let invalid = |detail| Refusal::InvalidToken.because(detail);
         let token = bearer_of(headers).ok_or(invalid("JWT invalid or not provided"))?;
-        let issued = self
-            .tokens
-            .get(token)
-            .ok_or(invalid("the token is not one of this tenant"))?;
+        let issued = self.tokens.get(token).ok_or(invalid("the token is not one of this tenant"))?;
         if issued.revoked {
             return Err(invalid("the token was revoked"));
         }
@@ -156,9 +152,7 @@ impl Account {
     /// Remembers an assertion; false if it came before.
     pub(super) fn first_use(&mut self, client_id: &str, once: OneUse, now: u64) -> bool {
         self.used.retain(|_, until| *until > now);
-        self.used
-            .insert((client_id.to_owned(), once.jti), once.until)
-            .is_none()
+        self.used.insert((client_id.to_owned(), once.jti), once.until).is_none()
     }
 }
 

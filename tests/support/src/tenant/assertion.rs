@@ -5,8 +5,8 @@
 //! its time.
 
 use aws_lc_rs::signature::{
-    ECDSA_P384_SHA384_FIXED, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA512,
-    UnparsedPublicKey, VerificationAlgorithm,
+    ECDSA_P384_SHA384_FIXED, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA512, UnparsedPublicKey,
+    VerificationAlgorithm,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -50,12 +50,7 @@ struct Claims {
 }
 
 /// Checks all but whether it was used before, which the caller remembers.
-pub(super) fn check(
-    assertion: &str,
-    client: &Client,
-    audience: &str,
-    now: u64,
-) -> Result<OneUse, Refused> {
+pub(super) fn check(assertion: &str, client: &Client, audience: &str, now: u64) -> Result<OneUse, Refused> {
     let wrong = |detail| Err(Refusal::InvalidAssertion.because(detail));
     let parts: Vec<&str> = assertion.split('.').collect();
     let [header, claims, signature] = parts[..] else {
@@ -94,10 +89,7 @@ pub(super) fn check(
     if claims.exp <= now || claims.iat > now + CLOCK_SKEW {
         return wrong("the assertion is not valid now");
     }
-    Ok(OneUse {
-        jti: claims.jti,
-        until: claims.exp,
-    })
+    Ok(OneUse { jti: claims.jti, until: claims.exp })
 }
 
 fn decode<T: DeserializeOwned>(part: &str) -> Option<T> {
@@ -110,14 +102,8 @@ fn verify(key: &PublicKey, signed: &[u8], signature: &[u8]) -> bool {
         Algorithm::RS512 => &RSA_PKCS1_2048_8192_SHA512,
         Algorithm::ES384 => &ECDSA_P384_SHA384_FIXED,
     };
-    let armoured: String = key
-        .pem
-        .lines()
-        .filter(|line| !line.starts_with("-----"))
-        .collect();
-    STANDARD.decode(armoured.trim()).is_ok_and(|der| {
-        UnparsedPublicKey::new(algorithm, der)
-            .verify(signed, signature)
-            .is_ok()
-    })
+    let armoured: String = key.pem.lines().filter(|line| !line.starts_with("-----")).collect();
+    STANDARD
+        .decode(armoured.trim())
+        .is_ok_and(|der| UnparsedPublicKey::new(algorithm, der).verify(signed, signature).is_ok())
 }

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, SanType, date_time_ymd,
 };
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::{default_provider, sign};
@@ -108,13 +108,9 @@ impl Authority {
         let mut params = CertificateParams::new(names)?;
         if name.is_none() && handshake != Handshake::WrongName {
             let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
-            params
-                .subject_alt_names
-                .extend([self.address, here].map(SanType::IpAddress));
+            params.subject_alt_names.extend([self.address, here].map(SanType::IpAddress));
         }
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "Fake Qlik Cloud tenant");
+        params.distinguished_name.push(DnType::CommonName, "Fake Qlik Cloud tenant");
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
@@ -128,10 +124,7 @@ impl Authority {
             _ => &self.issuer,
         };
         let certificate = params.signed_by(&self.leaf, issuer)?;
-        Ok(CertifiedKey::new(
-            vec![certificate.der().clone()],
-            Arc::clone(&self.signer),
-        ))
+        Ok(CertifiedKey::new(vec![certificate.der().clone()], Arc::clone(&self.signer)))
     }
 
     fn shown(&self) -> MutexGuard<'_, Shown> {
@@ -155,10 +148,7 @@ impl ResolvesServerCert for Authority {
 
 impl fmt::Debug for Authority {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Authority")
-            .field("address", &self.address)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Authority").field("address", &self.address).finish_non_exhaustive()
     }
 }
 

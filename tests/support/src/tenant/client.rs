@@ -64,11 +64,7 @@ pub struct PublicKey {
 impl PublicKey {
     /// A key from its PEM text.
     pub fn new(kid: &str, alg: Algorithm, pem: &str) -> Self {
-        Self {
-            kid: kid.to_owned(),
-            alg,
-            pem: pem.to_owned(),
-        }
+        Self { kid: kid.to_owned(), alg, pem: pem.to_owned() }
     }
 }
 
@@ -100,11 +96,7 @@ pub struct AnswerShape {
 
 impl Default for AnswerShape {
     fn default() -> Self {
-        Self {
-            expiry: ExpiryFields::Both,
-            token_type: "bearer".to_owned(),
-            scope: true,
-        }
+        Self { expiry: ExpiryFields::Both, token_type: "bearer".to_owned(), scope: true }
     }
 }
 
@@ -206,19 +198,11 @@ impl Client {
     pub(super) fn grant(&self, asked: &[String]) -> Option<Vec<String>> {
         if asked.is_empty() {
             let implied = |scope: &&String| scope.as_str() != "offline_access";
-            return Some(
-                self.allowed_scopes
-                    .iter()
-                    .filter(implied)
-                    .cloned()
-                    .collect(),
-            );
+            return Some(self.allowed_scopes.iter().filter(implied).cloned().collect());
         }
         let covered = |scope: &String| {
             self.allowed_scopes.iter().any(|allowed| {
-                scope
-                    .strip_prefix(allowed.as_str())
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+                scope.strip_prefix(allowed.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
             })
         };
         asked.iter().all(covered).then(|| asked.to_vec())

@@ -14,10 +14,7 @@ pub struct Clock {
 impl Clock {
     /// A clock that reads `wall` now.
     pub fn starting_at(wall: SystemTime) -> Self {
-        Self {
-            origin: Instant::now(),
-            wall,
-        }
+        Self { origin: Instant::now(), wall }
     }
 
     /// The wall time.
@@ -27,17 +24,12 @@ impl Clock {
 
     /// Whole seconds since 1970.
     pub fn unix(&self) -> u64 {
-        self.now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs())
+        self.now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
     }
 
     /// The time so many seconds from now as HTTP writes it, within what that can express.
     pub(super) fn http_date(&self, from_now: i64) -> String {
-        let at = self
-            .unix()
-            .saturating_add_signed(from_now)
-            .min(END_OF_HTTP_DATES);
+        let at = self.unix().saturating_add_signed(from_now).min(END_OF_HTTP_DATES);
         httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(at))
     }
 }

@@ -49,10 +49,7 @@ impl Drop for Running {
 impl fmt::Debug for Running {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = formatter.debug_struct("QlikCloud");
-        shown
-            .field("tls", &self.tls)
-            .field("control", &self.control)
-            .field("proxy", &self.proxy);
+        shown.field("tls", &self.tls).field("control", &self.control).field("proxy", &self.proxy);
         shown.finish_non_exhaustive()
     }
 }
@@ -106,24 +103,11 @@ impl Builder {
         let here = format!("http://{control_at}");
         let router = control::router(Arc::clone(&origin), Arc::clone(&authority), here);
         let tasks = vec![
-            tokio::spawn(server::serve(
-                tls,
-                Arc::clone(&origin),
-                Arc::clone(&authority),
-                acceptor,
-            ))
-            .abort_handle(),
+            tokio::spawn(server::serve(tls, Arc::clone(&origin), Arc::clone(&authority), acceptor)).abort_handle(),
             tokio::spawn(axum::serve(control, router).into_future()).abort_handle(),
             tokio::spawn(proxy::serve(proxy, Arc::clone(&origin), tls_at)).abort_handle(),
         ];
-        Ok(QlikCloud(Arc::new(Running {
-            origin,
-            authority,
-            tls: tls_at,
-            control: control_at,
-            proxy: proxy_at,
-            tasks,
-        })))
+        Ok(QlikCloud(Arc::new(Running { origin, authority, tls: tls_at, control: control_at, proxy: proxy_at, tasks })))
     }
 
     /// The same without sockets or tasks: [`QlikCloud::handle`] and
@@ -146,12 +130,7 @@ impl Builder {
 impl QlikCloud {
     /// A fake to be configured.
     pub fn builder() -> Builder {
-        Builder {
-            tls: loopback(0),
-            control: loopback(0),
-            proxy: loopback(0),
-            clock: Clock::default(),
-        }
+        Builder { tls: loopback(0), control: loopback(0), proxy: loopback(0), clock: Clock::default() }
     }
 
     /// A fake on free ports of 127.0.0.1.
@@ -164,10 +143,7 @@ impl QlikCloud {
     /// A name may carry a port; 443 and the one listened on go without saying.
     pub fn tenant(&self, host: &str) -> Tenant {
         self.0.origin.with_account(host, |_| ());
-        Tenant {
-            host: self.0.origin.name_of(host),
-            cloud: self.clone(),
-        }
+        Tenant { host: self.0.origin.name_of(host), cloud: self.clone() }
     }
 
     /// Where the TLS port is.
@@ -193,8 +169,7 @@ impl QlikCloud {
     /// Writes the certificate authority to a file.
     pub fn write_ca(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        std::fs::write(path, self.ca_pem())
-            .with_context(|| format!("cannot write {}", path.display()))
+        std::fs::write(path, self.ca_pem()).with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// Answers a request without a socket. The caller carries out the reply's pacing.
@@ -261,9 +236,7 @@ fn loopback(port: u16) -> SocketAddr {
 
 async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
     ensure!(address.ip().is_loopback(), "{address} is not on loopback");
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address}"))?;
+    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let address = listener.local_addr()?;
     Ok((listener, address))
 }

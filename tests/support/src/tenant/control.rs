@@ -42,20 +42,14 @@ struct Controls {
 pub(super) fn router(origin: Arc<Origin>, authority: Arc<Authority>, here: String) -> Router {
     Router::new()
         .route("/", get(welcome))
-        .route(
-            "/ca.pem",
-            get(async |State(controls): State<Controls>| controls.authority.pem()),
-        )
+        .route("/ca.pem", get(async |State(controls): State<Controls>| controls.authority.pem()))
         .route("/ledger", get(ledger).delete(clear_ledger))
         .route("/requests", get(requests))
         .route("/tenants", get(tenants))
         .route("/tenants/{host}/clients", post(add_client))
         .route("/tenants/{host}/api-keys", post(add_api_key))
         .route("/clients/{id}", get(show_client).delete(remove_client))
-        .route(
-            "/clients/{id}/secrets",
-            post(add_secret).put(replace_secrets),
-        )
+        .route("/clients/{id}/secrets", post(add_secret).put(replace_secrets))
         .route("/clients/{id}/secrets/{secret}", delete(remove_secret))
         .route("/clients/{id}/disabled", put(disable))
         .route("/clients/{id}/lifetime", put(lifetime))
@@ -65,11 +59,7 @@ pub(super) fn router(origin: Arc<Origin>, authority: Arc<Authority>, here: Strin
         .route("/revoke-all", post(revoke_all))
         .route("/faults", get(faults).post(add_fault).delete(clear_faults))
         .route("/handshake", put(handshake))
-        .with_state(Controls {
-            origin,
-            authority,
-            here,
-        })
+        .with_state(Controls { origin, authority, here })
 }
 
 /// Done, or what was wrong with the request.
@@ -92,21 +82,14 @@ async fn clear_ledger(State(controls): State<Controls>) -> StatusCode {
 
 async fn requests(State(controls): State<Controls>) -> String {
     controls.origin.books.read(|ledger| {
-        ledger
-            .records
-            .iter()
-            .fold(String::new(), |mut lines, record| {
-                let at = httpdate::fmt_http_date(record.at);
-                let client = record.client_id.as_deref().unwrap_or("-");
-                let (host, method, path) = (&record.host, &record.method, &record.path);
-                // Writing to a string cannot fail.
-                let _ = writeln!(
-                    lines,
-                    "{at}  {host}  {client}  {method} {path}  {}",
-                    record.status.as_u16()
-                );
-                lines
-            })
+        ledger.records.iter().fold(String::new(), |mut lines, record| {
+            let at = httpdate::fmt_http_date(record.at);
+            let client = record.client_id.as_deref().unwrap_or("-");
+            let (host, method, path) = (&record.host, &record.method, &record.path);
+            // Writing to a string cannot fail.
+            let _ = writeln!(lines, "{at}  {host}  {client}  {method} {path}  {}", record.status.as_u16());
+            lines
+        })
     })
 }
 
@@ -123,11 +106,7 @@ async fn tenants(State(controls): State<Controls>) -> Response {
     pretty(&shown.collect::<Vec<_>>())
 }
 
-async fn add_client(
-    State(controls): State<Controls>,
-    Path(host): Path<String>,
-    body: Bytes,
-) -> Outcome {
+async fn add_client(State(controls): State<Controls>, Path(host): Path<String>, body: Bytes) -> Outcome {
     let mut client: Client = json_of(&body)?;
     if client.client_id.is_empty() {
         return Err((StatusCode::BAD_REQUEST, "clientId is missing\n".to_owned()));
@@ -169,35 +148,20 @@ async fn remove_client(State(controls): State<Controls>, Path(id): Path<String>)
     for account in controls.origin.accounts().iter_mut() {
         removed |= account.clients.remove(&id).is_some();
     }
-    if removed {
-        DONE
-    } else {
-        Err(no_such("client"))
-    }
+    if removed { DONE } else { Err(no_such("client")) }
 }
 
-async fn add_secret(
-    State(controls): State<Controls>,
-    Path(id): Path<String>,
-    body: Bytes,
-) -> Outcome {
+async fn add_secret(State(controls): State<Controls>, Path(id): Path<String>, body: Bytes) -> Outcome {
     let secret = text_of(&body)?;
     controls.edit_client(&id, |client| client.secrets.push(secret.clone()))
 }
 
-async fn replace_secrets(
-    State(controls): State<Controls>,
-    Path(id): Path<String>,
-    body: Bytes,
-) -> Outcome {
+async fn replace_secrets(State(controls): State<Controls>, Path(id): Path<String>, body: Bytes) -> Outcome {
     let secret = text_of(&body)?;
     controls.edit_client(&id, |client| client.secrets = vec![secret.clone()])
 }
 
-async fn remove_secret(
-    State(controls): State<Controls>,
-    Path((id, secret)): Path<(String, String)>,
-) -> Outcome {
+async fn remove_secret(State(controls): State<Controls>, Path((id, secret)): Path<(String, String)>) -> Outcome {
     controls.edit_client(&id, |client| client.secrets.retain(|kept| *kept != secret))
 }
 
@@ -206,11 +170,7 @@ async fn disable(State(controls): State<Controls>, Path(id): Path<String>, body:
     controls.edit_client(&id, |client| client.disabled = disabled)
 }
 
-async fn lifetime(
-    State(controls): State<Controls>,
-    Path(id): Path<String>,
-    body: Bytes,
-) -> Outcome {
+async fn lifetime(State(controls): State<Controls>, Path(id): Path<String>, body: Bytes) -> Outcome {
     let seconds: u64 = json_of(&body)?;
     controls.edit_client(&id, |client| client.lifetime_seconds = seconds)
 }
@@ -226,19 +186,11 @@ async fn consent(State(controls): State<Controls>, Path(id): Path<String>, body:
     controls.edit_client(&id, |client| client.consent = consent)
 }
 
-async fn user_status(
-    State(controls): State<Controls>,
-    Path(id): Path<String>,
-    body: Bytes,
-) -> Outcome {
+async fn user_status(State(controls): State<Controls>, Path(id): Path<String>, body: Bytes) -> Outcome {
     let status: UserStatus = word_of(&body)?;
     let mut accounts = controls.origin.accounts();
-    let users = accounts
-        .iter_mut()
-        .flat_map(|account| account.users.values_mut());
-    let named: Vec<&mut User> = users
-        .filter(|user| user.id == id || user.subject == id)
-        .collect();
+    let users = accounts.iter_mut().flat_map(|account| account.users.values_mut());
+    let named: Vec<&mut User> = users.filter(|user| user.id == id || user.subject == id).collect();
     if named.is_empty() {
         return Err(no_such("user"));
     }

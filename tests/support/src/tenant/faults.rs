@@ -108,13 +108,7 @@ pub struct Script {
 impl Script {
     /// The fault for every request to this route, until cleared.
     pub fn at(route: Route, fault: Fault) -> Self {
-        Self {
-            at: Some(route),
-            client: None,
-            host: None,
-            times: None,
-            fault,
-        }
+        Self { at: Some(route), client: None, host: None, times: None, fault }
     }
 
     /// Only for this client.
@@ -147,24 +141,14 @@ impl Script {
     fn fits(&self, route: Route, host: &str, client_id: Option<&str>) -> bool {
         self.at.is_none_or(|at| at == route)
             && self.host.as_deref().is_none_or(|wanted| wanted == host)
-            && self
-                .client
-                .as_deref()
-                .is_none_or(|wanted| client_id == Some(wanted))
+            && self.client.as_deref().is_none_or(|wanted| client_id == Some(wanted))
     }
 }
 
 /// Takes the fault for this request off the queue.
-pub(super) fn take(
-    scripts: &mut Vec<Script>,
-    route: Route,
-    host: &str,
-    client_id: Option<&str>,
-) -> Option<Fault> {
+pub(super) fn take(scripts: &mut Vec<Script>, route: Route, host: &str, client_id: Option<&str>) -> Option<Fault> {
     scripts.retain(|script| script.times != Some(0));
-    let script = scripts
-        .iter_mut()
-        .find(|script| script.fits(route, host, client_id))?;
+    let script = scripts.iter_mut().find(|script| script.fits(route, host, client_id))?;
     script.times = script.times.map(|times| times - 1);
     Some(script.fault.clone())
 }
@@ -177,17 +161,10 @@ pub(super) struct Echoed<'a> {
 
 impl Fault {
     /// The answer that stands in for the right one, if this fault has one.
-    pub(super) fn instead(
-        &self,
-        errors: &QlikError,
-        echoed: &Echoed<'_>,
-        clock: &Clock,
-    ) -> Option<Reply> {
+    pub(super) fn instead(&self, errors: &QlikError, echoed: &Echoed<'_>, clock: &Clock) -> Option<Reply> {
         match self {
             Self::Answer { status, body } => Some(body.answer(status_of(*status), errors, echoed)),
-            Self::Redirect { status, location } => {
-                Some(Reply::redirect(status_of(*status), location))
-            }
+            Self::Redirect { status, location } => Some(Reply::redirect(status_of(*status), location)),
             Self::RateLimited(after) => Some(after.answer(errors, clock)),
             _ => None,
         }

@@ -30,8 +30,7 @@ impl Fields {
         let content_type = one_header(headers, &CONTENT_TYPE)?.unwrap_or_default();
         let media_type = content_type.split(';').next().unwrap_or_default().trim();
         if media_type.eq_ignore_ascii_case("application/json") {
-            serde_json::from_slice(body)
-                .map_err(|_| malformed("the body is no JSON object with unique names"))
+            serde_json::from_slice(body).map_err(|_| malformed("the body is no JSON object with unique names"))
         } else if media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
             let body = str::from_utf8(body).map_err(|_| malformed("the form is not UTF-8"))?;
             let mut fields = Self::default();
@@ -53,20 +52,15 @@ impl Fields {
         let Some(header) = one_header(headers, &AUTHORIZATION)? else {
             return Ok(self);
         };
-        let (client_id, secret) =
-            basic(header).ok_or(malformed("the authorization header is not Basic"))?;
-        if self.values.contains_key("client_secret") || self.values.contains_key("client_assertion")
-        {
+        let (client_id, secret) = basic(header).ok_or(malformed("the authorization header is not Basic"))?;
+        if self.values.contains_key("client_secret") || self.values.contains_key("client_assertion") {
             return Err(malformed("more than one way of authentication"));
         }
-        let named = self
-            .values
-            .insert("client_id".to_owned(), Value::String(client_id.clone()));
+        let named = self.values.insert("client_id".to_owned(), Value::String(client_id.clone()));
         if named.is_some_and(|named| named != client_id.as_str()) {
             return Err(malformed("two different client ids"));
         }
-        self.values
-            .insert("client_secret".to_owned(), Value::String(secret));
+        self.values.insert("client_secret".to_owned(), Value::String(secret));
         Ok(self)
     }
 
@@ -81,8 +75,7 @@ impl Fields {
 
     /// A text field that has to be there.
     pub(super) fn required(&self, name: &str) -> Result<&str, Refused> {
-        self.text(name)?
-            .ok_or(Refusal::Malformed.because("a required field is missing"))
+        self.text(name)?.ok_or(Refusal::Malformed.because("a required field is missing"))
     }
 
     /// A field of any type.
@@ -92,10 +85,7 @@ impl Fields {
 }
 
 /// The one value of a header that may come once.
-pub(super) fn one_header<'a>(
-    headers: &'a HeaderMap,
-    name: &http::HeaderName,
-) -> Result<Option<&'a str>, Refused> {
+pub(super) fn one_header<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Result<Option<&'a str>, Refused> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();
     if values.next().is_some() {
@@ -120,10 +110,7 @@ fn basic(header: &str) -> Option<(String, String)> {
 
 fn form_decoded(text: &str) -> String {
     // Names may hold what separates pairs only in encoded form, so that one pair comes out.
-    form_urlencoded::parse(text.as_bytes())
-        .map(|(name, _)| name.into_owned())
-        .next()
-        .unwrap_or_default()
+    form_urlencoded::parse(text.as_bytes()).map(|(name, _)| name.into_owned()).next().unwrap_or_default()
 }
 
 impl<'de> Deserialize<'de> for Fields {

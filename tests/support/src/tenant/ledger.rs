@@ -89,10 +89,7 @@ impl Ledger {
     /// Requests of this client to this route.
     pub fn by(&self, client_id: &str, route: Route) -> u64 {
         let routes = self.clients.get(client_id);
-        routes
-            .and_then(|routes| routes.get(&route))
-            .copied()
-            .unwrap_or_default()
+        routes.and_then(|routes| routes.get(&route)).copied().unwrap_or_default()
     }
 
     /// Tokens this client got.
@@ -127,10 +124,7 @@ const RECORDS: usize = 4096;
 
 impl Books {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self {
-            ledger: Mutex::default(),
-            changed: watch::Sender::new(()),
-        })
+        Arc::new(Self { ledger: Mutex::default(), changed: watch::Sender::new(()) })
     }
 
     pub(super) fn read<T>(&self, look: impl FnOnce(&Ledger) -> T) -> T {
@@ -144,11 +138,7 @@ impl Books {
     }
 
     /// Waits until the ledger satisfies the condition.
-    pub(super) async fn wait_for(
-        &self,
-        holds: impl Fn(&Ledger) -> bool,
-        within: Duration,
-    ) -> Result<()> {
+    pub(super) async fn wait_for(&self, holds: impl Fn(&Ledger) -> bool, within: Duration) -> Result<()> {
         let mut changed = self.changed.subscribe();
         let waiting = async {
             while !self.read(&holds) {

@@ -28,17 +28,13 @@ impl Mint {
     pub(super) fn new() -> Result<Self> {
         let mut seed = [0; 32];
         aws_lc_rs::rand::fill(&mut seed).map_err(|_| anyhow!("no randomness"))?;
-        Ok(Self {
-            seed,
-            drawn: AtomicU64::new(0),
-        })
+        Ok(Self { seed, drawn: AtomicU64::new(0) })
     }
 
     /// A string with the looks of a JWT and no meaning: Qlik calls its tokens opaque
     /// (<https://qlik.dev/changelog/67-oauth-token-contents>), so who looks inside finds nothing.
     pub(super) fn access_token(&self) -> String {
-        let header =
-            json!({"alg": "ES384", "kid": "0bad5eed-7e57-4f4c-9d3a-6f1e5c0ffee0", "typ": "JWT"});
+        let header = json!({"alg": "ES384", "kid": "0bad5eed-7e57-4f4c-9d3a-6f1e5c0ffee0", "typ": "JWT"});
         let noise = self.noise(PAYLOAD + SIGNATURE);
         let (payload, signature) = noise.split_at(PAYLOAD);
         format!(

@@ -100,10 +100,7 @@ impl Origin {
             host: name,
             route: arrival.route,
             method: request.method().clone(),
-            path: uri
-                .path_and_query()
-                .map_or(uri.path(), PathAndQuery::as_str)
-                .to_owned(),
+            path: uri.path_and_query().map_or(uri.path(), PathAndQuery::as_str).to_owned(),
             client_id: decided.client_id,
             headers: request.headers().clone(),
             body: request.body().clone(),
@@ -117,30 +114,17 @@ impl Origin {
         let mut accounts = self.accounts();
         let account = position(&accounts, name).map(|at| &mut accounts[at]);
         let client_id = arrival.client_id(account.as_deref());
-        let fault = faults::take(
-            &mut self.scripts(),
-            arrival.route,
-            name,
-            client_id.as_deref(),
-        );
+        let fault = faults::take(&mut self.scripts(), arrival.route, name, client_id.as_deref());
         let errors = QlikError {
-            form: account
-                .as_deref()
-                .map(|account| account.status_form)
-                .unwrap_or_default(),
+            form: account.as_deref().map(|account| account.status_form).unwrap_or_default(),
             trace_id: self.mint.trace_id(),
         };
-        let instead = fault
-            .as_ref()
-            .and_then(|fault| fault.instead(&errors, &arrival.echoed(), &self.clock));
+        let instead = fault.as_ref().and_then(|fault| fault.instead(&errors, &arrival.echoed(), &self.clock));
         let (reply, outcome) = match (instead, account) {
             (Some(reply), _) => (reply, TokenOutcome::Faulted),
             (None, account) => match self.answer(arrival, account, fault.as_ref()) {
                 Ok(reply) => (reply, TokenOutcome::Issued),
-                Err(refused) => (
-                    errors.refuse(refused),
-                    TokenOutcome::Refused(refused.refusal),
-                ),
+                Err(refused) => (errors.refuse(refused), TokenOutcome::Refused(refused.refusal)),
             },
         };
         Decided {
@@ -220,8 +204,7 @@ impl<'a> Arrival<'a> {
             request,
             route,
             host: host.strip_suffix(":443").unwrap_or(&host).to_owned(),
-            token_request: (route == Route::Token)
-                .then(|| TokenRequest::read(request.headers(), request.body())),
+            token_request: (route == Route::Token).then(|| TokenRequest::read(request.headers(), request.body())),
         }
     }
 
@@ -239,10 +222,7 @@ impl<'a> Arrival<'a> {
             Some(token_request) => token_request.credential(),
             None => bearer_of(self.request.headers()),
         };
-        Echoed {
-            credential: credential.unwrap_or_default(),
-            body: self.request.body(),
-        }
+        Echoed { credential: credential.unwrap_or_default(), body: self.request.body() }
     }
 }
 

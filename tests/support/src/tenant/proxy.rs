@@ -20,11 +20,7 @@ use tokio::task::JoinSet;
 use super::origin::Origin;
 
 /// Accepts connections until the task is aborted, which ends them too.
-pub(super) async fn serve(
-    listener: TcpListener,
-    origin: Arc<Origin>,
-    tls: SocketAddr,
-) -> Infallible {
+pub(super) async fn serve(listener: TcpListener, origin: Arc<Origin>, tls: SocketAddr) -> Infallible {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -80,9 +76,6 @@ async fn connection(tcp: TcpStream, origin: Arc<Origin>, tls: SocketAddr) {
 
 /// The host of `CONNECT host:443`; any other method or port names none.
 fn target(request: &Request<Incoming>) -> Option<String> {
-    let authority = request
-        .uri()
-        .authority()
-        .filter(|_| request.method() == Method::CONNECT)?;
+    let authority = request.uri().authority().filter(|_| request.method() == Method::CONNECT)?;
     (authority.port_u16() == Some(443)).then(|| authority.host().to_owned())
 }

@@ -50,9 +50,7 @@ pub enum Refusal {
 impl Refusal {
     pub(super) fn status(self) -> StatusCode {
         match self {
-            Self::Malformed | Self::UnsupportedGrant | Self::ScopeNotAllowed => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::Malformed | Self::UnsupportedGrant | Self::ScopeNotAllowed => StatusCode::BAD_REQUEST,
             Self::UnknownClient
             | Self::WrongSecret
             | Self::MethodNotAllowed
@@ -61,9 +59,7 @@ impl Refusal {
             | Self::GrantNotAllowed
             | Self::InvalidToken
             | Self::UnknownHost => StatusCode::UNAUTHORIZED,
-            Self::NotTrusted | Self::UnknownUser | Self::UserDisabled | Self::Forbidden => {
-                StatusCode::FORBIDDEN
-            }
+            Self::NotTrusted | Self::UnknownUser | Self::UserDisabled | Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         }
@@ -114,10 +110,7 @@ impl Refusal {
 
     /// The refusal with a sentence for whoever debugs it.
     pub(super) fn because(self, detail: &'static str) -> Refused {
-        Refused {
-            refusal: self,
-            detail: Some(detail),
-        }
+        Refused { refusal: self, detail: Some(detail) }
     }
 }
 
@@ -130,9 +123,6 @@ pub(super) struct Refused {
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
-        Self {
-            refusal,
-            detail: None,
-        }
+        Self { refusal, detail: None }
     }
 }

@@ -60,20 +60,10 @@ pub struct Reply {
 }
 
 impl Reply {
-    pub(super) fn new(
-        status: StatusCode,
-        content_type: &'static str,
-        body: impl Into<Bytes>,
-    ) -> Self {
+    pub(super) fn new(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        Self {
-            status,
-            headers,
-            body: body.into(),
-            pacing: Pacing::AtOnce,
-            in_flight: None,
-        }
+        Self { status, headers, body: body.into(), pacing: Pacing::AtOnce, in_flight: None }
     }
 
     pub(super) fn json(status: StatusCode, document: &Value) -> Self {
@@ -118,13 +108,7 @@ impl QlikError {
         self.write(refusal.status(), refusal.code(), refusal.title(), detail)
     }
 
-    pub(super) fn write(
-        &self,
-        status: StatusCode,
-        code: &str,
-        title: &str,
-        detail: Option<&str>,
-    ) -> Reply {
+    pub(super) fn write(&self, status: StatusCode, code: &str, title: &str, detail: Option<&str>) -> Reply {
         let number = match self.form {
             StatusForm::Text => json!(status.as_str()),
             StatusForm::Number => json!(status.as_u16()),
@@ -133,9 +117,6 @@ impl QlikError {
         if let Some(detail) = detail {
             error["detail"] = json!(detail);
         }
-        Reply::json(
-            status,
-            &json!({"errors": [error], "traceId": self.trace_id}),
-        )
+        Reply::json(status, &json!({"errors": [error], "traceId": self.trace_id}))
     }
 }

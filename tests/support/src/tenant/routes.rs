@@ -72,10 +72,7 @@ impl Visit<'_> {
             Route::User => self.user(account),
             Route::TenantsMe => {
                 account.bearer(self.headers)?;
-                Ok(Reply::redirect(
-                    StatusCode::FOUND,
-                    &format!("/api/v1/tenants/{}", account.id),
-                ))
+                Ok(Reply::redirect(StatusCode::FOUND, &format!("/api/v1/tenants/{}", account.id)))
             }
             Route::Tenant => self.tenant(account),
             Route::ProductInfo => Ok(product_info()),
@@ -85,10 +82,7 @@ impl Visit<'_> {
 
     fn users_me(&self, account: &Account) -> Result<Reply, Refused> {
         let issued = account.bearer(self.headers)?;
-        let user = account
-            .users
-            .get(&issued.user_id)
-            .ok_or(Refusal::NotFound)?;
+        let user = account.users.get(&issued.user_id).ok_or(Refusal::NotFound)?;
         let path = format!("/api/v1/users/{}", user.id);
         let to = |location: &str| Reply::redirect(StatusCode::MOVED_PERMANENTLY, location);
         let Some(Fault::Hop(hop)) = self.fault else {
@@ -110,14 +104,9 @@ impl Visit<'_> {
 
     fn user(&self, account: &Account) -> Result<Reply, Refused> {
         let issued = account.bearer(self.headers)?;
-        let asker = account
-            .users
-            .get(&issued.user_id)
-            .ok_or(Refusal::NotFound)?;
+        let asker = account.users.get(&issued.user_id).ok_or(Refusal::NotFound)?;
         let user = account.users.get(self.last_segment());
-        let user = user
-            .filter(|user| user.status != UserStatus::Deleted)
-            .ok_or(Refusal::NotFound)?;
+        let user = user.filter(|user| user.status != UserStatus::Deleted).ok_or(Refusal::NotFound)?;
         // A bot has the rights of a tenant administrator; others see themselves.
         if asker.client_id.is_none() && asker.id != user.id {
             return Err(Refusal::Forbidden.into());
@@ -140,10 +129,7 @@ impl Visit<'_> {
         }
         let original = account.hostnames.first().map_or(self.host, String::as_str);
         let mut labels = original.split('.');
-        let (name, region) = (
-            labels.next().unwrap_or_default(),
-            labels.next().unwrap_or_default(),
-        );
+        let (name, region) = (labels.next().unwrap_or_default(), labels.next().unwrap_or_default());
         let own_url = format!("https://{}/api/v1/tenants/{}", self.host, account.id);
         let document = json!({
             "id": account.id,
@@ -204,7 +190,6 @@ impl Visit<'_> {
 }
 
 fn product_info() -> Reply {
-    let document =
-        json!({"composition": {"deploymentType": "qlikcloudservices"}, "externalUrls": {}});
+    let document = json!({"composition": {"deploymentType": "qlikcloudservices"}, "externalUrls": {}});
     Reply::json(StatusCode::OK, &document)
 }

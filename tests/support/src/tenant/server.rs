@@ -45,12 +45,7 @@ pub(super) async fn serve(
     }
 }
 
-async fn connection(
-    tcp: TcpStream,
-    origin: Arc<Origin>,
-    acceptor: TlsAcceptor,
-    handshake: Handshake,
-) {
+async fn connection(tcp: TcpStream, origin: Arc<Origin>, acceptor: TlsAcceptor, handshake: Handshake) {
     let _open = origin.books.connection_opens();
     let mut cut = origin.cut.subscribe();
     tokio::select! {
@@ -59,25 +54,15 @@ async fn connection(
     }
 }
 
-async fn greet(
-    mut tcp: TcpStream,
-    origin: Arc<Origin>,
-    acceptor: TlsAcceptor,
-    handshake: Handshake,
-) {
+async fn greet(mut tcp: TcpStream, origin: Arc<Origin>, acceptor: TlsAcceptor, handshake: Handshake) {
     match handshake {
         Handshake::Silent => std::future::pending().await,
         Handshake::Hangup => reset(&tcp),
         Handshake::Garbage => {
             // What a plain HTTP server says to a TLS client; who is gone already needs no answer.
-            let _ = tcp
-                .write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
-                .await;
+            let _ = tcp.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
         }
-        Handshake::Valid
-        | Handshake::Expired
-        | Handshake::WrongName
-        | Handshake::UnknownAuthority => {
+        Handshake::Valid | Handshake::Expired | Handshake::WrongName | Handshake::UnknownAuthority => {
             let accepted = acceptor.accept(tcp).await;
             origin.books.write(|ledger| match accepted {
                 Ok(_) => ledger.handshakes += 1,
@@ -99,10 +84,7 @@ fn reset(tcp: &TcpStream) {
     let _ = tcp.set_zero_linger();
 }
 
-async fn exchange(
-    origin: Arc<Origin>,
-    request: Request<Incoming>,
-) -> io::Result<Response<ReplyBody>> {
+async fn exchange(origin: Arc<Origin>, request: Request<Incoming>) -> io::Result<Response<ReplyBody>> {
     let (parts, body) = request.into_parts();
     let body = read(body).await?;
     deliver(origin.handle(&Request::from_parts(parts, body))).await

@@ -37,8 +37,7 @@ impl TokenRequest {
 
     /// The secret or assertion it came with.
     pub(super) fn credential(&self) -> Option<&str> {
-        self.field("client_secret")
-            .or_else(|| self.field("client_assertion"))
+        self.field("client_secret").or_else(|| self.field("client_assertion"))
     }
 
     fn field(&self, name: &str) -> Option<&str> {
@@ -56,11 +55,7 @@ pub(super) struct Endpoint<'a> {
 }
 
 impl Endpoint<'_> {
-    pub(super) fn answer(
-        &self,
-        account: &mut Account,
-        request: &TokenRequest,
-    ) -> Result<Reply, Refused> {
+    pub(super) fn answer(&self, account: &mut Account, request: &TokenRequest) -> Result<Reply, Refused> {
         let fields = request.0.as_ref().map_err(|refused| *refused)?;
         let grant = grant(fields)?;
         let asked = scopes(fields.text("scope")?.unwrap_or_default())?;
@@ -71,10 +66,7 @@ impl Endpoint<'_> {
         if client.consent != Consent::Trusted {
             return Err(Refusal::NotTrusted.into());
         }
-        let scope = client
-            .grant(&asked)
-            .ok_or(Refusal::ScopeNotAllowed)?
-            .join(" ");
+        let scope = client.grant(&asked).ok_or(Refusal::ScopeNotAllowed)?.join(" ");
         let user = match grant {
             Grant::ClientCredentials => account.bot(&client),
             Grant::UserImpersonation => looked_up(account, fields)?,
@@ -84,16 +76,10 @@ impl Endpoint<'_> {
         }
         let issued = Issued::new(&client, &user, scope);
         let (token, issued) = match self.fault {
-            Some(Fault::SameToken) => account
-                .latest(&client.client_id)
-                .unwrap_or_else(|| account.keep(self.mint, issued)),
-            Some(Fault::DeadToken) => account.keep(
-                self.mint,
-                Issued {
-                    revoked: true,
-                    ..issued
-                },
-            ),
+            Some(Fault::SameToken) => {
+                account.latest(&client.client_id).unwrap_or_else(|| account.keep(self.mint, issued))
+            }
+            Some(Fault::DeadToken) => account.keep(self.mint, Issued { revoked: true, ..issued }),
             _ => account.keep(self.mint, issued),
         };
         Ok(self.success(&client, &token, &issued))
@@ -106,8 +92,7 @@ impl Endpoint<'_> {
         let assertion = fields.text("client_assertion")?;
         let assertion_type = fields.text("client_assertion_type")?;
         if assertion.is_some() != assertion_type.is_some() {
-            return Err(Refusal::Malformed
-                .because("client_assertion and client_assertion_type go together"));
+            return Err(Refusal::Malformed.because("client_assertion and client_assertion_type go together"));
         }
         if assertion_type.is_some_and(|given| given != ASSERTION_TYPE) {
             return Err(Refusal::Malformed.because("unsupported_client_assertion_type"));
@@ -120,11 +105,7 @@ impl Endpoint<'_> {
             (Some(_), None) => AuthMethod::ClientSecret,
             (None, Some(_)) => AuthMethod::PrivateKeyJwt,
         };
-        let client = account
-            .clients
-            .get(client_id)
-            .ok_or(Refusal::UnknownClient)?
-            .clone();
+        let client = account.clients.get(client_id).ok_or(Refusal::UnknownClient)?.clone();
         if !client.auth_methods.contains(&method) {
             return Err(Refusal::MethodNotAllowed.into());
         }
@@ -171,9 +152,7 @@ impl Endpoint<'_> {
             Some(Fault::TokenField { name, value }) => answer[name] = value.clone(),
             _ => {}
         }
-        Reply::json(StatusCode::OK, &answer)
-            .with(CACHE_CONTROL, "no-store")
-            .with(PRAGMA, "no-cache")
+        Reply::json(StatusCode::OK, &answer).with(CACHE_CONTROL, "no-store").with(PRAGMA, "no-cache")
     }
 }
 
@@ -202,12 +181,8 @@ fn scopes(text: &str) -> Result<Vec<String>, Refused> {
 /// The user that `user_lookup` names by `subject` or `userId`; there is no third field.
 fn looked_up(account: &Account, fields: &Fields) -> Result<User, Refused> {
     let malformed = |detail| Refusal::Malformed.because(detail);
-    let lookup = fields
-        .value("user_lookup")
-        .ok_or(malformed("user_lookup is missing"))?;
-    let lookup = lookup
-        .as_object()
-        .ok_or(malformed("user_lookup is not an object"))?;
+    let lookup = fields.value("user_lookup").ok_or(malformed("user_lookup is missing"))?;
+    let lookup = lookup.as_object().ok_or(malformed("user_lookup is not an object"))?;
     let (Some(Value::String(field)), Some(Value::String(value)), 2) =
         (lookup.get("field"), lookup.get("value"), lookup.len())
     else {

@@ -5,8 +5,7 @@ use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256,
-    RSA_PKCS1_SHA512, RsaKeyPair,
+    ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA512, RsaKeyPair,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -36,10 +35,7 @@ impl Key {
 
     fn public(&self, kid: &str) -> Result<PublicKey> {
         let (der, algorithm) = match self {
-            Self::Ec(pair) => (
-                AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key()),
-                Algorithm::ES384,
-            ),
+            Self::Ec(pair) => (AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key()), Algorithm::ES384),
             Self::Rsa(pair, algorithm) => (pair.public_key().as_der(), *algorithm),
         };
         let der = der.map_err(|_| anyhow!("no public key"))?;
@@ -53,18 +49,11 @@ impl Key {
         let signed = format!("{}.{}", part(header), part(claims));
         let random = SystemRandom::new();
         let signature = match self {
-            Self::Ec(pair) => pair
-                .sign(&random, signed.as_bytes())
-                .map(|signature| signature.as_ref().to_vec()),
+            Self::Ec(pair) => pair.sign(&random, signed.as_bytes()).map(|signature| signature.as_ref().to_vec()),
             Self::Rsa(pair, algorithm) => {
-                let padding = if *algorithm == Algorithm::RS512 {
-                    &RSA_PKCS1_SHA512
-                } else {
-                    &RSA_PKCS1_SHA256
-                };
+                let padding = if *algorithm == Algorithm::RS512 { &RSA_PKCS1_SHA512 } else { &RSA_PKCS1_SHA256 };
                 let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(padding, &random, signed.as_bytes(), &mut signature)
-                    .map(|()| signature)
+                pair.sign(padding, &random, signed.as_bytes(), &mut signature).map(|()| signature)
             }
         };
         let signature = signature.map_err(|_| anyhow!("no signature"))?;
@@ -73,9 +62,7 @@ impl Key {
 }
 
 fn now() -> Result<u64> {
-    Ok(SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)?
-        .as_secs())
+    Ok(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs())
 }
 
 fn claims(tenant: &Tenant, jti: &str) -> Result<Value> {
@@ -90,47 +77,26 @@ async fn ask(tenant: &Tenant, assertion: &str) -> Result<u16> {
         "client_assertion_type": TYPE,
         "client_assertion": assertion,
     });
-    Ok(post(tenant, "/oauth/token", &request)
-        .await?
-        .status()
-        .as_u16())
+    Ok(post(tenant, "/oauth/token", &request).await?.status().as_u16())
 }
 
 #[tokio::test]
 async fn each_algorithm_proves_a_client() -> Result<()> {
     let tenant = Tenant::start().await?;
-    for (key, alg) in [
-        (Key::ec()?, "ES384"),
-        (Key::rsa(Algorithm::RS256)?, "RS256"),
-        (Key::rsa(Algorithm::RS512)?, "RS512"),
-    ] {
+    for (key, alg) in
+        [(Key::ec()?, "ES384"), (Key::rsa(Algorithm::RS256)?, "RS256"), (Key::rsa(Algorithm::RS512)?, "RS512")]
+    {
         let mut client = Client::new(ID).key(key.public("k1")?);
         client.auth_methods = vec![AuthMethod::PrivateKeyJwt];
         tenant.add_client(client);
-        for (header, jti) in [
-            (json!({"alg": alg, "kid": "k1"}), "a"),
-            (json!({"alg": alg, "typ": "JWT"}), "b"),
-        ] {
+        for (header, jti) in [(json!({"alg": alg, "kid": "k1"}), "a"), (json!({"alg": alg, "typ": "JWT"}), "b")] {
             let jti = format!("{alg}-{jti}");
-            assert_eq!(
-                ask(&tenant, &key.sign(&header, &claims(&tenant, &jti)?)?).await?,
-                200,
-                "{header}"
-            );
+            assert_eq!(ask(&tenant, &key.sign(&header, &claims(&tenant, &jti)?)?).await?, 200, "{header}");
         }
     }
-    let by_secret =
-        json!({"grant_type": "client_credentials", "client_id": ID, "client_secret": SECRET});
-    assert_eq!(
-        post(&tenant, "/oauth/token", &by_secret).await?.status(),
-        401
-    );
-    assert_eq!(
-        tenant
-            .cloud()
-            .ledger(|ledger| ledger.refused(Refusal::MethodNotAllowed)),
-        1
-    );
+    let by_secret = json!({"grant_type": "client_credentials", "client_id": ID, "client_secret": SECRET});
+    assert_eq!(post(&tenant, "/oauth/token", &by_secret).await?.status(), 401);
+    assert_eq!(tenant.cloud().ledger(|ledger| ledger.refused(Refusal::MethodNotAllowed)), 1);
     Ok(())
 }
 
@@ -138,21 +104,9 @@ async fn each_algorithm_proves_a_client() -> Result<()> {
 async fn keys_overlap_while_they_are_rotated() -> Result<()> {
     let tenant = Tenant::start().await?;
     let (old, new) = (Key::ec()?, Key::ec()?);
-    tenant.add_client(
-        Client::new(ID)
-            .key(old.public("old")?)
-            .key(new.public("new")?),
-    );
-    for (key, kid, status) in [
-        (&old, "old", 200),
-        (&new, "new", 200),
-        (&old, "new", 401),
-        (&new, "gone", 401),
-    ] {
-        let assertion = key.sign(
-            &json!({"alg": "ES384", "kid": kid}),
-            &claims(&tenant, &format!("{kid}{status}"))?,
-        )?;
+    tenant.add_client(Client::new(ID).key(old.public("old")?).key(new.public("new")?));
+    for (key, kid, status) in [(&old, "old", 200), (&new, "new", 200), (&old, "new", 401), (&new, "gone", 401)] {
+        let assertion = key.sign(&json!({"alg": "ES384", "kid": kid}), &claims(&tenant, &format!("{kid}{status}"))?)?;
         assert_eq!(ask(&tenant, &assertion).await?, status, "{kid}");
     }
     Ok(())
@@ -182,23 +136,10 @@ async fn an_assertion_that_does_not_hold_is_refused() -> Result<()> {
         let mut claims = claims(&tenant, "never used")?;
         claims["iat"] = json!(now);
         claims[name] = value.clone();
-        assert_eq!(
-            ask(&tenant, &key.sign(&header, &claims)?).await?,
-            401,
-            "{name}: {value}"
-        );
+        assert_eq!(ask(&tenant, &key.sign(&header, &claims)?).await?, 401, "{name}: {value}");
     }
-    for header in [
-        json!({"alg": "RS256"}),
-        json!({"alg": "none"}),
-        json!({"alg": "HS256"}),
-        json!({}),
-    ] {
-        assert_eq!(
-            ask(&tenant, &key.sign(&header, &claims(&tenant, "x")?)?).await?,
-            401,
-            "{header}"
-        );
+    for header in [json!({"alg": "RS256"}), json!({"alg": "none"}), json!({"alg": "HS256"}), json!({})] {
+        assert_eq!(ask(&tenant, &key.sign(&header, &claims(&tenant, "x")?)?).await?, 401, "{header}");
     }
     let stranger = Key::ec()?.sign(&header, &claims(&tenant, "x")?)?;
     assert_eq!(ask(&tenant, &stranger).await?, 401);
@@ -206,8 +147,7 @@ async fn an_assertion_that_does_not_hold_is_refused() -> Result<()> {
     let good = key.sign(&header, &claims(&tenant, "once")?)?;
     assert_eq!(ask(&tenant, &good).await?, 200);
     assert_eq!(ask(&tenant, &good).await?, 401, "a jti is good once");
-    let mut both =
-        json!({"grant_type": "client_credentials", "client_id": ID, "client_secret": SECRET});
+    let mut both = json!({"grant_type": "client_credentials", "client_id": ID, "client_secret": SECRET});
     both["client_assertion"] = json!(good);
     both["client_assertion_type"] = json!(TYPE);
     assert_eq!(post(&tenant, "/oauth/token", &both).await?.status(), 400);

@@ -19,10 +19,7 @@ pub async fn tenant() -> Result<Tenant> {
 /// A client that trusts the fake's authority alone, and follows nothing.
 pub fn trusting(cloud: &QlikCloud) -> Result<ClientBuilder> {
     let ca = Certificate::from_pem(cloud.ca_pem().as_bytes())?;
-    Ok(ClientBuilder::new()
-        .no_proxy()
-        .redirect(Policy::none())
-        .tls_certs_only([ca]))
+    Ok(ClientBuilder::new().no_proxy().redirect(Policy::none()).tls_certs_only([ca]))
 }
 
 pub fn good_request() -> Value {
@@ -47,11 +44,7 @@ pub async fn get(tenant: &Tenant, path: &str, token: &str) -> Result<Response> {
 
 /// A good token.
 pub async fn token(tenant: &Tenant) -> Result<String> {
-    let answer: Value = ask_for_token(tenant)
-        .await?
-        .error_for_status()?
-        .json()
-        .await?;
+    let answer: Value = ask_for_token(tenant).await?.error_for_status()?.json().await?;
     text(&answer["access_token"])
 }
 

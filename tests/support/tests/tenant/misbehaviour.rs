@@ -19,33 +19,20 @@ async fn the_rate_limit_is_told_in_every_form() -> Result<()> {
         (RetryAfter::Absent, None),
         (RetryAfter::Text("soon".to_owned()), Some("soon")),
     ] {
-        tenant
-            .cloud()
-            .script(Script::at(Route::Token, Fault::RateLimited(after)).once());
+        tenant.cloud().script(Script::at(Route::Token, Fault::RateLimited(after)).once());
         let response = ask_for_token(&tenant).await?;
         assert_eq!(response.status(), 429);
         assert_eq!(header(&response, "retry-after"), expected);
         let answer: Value = response.json().await?;
         assert_eq!(answer["errors"][0]["code"], "HTTP-429");
     }
-    tenant
-        .cloud()
-        .script(Script::at(Route::Token, Fault::RateLimited(RetryAfter::Date(60))).once());
+    tenant.cloud().script(Script::at(Route::Token, Fault::RateLimited(RetryAfter::Date(60))).once());
     let response = ask_for_token(&tenant).await?;
     let until = httpdate::parse_http_date(header(&response, "retry-after").unwrap_or_default())?;
     let ahead = until.duration_since(SystemTime::now())?;
     assert!((58..=60).contains(&ahead.as_secs()), "{ahead:?}");
-    assert_eq!(
-        ask_for_token(&tenant).await?.status(),
-        200,
-        "the scripts are used up"
-    );
-    assert_eq!(
-        tenant
-            .cloud()
-            .ledger(|ledger| (ledger.faulted, ledger.issued)),
-        (5, 1)
-    );
+    assert_eq!(ask_for_token(&tenant).await?.status(), 200, "the scripts are used up");
+    assert_eq!(tenant.cloud().ledger(|ledger| (ledger.faulted, ledger.issued)), (5, 1));
     Ok(())
 }
 
@@ -53,25 +40,15 @@ async fn the_rate_limit_is_told_in_every_form() -> Result<()> {
 async fn a_fault_hits_whom_it_is_for_and_as_often_as_it_says() -> Result<()> {
     let tenant = tenant().await?;
     tenant.add_client(Client::new("other").secret("s"));
-    let broken = Fault::Answer {
-        status: 503,
-        body: FaultBody::Html,
-    };
-    tenant
-        .cloud()
-        .script(Script::at(Route::Token, broken.clone()).client(ID).times(2));
-    tenant
-        .cloud()
-        .script(Script::at(Route::Token, broken.clone()).host("elsewhere.eu.qlikcloud.com"));
-    let other =
-        json!({"grant_type": "client_credentials", "client_id": "other", "client_secret": "s"});
+    let broken = Fault::Answer { status: 503, body: FaultBody::Html };
+    tenant.cloud().script(Script::at(Route::Token, broken.clone()).client(ID).times(2));
+    tenant.cloud().script(Script::at(Route::Token, broken.clone()).host("elsewhere.eu.qlikcloud.com"));
+    let other = json!({"grant_type": "client_credentials", "client_id": "other", "client_secret": "s"});
     assert_eq!(ask_for_token(&tenant).await?.status(), 503);
     assert_eq!(post(&tenant, "/oauth/token", &other).await?.status(), 200);
     assert_eq!(ask_for_token(&tenant).await?.status(), 503);
     assert_eq!(ask_for_token(&tenant).await?.status(), 200);
-    tenant
-        .cloud()
-        .script(Script::at(Route::Token, broken).host(tenant.host()));
+    tenant.cloud().script(Script::at(Route::Token, broken).host(tenant.host()));
     for _ in 0..3 {
         assert_eq!(ask_for_token(&tenant).await?.status(), 503);
     }
@@ -84,22 +61,14 @@ async fn a_fault_hits_whom_it_is_for_and_as_often_as_it_says() -> Result<()> {
 async fn wrong_bodies_are_wrong_in_their_own_way() -> Result<()> {
     let tenant = tenant().await?;
     let answered = async |status: u16, body: FaultBody| -> Result<Vec<u8>> {
-        tenant
-            .cloud()
-            .script(Script::at(Route::Token, Fault::Answer { status, body }).once());
+        tenant.cloud().script(Script::at(Route::Token, Fault::Answer { status, body }).once());
         let response = ask_for_token(&tenant).await?;
         assert_eq!(response.status().as_u16(), status);
         Ok(response.bytes().await?.to_vec())
     };
     let json = |body: &[u8]| serde_json::from_slice::<Value>(body);
-    assert_eq!(
-        json(&answered(403, FaultBody::Qlik).await?)?["errors"][0]["status"],
-        "403"
-    );
-    assert_eq!(
-        json(&answered(401, FaultBody::Rfc6749).await?)?["error"],
-        "invalid_client"
-    );
+    assert_eq!(json(&answered(403, FaultBody::Qlik).await?)?["errors"][0]["status"], "403");
+    assert_eq!(json(&answered(401, FaultBody::Rfc6749).await?)?["error"], "invalid_client");
     assert!(answered(401, FaultBody::Html).await?.starts_with(b"<html>"));
     assert!(answered(502, FaultBody::Empty).await?.is_empty());
     assert!(json(&answered(200, FaultBody::Truncated).await?).is_err());
@@ -113,18 +82,8 @@ async fn wrong_bodies_are_wrong_in_their_own_way() -> Result<()> {
 #[tokio::test]
 async fn expiry_can_be_any_value_at_all() -> Result<()> {
     let tenant = tenant().await?;
-    for odd in [
-        json!(0),
-        json!(1),
-        json!(-1),
-        json!("21600"),
-        json!(3.5),
-        json!(1e300),
-        json!(null),
-    ] {
-        tenant
-            .cloud()
-            .script(Script::at(Route::Token, Fault::ExpiresIn(odd.clone())).once());
+    for odd in [json!(0), json!(1), json!(-1), json!("21600"), json!(3.5), json!(1e300), json!(null)] {
+        tenant.cloud().script(Script::at(Route::Token, Fault::ExpiresIn(odd.clone())).once());
         let answer: Value = ask_for_token(&tenant).await?.json().await?;
         assert_eq!(answer["expires_in"], odd);
         assert!(answer.get("expires_at").is_none());
@@ -138,25 +97,13 @@ async fn redirects_headers_and_fields_can_be_anything() -> Result<()> {
     let cloud = tenant.cloud();
     let next = |fault| cloud.script(Script::at(Route::Token, fault).once());
     let elsewhere = "https://evil.example/oauth/token";
-    next(Fault::Redirect {
-        status: 307,
-        location: elsewhere.to_owned(),
-    });
+    next(Fault::Redirect { status: 307, location: elsewhere.to_owned() });
     let response = ask_for_token(&tenant).await?;
     assert_eq!(response.status(), 307);
     assert_eq!(header(&response, "location"), Some(elsewhere));
-    next(Fault::Header {
-        name: "set-cookie".to_owned(),
-        value: "a=b".to_owned(),
-    });
-    assert_eq!(
-        header(&ask_for_token(&tenant).await?, "set-cookie"),
-        Some("a=b")
-    );
-    next(Fault::TokenField {
-        name: "access_token".to_owned(),
-        value: json!("a\nb"),
-    });
+    next(Fault::Header { name: "set-cookie".to_owned(), value: "a=b".to_owned() });
+    assert_eq!(header(&ask_for_token(&tenant).await?, "set-cookie"), Some("a=b"));
+    next(Fault::TokenField { name: "access_token".to_owned(), value: json!("a\nb") });
     assert_eq!(token(&tenant).await?, "a\nb");
     Ok(())
 }
@@ -165,13 +112,9 @@ async fn redirects_headers_and_fields_can_be_anything() -> Result<()> {
 async fn a_token_can_be_given_twice_or_be_dead_from_birth() -> Result<()> {
     let tenant = tenant().await?;
     let first = token(&tenant).await?;
-    tenant
-        .cloud()
-        .script(Script::at(Route::Token, Fault::SameToken).once());
+    tenant.cloud().script(Script::at(Route::Token, Fault::SameToken).once());
     assert_eq!(token(&tenant).await?, first);
-    tenant
-        .cloud()
-        .script(Script::at(Route::Token, Fault::DeadToken).once());
+    tenant.cloud().script(Script::at(Route::Token, Fault::DeadToken).once());
     let dead = token(&tenant).await?;
     assert_eq!(get(&tenant, ME, &dead).await?.status(), 401);
     assert_eq!(get(&tenant, ME, &first).await?.status(), 301);
@@ -182,9 +125,7 @@ async fn a_token_can_be_given_twice_or_be_dead_from_birth() -> Result<()> {
 async fn the_date_can_be_off() -> Result<()> {
     let tenant = tenant().await?;
     for off in [-86_400, 3_600, i64::MIN, i64::MAX] {
-        tenant
-            .cloud()
-            .script(Script::at(Route::Token, Fault::DateOff(off)).once());
+        tenant.cloud().script(Script::at(Route::Token, Fault::DateOff(off)).once());
         let response = ask_for_token(&tenant).await?;
         let date = httpdate::parse_http_date(header(&response, "date").unwrap_or_default())?;
         let apart = match date.duration_since(SystemTime::now()) {
@@ -207,15 +148,9 @@ async fn an_answer_can_be_late_slow_or_cut() -> Result<()> {
     assert_eq!(ask_for_token(&tenant).await?.status(), 200);
     assert!(began.elapsed() >= Duration::from_millis(150));
 
-    next(Pacing::Trickle {
-        bytes: 100,
-        millis: 5,
-    });
+    next(Pacing::Trickle { bytes: 100, millis: 5 });
     let answer: Value = ask_for_token(&tenant).await?.json().await?;
-    assert!(
-        text(&answer["access_token"])?.len() > 850,
-        "slow, but whole"
-    );
+    assert!(text(&answer["access_token"])?.len() > 850, "slow, but whole");
 
     next(Pacing::Reset { after: 40 });
     let cut = ask_for_token(&tenant).await?;
@@ -236,12 +171,7 @@ async fn an_answer_can_be_late_slow_or_cut() -> Result<()> {
     next(Pacing::Silent);
     let patience = tokio::time::timeout(Duration::from_millis(150), ask_for_token(&tenant));
     assert!(patience.await.is_err());
-    cloud
-        .wait_for(
-            |ledger| ledger.in_flight == 0 && ledger.open_connections == 0,
-            Duration::from_secs(5),
-        )
-        .await
+    cloud.wait_for(|ledger| ledger.in_flight == 0 && ledger.open_connections == 0, Duration::from_secs(5)).await
 }
 
 #[tokio::test]
@@ -255,22 +185,13 @@ async fn requests_in_flight_are_counted_until_they_are_answered() -> Result<()> 
             tokio::spawn(async move { ask_for_token(&tenant).await.is_ok() })
         })
         .collect();
-    cloud
-        .wait_for(|ledger| ledger.in_flight == 3, Duration::from_secs(5))
-        .await?;
+    cloud.wait_for(|ledger| ledger.in_flight == 3, Duration::from_secs(5)).await?;
     cloud.cut_connections();
     for call in stalled {
         assert!(!call.await?);
     }
-    cloud
-        .wait_for(|ledger| ledger.in_flight == 0, Duration::from_secs(5))
-        .await?;
+    cloud.wait_for(|ledger| ledger.in_flight == 0, Duration::from_secs(5)).await?;
     assert_eq!(cloud.ledger(|ledger| ledger.max_in_flight), 3);
-    assert!(
-        cloud
-            .wait_for(|ledger| ledger.requests == 99, Duration::from_millis(20))
-            .await
-            .is_err()
-    );
+    assert!(cloud.wait_for(|ledger| ledger.requests == 99, Duration::from_millis(20)).await.is_err());
     Ok(())
 }

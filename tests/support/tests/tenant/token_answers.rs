@@ -20,11 +20,7 @@ async fn a_good_request_gets_a_token_as_the_tutorial_shows_it() -> Result<()> {
     let expires_at = text(&answer["expires_at"])?;
     assert_eq!(expires_at.len(), "2024-07-31T13:43:51.000Z".len());
     let access_token = text(&answer["access_token"])?;
-    assert!(
-        (850..1000).contains(&access_token.len()),
-        "{}",
-        access_token.len()
-    );
+    assert!((850..1000).contains(&access_token.len()), "{}", access_token.len());
     assert!(access_token.starts_with("eyJhbGciOiJFUzM4NCIs"));
     assert_ne!(access_token, token(&tenant).await?, "each token is another");
     assert_eq!(tenant.cloud().ledger(|ledger| ledger.issued_to(ID)), 2);
@@ -41,11 +37,7 @@ async fn the_answer_comes_in_every_shape_of_the_documentation() -> Result<()> {
         (ExpiryFields::Neither, false, false),
     ] {
         tenant.edit_client(ID, |client| {
-            client.answer = AnswerShape {
-                expiry,
-                token_type: "Bearer".to_owned(),
-                scope: has_in,
-            };
+            client.answer = AnswerShape { expiry, token_type: "Bearer".to_owned(), scope: has_in };
         });
         let answer: Value = ask_for_token(&tenant).await?.json().await?;
         assert_eq!(answer.get("expires_in").is_some(), has_in, "{answer}");

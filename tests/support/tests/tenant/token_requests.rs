@@ -13,16 +13,9 @@ async fn form_and_basic_are_as_good_as_json() -> Result<()> {
     tenant.edit_client(ID, |client| client.secrets.push(odd.to_owned()));
     let client = trusting(tenant.cloud())?.build()?;
     let url = format!("{}/oauth/token", tenant.url());
-    let form =
-        "grant_type=client_credentials&client_id=f8b2d0c1&client_secret=p%25%2B%26%3D+%C3%BC%3A";
-    let by_form = client
-        .post(&url)
-        .header(
-            "content-type",
-            "application/x-www-form-urlencoded; charset=utf-8",
-        )
-        .body(form)
-        .send();
+    let form = "grant_type=client_credentials&client_id=f8b2d0c1&client_secret=p%25%2B%26%3D+%C3%BC%3A";
+    let by_form =
+        client.post(&url).header("content-type", "application/x-www-form-urlencoded; charset=utf-8").body(form).send();
     assert_eq!(by_form.await?.status(), 200);
     let by_basic = client
         .post(&url)
@@ -40,18 +33,8 @@ async fn what_is_wrong_is_refused_for_its_own_reason() -> Result<()> {
     // A field, what it holds instead (nothing for null), and what comes of it.
     for (field, value, status, refusal) in [
         ("grant_type", json!(null), 400, Refusal::Malformed),
-        (
-            "grant_type",
-            json!("password"),
-            400,
-            Refusal::UnsupportedGrant,
-        ),
-        (
-            "grant_type",
-            json!(impersonation),
-            401,
-            Refusal::GrantNotAllowed,
-        ),
+        ("grant_type", json!("password"), 400, Refusal::UnsupportedGrant),
+        ("grant_type", json!(impersonation), 401, Refusal::GrantNotAllowed),
         ("client_id", json!(null), 400, Refusal::Malformed),
         ("client_id", json!("nobody"), 401, Refusal::UnknownClient),
         ("client_secret", json!(null), 400, Refusal::Malformed),
@@ -59,24 +42,9 @@ async fn what_is_wrong_is_refused_for_its_own_reason() -> Result<()> {
         ("client_secret", json!(7), 400, Refusal::Malformed),
         ("client_secret", json!("s3cret "), 401, Refusal::WrongSecret),
         ("scope", json!(["user_default"]), 400, Refusal::Malformed),
-        (
-            "scope",
-            json!("user_default  apps"),
-            400,
-            Refusal::Malformed,
-        ),
-        (
-            "scope",
-            json!("user_default,apps"),
-            400,
-            Refusal::ScopeNotAllowed,
-        ),
-        (
-            "scope",
-            json!("user_default apps"),
-            400,
-            Refusal::ScopeNotAllowed,
-        ),
+        ("scope", json!("user_default  apps"), 400, Refusal::Malformed),
+        ("scope", json!("user_default,apps"), 400, Refusal::ScopeNotAllowed),
+        ("scope", json!("user_default apps"), 400, Refusal::ScopeNotAllowed),
         ("client_assertion", json!("x.y.z"), 400, Refusal::Malformed),
     ] {
         let what = format!("{field}: {value}");
@@ -90,10 +58,7 @@ async fn what_is_wrong_is_refused_for_its_own_reason() -> Result<()> {
         let answer: Value = response.json().await?;
         let error = &answer["errors"][0];
         assert_eq!(error["status"], status.to_string(), "{what}: {answer}");
-        assert!(
-            error["code"].is_string() && error["title"].is_string(),
-            "{what}: {answer}"
-        );
+        assert!(error["code"].is_string() && error["title"].is_string(), "{what}: {answer}");
         assert_eq!(text(&answer["traceId"])?.len(), 32);
         let after = tenant.cloud().ledger(|ledger| ledger.refused(refusal));
         assert_eq!(after, before + 1, "{what}: {answer}");
@@ -127,28 +92,15 @@ async fn bodies_that_are_not_what_they_say_are_refused() -> Result<()> {
         (form_type, doubled_form.as_str()),
         (form_type, json.as_str()),
     ] {
-        let request = client
-            .post(&url)
-            .header("content-type", content_type)
-            .body(body.to_owned());
+        let request = client.post(&url).header("content-type", content_type).body(body.to_owned());
         let response = request.send().await?;
         assert_eq!(response.status(), 400, "{content_type}: {body}");
     }
-    let in_the_url = client
-        .post(format!("{url}?client_id={ID}"))
-        .json(&good_request())
-        .send();
+    let in_the_url = client.post(format!("{url}?client_id={ID}")).json(&good_request()).send();
     assert_eq!(in_the_url.await?.status(), 400);
-    let twice = client
-        .post(&url)
-        .basic_auth(ID, Some(SECRET))
-        .json(&good_request())
-        .send();
+    let twice = client.post(&url).basic_auth(ID, Some(SECRET)).json(&good_request()).send();
     assert_eq!(twice.await?.status(), 400);
-    let long = client
-        .post(&url)
-        .json(&with("scope", json!("x".repeat(100_000))))
-        .send();
+    let long = client.post(&url).json(&with("scope", json!("x".repeat(100_000)))).send();
     assert_eq!(long.await?.status(), 413);
     Ok(())
 }
@@ -188,27 +140,14 @@ async fn secrets_overlap_while_they_are_rotated() -> Result<()> {
 #[tokio::test]
 async fn scopes_default_to_the_allow_list_and_parents_include_children() -> Result<()> {
     let tenant = tenant().await?;
-    tenant.add_client(Client::new(ID).secret(SECRET).scopes(&[
-        "admin.apps",
-        "user_default",
-        "offline_access",
-    ]));
+    tenant.add_client(Client::new(ID).secret(SECRET).scopes(&["admin.apps", "user_default", "offline_access"]));
     let granted = async |request: Value| -> Result<Value> {
-        let answer: Value = post(&tenant, "/oauth/token", &request)
-            .await?
-            .json()
-            .await?;
+        let answer: Value = post(&tenant, "/oauth/token", &request).await?.json().await?;
         Ok(answer["scope"].clone())
     };
     assert_eq!(granted(good_request()).await?, "admin.apps user_default");
-    assert_eq!(
-        granted(with("scope", json!("admin.apps:read"))).await?,
-        "admin.apps:read"
-    );
-    assert_eq!(
-        granted(with("scope", json!("admin.appsX"))).await?,
-        Value::Null
-    );
+    assert_eq!(granted(with("scope", json!("admin.apps:read"))).await?, "admin.apps:read");
+    assert_eq!(granted(with("scope", json!("admin.appsX"))).await?, Value::Null);
     Ok(())
 }
 
@@ -222,10 +161,7 @@ async fn impersonation_acts_as_a_user_that_exists() -> Result<()> {
         request["user_lookup"] = lookup;
         post(&tenant, "/oauth/token", &request).await
     };
-    for lookup in [
-        json!({"field": "subject", "value": "auth0|ada"}),
-        json!({"field": "userId", "value": ada.id}),
-    ] {
+    for lookup in [json!({"field": "subject", "value": "auth0|ada"}), json!({"field": "userId", "value": ada.id})] {
         let answer: Value = asked(lookup).await?.error_for_status()?.json().await?;
         let token = text(&answer["access_token"])?;
         let user = get(&tenant, &format!("/api/v1/users/{}", ada.id), &token).await?;
@@ -244,10 +180,6 @@ async fn impersonation_acts_as_a_user_that_exists() -> Result<()> {
     tenant.edit_client(ID, |client| {
         client.allowed_grants = vec![Grant::UserImpersonation];
     });
-    assert_eq!(
-        ask_for_token(&tenant).await?.status(),
-        401,
-        "impersonation alone is not machine to machine"
-    );
+    assert_eq!(ask_for_token(&tenant).await?.status(), 401, "impersonation alone is not machine to machine");
     Ok(())
 }

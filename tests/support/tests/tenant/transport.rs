@@ -35,11 +35,7 @@ async fn it_listens_on_loopback_only() {
     let address = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
     assert!(QlikCloud::builder().tls(address).start().await.is_err());
     let other = std::net::SocketAddr::from(([127, 0, 0, 9], 0));
-    let cloud = QlikCloud::builder()
-        .tls(other)
-        .start()
-        .await
-        .expect("all of 127.0.0.0/8 is loopback");
+    let cloud = QlikCloud::builder().tls(other).start().await.expect("all of 127.0.0.0/8 is loopback");
     assert_eq!(cloud.address().ip().to_string(), "127.0.0.9");
 }
 
@@ -52,44 +48,17 @@ async fn tenants_share_a_server_and_nothing_else() -> Result<()> {
     acme.add_alias("alias.eu.qlikcloud.com");
     assert_ne!(acme.id(), beta.id());
     let port = cloud.address().port();
-    let hosts = [
-        "acme.eu.qlikcloud.com",
-        "alias.eu.qlikcloud.com",
-        "beta.us.qlikcloud.com",
-        "gone.eu.qlikcloud.com",
-    ];
-    let client = hosts
-        .iter()
-        .fold(trusting(&cloud)?, |client, host| {
-            client.resolve(host, cloud.address())
-        })
-        .build()?;
+    let hosts = ["acme.eu.qlikcloud.com", "alias.eu.qlikcloud.com", "beta.us.qlikcloud.com", "gone.eu.qlikcloud.com"];
+    let client = hosts.iter().fold(trusting(&cloud)?, |client, host| client.resolve(host, cloud.address())).build()?;
     for (host, status) in hosts.iter().zip([200, 200, 401, 401]) {
         let url = format!("https://{host}:{port}/oauth/token");
-        assert_eq!(
-            client
-                .post(url)
-                .json(&good_request())
-                .send()
-                .await?
-                .status(),
-            status,
-            "{host}"
-        );
+        assert_eq!(client.post(url).json(&good_request()).send().await?.status(), status, "{host}");
     }
-    let unknown = client
-        .get(format!(
-            "https://gone.eu.qlikcloud.com:{port}/api/v1/users/me"
-        ))
-        .send()
-        .await?;
+    let unknown = client.get(format!("https://gone.eu.qlikcloud.com:{port}/api/v1/users/me")).send().await?;
     assert_eq!(unknown.status(), 401);
     let answer: Value = unknown.json().await?;
     assert_eq!(answer["errors"][0]["code"], "LOGIN-2");
-    assert_eq!(
-        answer["errors"][0]["title"],
-        "No authentication configured for this hostname"
-    );
+    assert_eq!(answer["errors"][0]["title"], "No authentication configured for this hostname");
     Ok(())
 }
 
@@ -99,33 +68,18 @@ async fn the_proxy_leads_real_looking_names_to_the_fake_and_nowhere_else() -> Re
     let acme = cloud.tenant("acme.eu.qlikcloud.com");
     acme.add_client(Client::new(ID).secret(SECRET));
     assert_eq!(acme.url(), "https://acme.eu.qlikcloud.com");
-    let client = trusting(&cloud)?
-        .proxy(Proxy::all(cloud.proxy_url())?)
-        .build()?;
+    let client = trusting(&cloud)?.proxy(Proxy::all(cloud.proxy_url())?).build()?;
     let url = format!("{}/oauth/token", acme.url());
     for _ in 0..2 {
-        assert_eq!(
-            client
-                .post(&url)
-                .json(&good_request())
-                .send()
-                .await?
-                .status(),
-            200
-        );
+        assert_eq!(client.post(&url).json(&good_request()).send().await?.status(), 200);
     }
-    for elsewhere in [
-        "https://example.com/",
-        "https://acme.eu.qlikcloud.com:8443/",
-        "http://acme.eu.qlikcloud.com/",
-    ] {
+    for elsewhere in ["https://example.com/", "https://acme.eu.qlikcloud.com:8443/", "http://acme.eu.qlikcloud.com/"] {
         match client.get(elsewhere).send().await {
             Ok(response) => assert_eq!(response.status(), 502, "{elsewhere}"),
             Err(error) => assert!(error.is_connect(), "{elsewhere}: {error:?}"),
         }
     }
-    let counted =
-        cloud.ledger(|ledger| (ledger.tunnels, ledger.refused_tunnels, ledger.handshakes));
+    let counted = cloud.ledger(|ledger| (ledger.tunnels, ledger.refused_tunnels, ledger.handshakes));
     assert_eq!(counted, (1, 3, 1));
     Ok(())
 }
@@ -133,13 +87,9 @@ async fn the_proxy_leads_real_looking_names_to_the_fake_and_nowhere_else() -> Re
 #[tokio::test]
 async fn a_client_refuses_every_certificate_but_the_right_one() -> Result<()> {
     let tenant = tenant().await?;
-    for handshake in [
-        Handshake::Expired,
-        Handshake::WrongName,
-        Handshake::UnknownAuthority,
-        Handshake::Garbage,
-        Handshake::Hangup,
-    ] {
+    for handshake in
+        [Handshake::Expired, Handshake::WrongName, Handshake::UnknownAuthority, Handshake::Garbage, Handshake::Hangup]
+    {
         tenant.cloud().show(handshake);
         assert!(ask_for_token(&tenant).await.is_err(), "{handshake:?}");
     }
@@ -161,27 +111,11 @@ async fn one_connection_serves_many_requests_until_it_is_cut() -> Result<()> {
         let response = client.post(&url).json(&good_request()).send().await?;
         response.bytes().await?;
     }
-    assert_eq!(
-        tenant
-            .cloud()
-            .ledger(|ledger| (ledger.connections, ledger.requests)),
-        (1, 3)
-    );
+    assert_eq!(tenant.cloud().ledger(|ledger| (ledger.connections, ledger.requests)), (1, 3));
     tenant.cloud().cut_connections();
-    tenant
-        .cloud()
-        .wait_for(
-            |ledger| ledger.open_connections == 0,
-            Duration::from_secs(5),
-        )
-        .await?;
+    tenant.cloud().wait_for(|ledger| ledger.open_connections == 0, Duration::from_secs(5)).await?;
     tenant.cloud().clear_ledger();
     client.post(&url).json(&good_request()).send().await?;
-    assert_eq!(
-        tenant
-            .cloud()
-            .ledger(|ledger| (ledger.connections, ledger.requests)),
-        (1, 1)
-    );
+    assert_eq!(tenant.cloud().ledger(|ledger| (ledger.connections, ledger.requests)), (1, 1));
     Ok(())
 }

@@ -51,9 +51,8 @@ impl Files {
     /// Writes what the programs read at their start.
     pub(super) fn write(&self, tokens: &Tokens) -> anyhow::Result<()> {
         let key = KeyPair::generate().context("no key to sign the tokens of service accounts")?;
-        let write = |path: &Path, text: &str| {
-            fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
-        };
+        let write =
+            |path: &Path, text: &str| fs::write(path, text).with_context(|| format!("cannot write {}", path.display()));
         write(&self.service_account_key, &key.serialize_pem())?;
         write(&self.service_account_public_key, &key.public_key_pem())?;
         write(&self.tokens, &tokens.csv())?;
@@ -77,19 +76,13 @@ impl Tokens {
             Ok(BASE64_URL_SAFE_NO_PAD.encode(bytes))
         };
         let all = || -> std::io::Result<_> {
-            Ok(Self {
-                admin: random()?,
-                controller_manager: random()?,
-                etcd_prefix: random()?,
-            })
+            Ok(Self { admin: random()?, controller_manager: random()?, etcd_prefix: random()? })
         };
         all().context("cannot read /dev/urandom")
     }
 
     fn csv(&self) -> String {
         let (admin, manager) = (&self.admin, &self.controller_manager);
-        format!(
-            "{admin},admin,admin,system:masters\n{manager},system:kube-controller-manager,manager\n"
-        )
+        format!("{admin},admin,admin,system:masters\n{manager},system:kube-controller-manager,manager\n")
     }
 }

@@ -36,21 +36,12 @@ pub(super) fn kube_apiserver(
         format!("--token-auth-file={}", files.tokens.display()),
         "--authorization-mode=RBAC".to_owned(),
         "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-        format!(
-            "--service-account-signing-key-file={}",
-            files.service_account_key.display()
-        ),
-        format!(
-            "--service-account-key-file={}",
-            files.service_account_public_key.display()
-        ),
+        format!("--service-account-signing-key-file={}", files.service_account_key.display()),
+        format!("--service-account-key-file={}", files.service_account_public_key.display()),
         "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
     ];
     if options.audit {
-        flags.push(format!(
-            "--audit-policy-file={}",
-            files.audit_policy.display()
-        ));
+        flags.push(format!("--audit-policy-file={}", files.audit_policy.display()));
         flags.push(format!("--audit-log-path={}", files.audit_log.display()));
     }
     if !options.admission_plugins.is_empty() {
@@ -62,14 +53,8 @@ pub(super) fn kube_apiserver(
 
 pub(super) fn kube_controller_manager(files: &Files) -> Vec<String> {
     vec![
-        format!(
-            "--kubeconfig={}",
-            files.controller_manager_kubeconfig.display()
-        ),
-        format!(
-            "--service-account-private-key-file={}",
-            files.service_account_key.display()
-        ),
+        format!("--kubeconfig={}", files.controller_manager_kubeconfig.display()),
+        format!("--service-account-private-key-file={}", files.service_account_key.display()),
         format!("--root-ca-file={}", files.certificate.display()),
         format!("--cert-dir={}", files.certificates.display()),
         "--use-service-account-credentials=true".to_owned(),

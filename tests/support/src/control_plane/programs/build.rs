@@ -48,9 +48,7 @@ pub(super) fn missing(sources: &Sources, progress: &Progress) -> anyhow::Result<
 fn go_version(sources: &Sources) -> anyhow::Result<String> {
     let oldest = pins::ETCD.module.oldest_go()?;
     match Command::new(&sources.go).arg("version").output() {
-        Ok(output) if output.status.success() => {
-            Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-        }
+        Ok(output) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
         _ => {
             let mut wanted = String::new();
             for program in sources.missing()? {
@@ -68,12 +66,7 @@ fn go_version(sources: &Sources) -> anyhow::Result<String> {
 }
 
 /// `go build` into a folder of its own, then a rename: a half-written program is never found.
-fn build(
-    sources: &Sources,
-    program: &Program,
-    go: &str,
-    so_far: &dyn Fn(u64),
-) -> anyhow::Result<()> {
+fn build(sources: &Sources, program: &Program, go: &str, so_far: &dyn Fn(u64)) -> anyhow::Result<()> {
     let module = program.module;
     let target = sources.built(program)?;
     let workshop = sources.cache.join("building");
@@ -87,14 +80,7 @@ fn build(
             .env("CGO_ENABLED", "0")
             // A workspace around us has other versions.
             .env("GOWORK", "off")
-            .args([
-                "build",
-                "-buildvcs=false",
-                "-trimpath",
-                "-ldflags",
-                &flags,
-                "-o",
-            ])
+            .args(["build", "-buildvcs=false", "-trimpath", "-ldflags", &flags, "-o"])
             .args([made.as_os_str(), program.package.as_ref()]);
     })?;
     let status = wait(&mut build, so_far);

@@ -43,17 +43,10 @@ static HELM_MODULE: Module = Module {
     linker_flags: |_| SMALL.to_owned(),
 };
 
-pub(super) static ETCD: Program = Program {
-    name: "etcd",
-    package: "go.etcd.io/etcd/server/v3",
-    module: &ETCD_MODULE,
-};
+pub(super) static ETCD: Program = Program { name: "etcd", package: "go.etcd.io/etcd/server/v3", module: &ETCD_MODULE };
 
-pub(super) static KUBE_APISERVER: Program = Program {
-    name: "kube-apiserver",
-    package: "k8s.io/kubernetes/cmd/kube-apiserver",
-    module: &KUBERNETES_MODULE,
-};
+pub(super) static KUBE_APISERVER: Program =
+    Program { name: "kube-apiserver", package: "k8s.io/kubernetes/cmd/kube-apiserver", module: &KUBERNETES_MODULE };
 
 pub(super) static KUBE_CONTROLLER_MANAGER: Program = Program {
     name: "kube-controller-manager",
@@ -61,25 +54,12 @@ pub(super) static KUBE_CONTROLLER_MANAGER: Program = Program {
     module: &KUBERNETES_MODULE,
 };
 
-pub(super) static KUBECTL: Program = Program {
-    name: "kubectl",
-    package: "k8s.io/kubernetes/cmd/kubectl",
-    module: &KUBERNETES_MODULE,
-};
+pub(super) static KUBECTL: Program =
+    Program { name: "kubectl", package: "k8s.io/kubernetes/cmd/kubectl", module: &KUBERNETES_MODULE };
 
-pub(super) static HELM: Program = Program {
-    name: "helm",
-    package: "helm.sh/helm/v4/cmd/helm",
-    module: &HELM_MODULE,
-};
+pub(super) static HELM: Program = Program { name: "helm", package: "helm.sh/helm/v4/cmd/helm", module: &HELM_MODULE };
 
-pub(super) static ALL: [&Program; 5] = [
-    &ETCD,
-    &KUBE_APISERVER,
-    &KUBE_CONTROLLER_MANAGER,
-    &KUBECTL,
-    &HELM,
-];
+pub(super) static ALL: [&Program; 5] = [&ETCD, &KUBE_APISERVER, &KUBE_CONTROLLER_MANAGER, &KUBECTL, &HELM];
 
 /// Without symbols and debug information.
 const SMALL: &str = "-s -w";
@@ -87,9 +67,7 @@ const SMALL: &str = "-s -w";
 impl Module {
     /// The folder with its `go.mod` and `go.sum`.
     pub(super) fn folder(&self) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("control-plane")
-            .join(self.name)
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("control-plane").join(self.name)
     }
 
     /// Name and version, `kubernetes-v1.2.3`.
@@ -110,14 +88,10 @@ impl Module {
     /// The version that `go.mod` gives `what`.
     fn version(&self, what: &str) -> anyhow::Result<&'static str> {
         let mut lines = self.go_mod.lines();
-        let version = lines.find_map(
-            |line| match line.split_whitespace().collect::<Vec<_>>()[..] {
-                [word, version, ..] | ["require", word, version, ..] if word == what => {
-                    Some(version)
-                }
-                _ => None,
-            },
-        );
+        let version = lines.find_map(|line| match line.split_whitespace().collect::<Vec<_>>()[..] {
+            [word, version, ..] | ["require", word, version, ..] if word == what => Some(version),
+            _ => None,
+        });
         version.with_context(|| format!("{}/go.mod does not pin {what}", self.folder().display()))
     }
 }
@@ -125,10 +99,7 @@ impl Module {
 /// A Kubernetes program that is not told its version calls itself v0.0.0-master.
 fn kubernetes_linker_flags(version: &str) -> String {
     let mut numbers = version.trim_start_matches('v').split('.');
-    let (major, minor) = (
-        numbers.next().unwrap_or_default(),
-        numbers.next().unwrap_or_default(),
-    );
+    let (major, minor) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
     let base = "k8s.io/component-base/version";
     format!(
         "{SMALL} -X {base}.gitVersion={version} -X {base}.gitMajor={major} -X {base}.gitMinor={minor} \

@@ -57,12 +57,7 @@ impl RetryAfter {
             Self::Text(text) => (1, Some(text.clone())),
         };
         let detail = format!("You need to wait {seconds} seconds until limit is lifted.");
-        let reply = errors.write(
-            StatusCode::TOO_MANY_REQUESTS,
-            "HTTP-429",
-            "API rate limit reached.",
-            Some(&detail),
-        );
+        let reply = errors.write(StatusCode::TOO_MANY_REQUESTS, "HTTP-429", "API rate limit reached.", Some(&detail));
         match header {
             Some(value) => reply.with(RETRY_AFTER, &value),
             None => reply,
@@ -71,46 +66,32 @@ impl RetryAfter {
 }
 
 impl FaultBody {
-    pub(super) fn answer(
-        self,
-        status: StatusCode,
-        errors: &QlikError,
-        echoed: &Echoed<'_>,
-    ) -> Reply {
+    pub(super) fn answer(self, status: StatusCode, errors: &QlikError, echoed: &Echoed<'_>) -> Reply {
         let code = format!("HTTP-{}", status.as_u16());
         let title = status.canonical_reason().unwrap_or("Error");
         match self {
             Self::Qlik => errors.write(status, &code, title, None),
-            Self::Rfc6749 => Reply::json(
-                status,
-                &json!({"error": rfc_name(status), "error_description": "As RFC 6749 has it."}),
-            ),
+            Self::Rfc6749 => {
+                Reply::json(status, &json!({"error": rfc_name(status), "error_description": "As RFC 6749 has it."}))
+            }
             Self::Html => {
                 let heading = match status {
                     // The gateway's words for an API key that lost its right.
                     StatusCode::UNAUTHORIZED => "401 Authorization Required".to_owned(),
                     _ => format!("{} {title}", status.as_u16()),
                 };
-                let page = format!(
-                    "<html><head><title>{heading}</title></head><body>{heading}</body></html>"
-                );
+                let page = format!("<html><head><title>{heading}</title></head><body>{heading}</body></html>");
                 Reply::new(status, "text/html", page)
             }
             Self::Empty => Reply::new(status, "application/json", ""),
-            Self::Truncated if status.is_success() => Reply::new(
-                status,
-                "application/json",
-                r#"{"access_token":"eyJhbGciOiJFUzM4NCIs"#,
-            ),
-            Self::Truncated => {
-                Reply::new(status, "application/json", r#"{"errors":[{"title":"Unauth"#)
+            Self::Truncated if status.is_success() => {
+                Reply::new(status, "application/json", r#"{"access_token":"eyJhbGciOiJFUzM4NCIs"#)
             }
+            Self::Truncated => Reply::new(status, "application/json", r#"{"errors":[{"title":"Unauth"#),
             Self::Huge => errors.write(status, &code, title, Some(&"x".repeat(1 << 20))),
-            Self::NotUtf8 => Reply::new(
-                status,
-                "application/json",
-                &b"{\"errors\":[{\"title\":\"\xff\xfe\xc3\x28\"}]}"[..],
-            ),
+            Self::NotUtf8 => {
+                Reply::new(status, "application/json", &b"{\"errors\":[{\"title\":\"\xff\xfe\xc3\x28\"}]}"[..])
+            }
             Self::Echo => {
                 let body = String::from_utf8_lossy(echoed.body);
                 errors.write(status, echoed.credential, echoed.credential, Some(&body))

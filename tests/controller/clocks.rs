@@ -1,0 +1,42 @@
+//! Clocks that are set, and a machine that sleeps.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use qlik_context_operator::clock::{Clock, SignedDuration};
+use serde_json::json;
+
+use crate::world::{HOUR, LIFE, World, pass};
+
+/// A world whose operator's wall clock can be moved against all other time.
+fn moved() -> (World, Arc<AtomicI64>) {
+    let mut world = World::new();
+    let (offset, true_time) = (Arc::new(AtomicI64::new(0)), world.clock.clone());
+    let read = offset.clone();
+    world.clock = Clock::from_wall(move || true_time.now() + SignedDuration::from_secs(read.load(Ordering::SeqCst)));
+    (world, offset)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_is_set_back_delays_no_renewal() {
+    let (mut world, offset) = moved();
+    world.add("a", "acme", LIFE, &json!({}));
+    world.start();
+    pass(HOUR).await;
+    offset.store(-24 * 3600, Ordering::SeqCst);
+    pass(4 * HOUR).await;
+    assert_eq!(world.issued(), 2, "by the monotonic clock it was due");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_jumps_ahead_as_after_a_sleep_is_noticed_within_seconds() {
+    let (mut world, offset) = moved();
+    world.add("a", "acme", LIFE, &json!({}));
+    world.start();
+    pass(HOUR).await;
+    assert_eq!(world.issued(), 1);
+    offset.store(5 * 3600, Ordering::SeqCst);
+    pass(Duration::from_secs(15)).await;
+    assert_eq!(world.issued(), 2, "by the wall clock it is due");
+}

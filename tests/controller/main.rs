@@ -1,0 +1,9 @@
+//! The whole controller in memory, on virtual time: what takes days, or an API server and a tenant that fail at will.
+
+#![expect(clippy::unwrap_used, reason = "a test says no by panicking")]
+
+mod clocks;
+mod sharing;
+mod time;
+mod trouble;
+mod world;

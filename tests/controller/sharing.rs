@@ -1,0 +1,112 @@
+//! Equal requests have one answer.
+
+use std::time::Duration;
+
+use serde_json::json;
+use support::api_server::Kind;
+use support::tenant::{Client, Route};
+
+use crate::world::{CLIENT_SECRET, HOUR, LIFE, World, pass};
+
+/// Contexts in ten namespaces with the same credential, in a Secret of each namespace.
+fn shared(world: &World, count: usize, changes: &serde_json::Value) {
+    world.tenant.add_client(Client::new("shared").secret(CLIENT_SECRET).lifetime(LIFE));
+    for n in 0..10 {
+        world.put_credential(&format!("ns{n}"), "oauth", "shared", CLIENT_SECRET);
+    }
+    for n in 0..count {
+        world.put_context(&format!("ns{}", n % 10), &format!("c{n}"), "oauth", changes);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_contexts_with_one_credential_cost_one_token_request_and_one_check_for_each_renewal() {
+    let mut world = World::new();
+    shared(&world, 1000, &json!({"verifyInterval": "0s"}));
+    world.start();
+    pass(Duration::from_mins(1)).await;
+    assert_eq!((world.issued(), world.cloud.ledger(|ledger| ledger.at(Route::UsersMe))), (1, 1));
+    let token = world.token("ns0", "c0").unwrap();
+    assert!((0..1000).all(|n| world.token(&format!("ns{}", n % 10), &format!("c{n}")).as_ref() == Some(&token)));
+    pass(5 * HOUR).await;
+    assert_eq!((world.issued(), world.cloud.ledger(|ledger| ledger.at(Route::UsersMe))), (2, 2));
+    let token = world.token("ns0", "c0").unwrap();
+    assert!((0..1000).all(|n| world.token(&format!("ns{}", n % 10), &format!("c{n}")).as_ref() == Some(&token)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn checks_are_shared_as_well() {
+    let mut world = World::new();
+    shared(&world, 50, &json!({"verifyInterval": "10m"}));
+    world.start();
+    pass(HOUR + Duration::from_mins(1)).await;
+    let checks = world.cloud.ledger(|ledger| ledger.at(Route::UsersMe));
+    assert!((6..=7).contains(&checks), "{checks} for 50 contexts in an hour");
+    assert_eq!(world.issued(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_wrong_secret_shared_by_many_is_tried_once_for_all() {
+    let mut world = World::new();
+    world.tenant.add_client(Client::new("shared").secret(CLIENT_SECRET));
+    for n in 0..50 {
+        world.put_credential(&format!("ns{n}"), "oauth", "shared", "planted-wrong-secret");
+        world.put_context(&format!("ns{n}"), "acme", "oauth", &json!({}));
+    }
+    world.start();
+    pass(HOUR).await;
+    assert!(world.token_requests() <= 8, "{} token requests in the first hour", world.token_requests());
+    assert!((0..50).all(|n| world.ready(&format!("ns{n}"), "acme") == "False/InvalidClient"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_request_serves_all_who_share_the_key_and_comes_once_a_minute() {
+    let mut world = World::new();
+    shared(&world, 20, &json!({}));
+    world.start();
+    pass(Duration::from_mins(2)).await;
+    let request = |name: &str, namespace: &str, value: &str| {
+        world
+            .api
+            .edit(Kind::QlikContext, namespace, name, |context| {
+                context["metadata"]["annotations"]["qlikcontext.dev/refresh-requested-at"] = value.into();
+            })
+            .unwrap();
+    };
+    let handled = |namespace: &str, name: &str| {
+        world.api.get(Kind::QlikContext, namespace, name).unwrap()["status"]["lastHandledRefreshRequest"].clone()
+    };
+    request("c0", "ns0", "one");
+    pass(Duration::from_secs(5)).await;
+    assert_eq!((world.issued(), handled("ns0", "c0")), (2, json!("one")));
+    // Flipped without end, it still leads to one token a minute.
+    for flip in 0..300 {
+        request("c1", "ns1", &format!("flip-{flip}"));
+        pass(Duration::from_secs(1)).await;
+    }
+    assert!(world.issued() <= 2 + 6, "{}", world.issued());
+    pass(Duration::from_mins(2)).await;
+    assert_eq!(handled("ns1", "c1"), json!("flip-299"), "the last value wins");
+    assert_eq!(handled("ns0", "c0"), json!("one"));
+    let quiet = world.issued();
+    pass(HOUR).await;
+    assert_eq!(world.issued(), quiet, "what was handled is not handled again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_request_that_cannot_be_echoed_is_ignored_and_told() {
+    let mut world = World::new();
+    world.add("a", "acme", LIFE, &json!({}));
+    world.start();
+    pass(Duration::from_secs(5)).await;
+    for value in ["", &"x".repeat(65), "line\nbreak"] {
+        let annotation = |context: &mut serde_json::Value| {
+            context["metadata"]["annotations"]["qlikcontext.dev/refresh-requested-at"] = value.into();
+        };
+        world.api.edit(Kind::QlikContext, "a", "acme", annotation).unwrap();
+        pass(Duration::from_mins(2)).await;
+    }
+    assert_eq!(world.issued(), 1);
+    let events = world.api.list(Kind::Event, None);
+    assert!(events.iter().any(|event| event["reason"] == "RefreshRequestIgnored"), "{events:?}");
+}

@@ -1,0 +1,201 @@
+//! An API server or a tenant that fails.
+
+use std::time::Duration;
+
+use serde_json::json;
+use support::api_server::{Fault, Kind, Script, Verb};
+use support::tenant::{self, FaultBody, Route};
+
+use crate::world::{HOUR, LIFE, World, pass};
+
+async fn ready_world() -> World {
+    let mut world = World::new();
+    world.add("a", "acme", LIFE, &json!({}));
+    world.start();
+    pass(Duration::from_secs(5)).await;
+    assert_eq!(world.ready("a", "acme"), "True/TokenValid");
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_cannot_be_written_for_an_hour_is_not_minted_again() {
+    for fault in [Fault::Forbidden, Fault::unavailable(), Fault::Silence, Fault::Broken, Fault::internal_error()] {
+        let mut world = World::new();
+        world.add("a", "acme", LIFE, &json!({}));
+        world.api.script(Script::on(Verb::Patch, Kind::Secret, fault.clone()));
+        world.start();
+        pass(HOUR).await;
+        assert_eq!((world.issued(), world.token("a", "acme")), (1, None), "{fault:?}");
+        world.api.clear_scripts();
+        pass(Duration::from_mins(11)).await;
+        assert_eq!(world.ready("a", "acme"), "True/TokenValid", "{fault:?}");
+        assert_eq!(world.issued(), 1, "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_an_unclear_write_the_secret_is_read_and_nothing_is_minted() {
+    for fault in [Fault::DoneThenSilence, Fault::DoneThenBroken] {
+        let mut world = World::new();
+        world.add("a", "acme", LIFE, &json!({}));
+        world.api.script(Script::on(Verb::Patch, Kind::Secret, fault).once());
+        world.start();
+        pass(Duration::from_mins(2)).await;
+        assert_eq!(world.ready("a", "acme"), "True/TokenValid");
+        assert_eq!((world.issued(), world.secret_writes()), (1, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_that_cannot_be_written_mints_nothing_and_is_written_later() {
+    let mut world = World::new();
+    world.add("a", "acme", LIFE, &json!({}));
+    world.api.script(Script::on(Verb::Patch, Kind::QlikContext, Fault::unavailable()).status());
+    world.start();
+    pass(HOUR).await;
+    assert!(world.token("a", "acme").is_some(), "the token does not wait for the status");
+    world.api.clear_scripts();
+    pass(Duration::from_mins(20)).await;
+    assert_eq!((world.ready("a", "acme").as_str(), world.issued()), ("True/TokenValid", 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_watch_delays_nobody() {
+    let mut world = World::new();
+    world.api.script(Script::on(Verb::List, Kind::Secret, Fault::Forbidden));
+    world.start();
+    pass(Duration::from_mins(30)).await;
+    world.add("a", "acme", LIFE, &json!({}));
+    pass(Duration::from_secs(2)).await;
+    assert_eq!(world.ready("a", "acme"), "True/TokenValid");
+    let metrics = world.metrics.render(world.clock.now()).unwrap();
+    assert!(metrics.contains("watch_errors_total{watch=\"Credentials\"}"), "{metrics}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn watches_that_end_expire_or_restart_lose_nothing() {
+    let world = ready_world().await;
+    for round in 0..20 {
+        world.api.compact();
+        world.api.end_watches();
+        pass(Duration::from_mins(3)).await;
+        let secret = format!("planted-client-secret-{round:04}-rotated");
+        world.tenant.edit_client("acme", |client| client.secrets.push(secret.clone()));
+        world.put_credential("a", "acme", "acme", &secret);
+        pass(Duration::from_mins(2)).await;
+        assert_eq!(world.issued(), 2 + round, "each rotation is seen");
+    }
+    assert_eq!(world.ready("a", "acme"), "True/TokenValid");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_cannot_be_read_starves_nobody_and_is_told() {
+    let mut world = World::new();
+    let broken = json!({
+        "apiVersion": "qlikcontext.dev/v1alpha1", "kind": "QlikContext",
+        "metadata": {"name": "broken", "namespace": "a"}, "spec": {"tenantUrl": 7},
+    });
+    world.api.put(broken).unwrap();
+    world.add("a", "acme", LIFE, &json!({}));
+    world.start();
+    pass(Duration::from_secs(5)).await;
+    assert_eq!(world.ready("a", "acme"), "True/TokenValid");
+    assert_eq!(world.ready("a", "broken"), "False/SpecInvalid");
+    world.api.clear_log();
+    pass(HOUR).await;
+    assert_eq!(world.api.log(support::api_server::Log::writes), 0, "told once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_an_hour_costs_few_requests_and_no_lapse() {
+    let world = ready_world().await;
+    // Into the time of the renewal.
+    pass(3 * HOUR).await;
+    let before = world.token_requests();
+    let down = tenant::Fault::Answer { status: 503, body: FaultBody::Html };
+    world.cloud.script(tenant::Script { at: None, ..tenant::Script::at(Route::Token, down) });
+    pass(Duration::from_mins(90)).await;
+    assert_eq!(world.ready("a", "acme"), "True/RenewalFailing");
+    let tries = world.token_requests() - before;
+    assert!((5..=40).contains(&tries), "{tries}");
+    world.cloud.clear_scripts();
+    pass(Duration::from_mins(6)).await;
+    assert_eq!(world.ready("a", "acme"), "True/TokenValid");
+    assert!(world.metrics.render(world.clock.now()).unwrap().contains("expired_served_seconds_total 0.0"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn served_while_expired_is_counted_when_the_tenant_stays_away() {
+    let world = ready_world().await;
+    let down = tenant::Fault::Answer { status: 503, body: FaultBody::Html };
+    world.cloud.script(tenant::Script { at: None, ..tenant::Script::at(Route::Token, down) });
+    pass(7 * HOUR).await;
+    assert_eq!(world.ready("a", "acme"), "False/TokenExpired");
+    let metrics = world.metrics.render(world.clock.now()).unwrap();
+    let line = metrics.lines().find(|line| line.starts_with("qlik_context_expired_served_seconds_total")).unwrap();
+    let seconds: f64 = line.split(' ').nth(1).unwrap().parse().unwrap();
+    assert!((3500.0..=3700.0).contains(&seconds), "{line}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_could_not_be_verified_is_kept_and_only_the_check_is_repeated() {
+    let mut world = World::new();
+    let down = tenant::Fault::Answer { status: 503, body: FaultBody::Html };
+    world.cloud.script(tenant::Script::at(Route::UsersMe, down));
+    world.add("a", "acme", LIFE, &json!({}));
+    world.start();
+    pass(HOUR).await;
+    assert_eq!((world.issued(), world.token("a", "acme")), (1, None), "never published unverified");
+    world.cloud.clear_scripts();
+    pass(Duration::from_mins(6)).await;
+    assert_eq!((world.issued(), world.ready("a", "acme").as_str()), (1, "True/TokenValid"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_the_tenant_asks_for_is_kept() {
+    let mut world = World::new();
+    let limited = tenant::Fault::RateLimited(tenant::RetryAfter::Seconds(100));
+    world.cloud.script(tenant::Script::at(Route::Token, limited).once());
+    world.add("a", "acme", LIFE, &json!({}));
+    world.start();
+    pass(Duration::from_secs(99)).await;
+    assert_eq!((world.token_requests(), world.ready("a", "acme").as_str()), (1, "False/RateLimited"));
+    pass(Duration::from_secs(20)).await;
+    assert_eq!(world.ready("a", "acme"), "True/TokenValid");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_refresh_is_told_and_the_token_goes_on_serving() {
+    let world = ready_world().await;
+    let token = world.token("a", "acme");
+    let denied = tenant::Fault::Answer { status: 403, body: FaultBody::Qlik };
+    world.cloud.script(tenant::Script::at(Route::Token, denied));
+    let annotate = |context: &mut serde_json::Value| {
+        context["metadata"]["annotations"]["qlikcontext.dev/refresh-requested-at"] = "now".into();
+    };
+    world.api.edit(Kind::QlikContext, "a", "acme", annotate).unwrap();
+    pass(Duration::from_secs(5)).await;
+    assert_eq!((world.ready("a", "acme").as_str(), world.token("a", "acme")), ("True/RenewalFailing", token));
+    world.api.clear_log();
+    let before = world.token_requests();
+    pass(HOUR).await;
+    assert!(world.token_requests() - before <= 7, "{}", world.token_requests() - before);
+    assert!(world.api.log(|log| log.records.len()) < 200, "no busy loop");
+    world.cloud.clear_scripts();
+    pass(Duration::from_mins(11)).await;
+    let context = world.api.get(Kind::QlikContext, "a", "acme").unwrap();
+    assert_eq!(context["status"]["lastHandledRefreshRequest"], "now");
+    assert_eq!(world.ready("a", "acme"), "True/TokenValid");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_echoes_the_credential_is_told_without_it() {
+    let mut world = World::new();
+    let echo = tenant::Fault::Answer { status: 401, body: FaultBody::Echo };
+    world.cloud.script(tenant::Script::at(Route::Token, echo));
+    world.add("a", "acme", LIFE, &json!({}));
+    world.start();
+    pass(Duration::from_secs(5)).await;
+    assert_eq!(world.ready("a", "acme"), "False/InvalidClient");
+    world.nothing_leaked();
+}

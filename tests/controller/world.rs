@@ -1,0 +1,240 @@
+//! A controller, an API server and a cloud, all in this process and on tokio's paused clock.
+
+use std::num::NonZeroU16;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http_body_util::BodyExt;
+use qlik_context_operator::clock::{Clock, Jitter, SignedDuration, Timestamp};
+use qlik_context_operator::controller::{Parts, control};
+use qlik_context_operator::lease::Leadership;
+use qlik_context_operator::metrics::Metrics;
+use qlik_context_operator::oauth::transport::{Answer, Request, Transport, TransportFailure, retry_after};
+use qlik_context_operator::server::Health;
+use secrecy::{ExposeSecret, SecretSlice};
+use serde_json::{Value, json};
+use support::api_server::{ApiServer, Kind, Verb};
+use support::planted;
+use support::tenant::{self, QlikCloud, Route, Tenant};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub const CLIENT_SECRET: &str = "planted-client-secret-0123456789abcdef";
+const TOKEN_BEGINNING: &str = "eyJhbGciOiJFUzM4NCIsImtpZCI6";
+/// 2026-11-22T00:00:00Z.
+const BEGIN: i64 = 1_795_305_600;
+
+pub struct World {
+    pub api: ApiServer,
+    pub cloud: QlikCloud,
+    pub tenant: Tenant,
+    pub metrics: Arc<Metrics>,
+    pub clock: Clock,
+    running: Option<(JoinHandle<()>, CancellationToken)>,
+}
+
+/// What nothing that the operator says may hold; the last one begins every token of the fake tenant.
+const PLANTED: [&str; 4] = [CLIENT_SECRET, "planted-wrong-secret", "planted-echo", TOKEN_BEGINNING];
+
+/// Where the log goes, at TRACE: nothing is kept but the first line that holds what was planted.
+struct Searched;
+
+static LEAKED: Mutex<Option<String>> = Mutex::new(None);
+static LINES: AtomicUsize = AtomicUsize::new(0);
+
+impl std::io::Write for Searched {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        LINES.fetch_add(1, Ordering::Relaxed);
+        let text = String::from_utf8_lossy(line);
+        if planted::found(&text, &PLANTED).is_some() {
+            LEAKED.lock().unwrap_or_else(PoisonError::into_inner).replace(text.into_owned());
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn log_everything() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let filter = qlik_context_operator::telemetry::filter("trace").unwrap();
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Searched).init();
+    });
+}
+
+impl World {
+    pub fn new() -> Self {
+        log_everything();
+        let start = SystemTime::UNIX_EPOCH + Duration::from_secs(BEGIN.unsigned_abs());
+        let wall = tenant::Clock::starting_at(start);
+        let cloud = QlikCloud::builder().clock(wall).without_sockets().unwrap();
+        let tenant = cloud.tenant("acme.eu.qlikcloud.com");
+        let clock = Clock::starting_at(Timestamp::UNIX_EPOCH + SignedDuration::from_secs(BEGIN));
+        let metrics = Arc::new(Metrics::new());
+        Self { api: ApiServer::with_clock(wall), cloud, tenant, metrics, clock, running: None }
+    }
+
+    /// Starts the controller; one that runs already is killed, as by `kill -9`.
+    pub fn start(&mut self) {
+        if let Some((task, _)) = self.running.take() {
+            task.abort();
+        }
+        let stop = CancellationToken::new();
+        self.metrics = Arc::new(Metrics::new());
+        let parts = Parts {
+            client: self.api.kube_client(),
+            transport: Arc::new(InMemory(self.cloud.clone())),
+            allowed_hosts: "*.qlikcloud.com".parse().unwrap(),
+            concurrency: NonZeroU16::new(32).unwrap(),
+            leadership: Leadership::undisputed(),
+            instance: None,
+            metrics: self.metrics.clone(),
+            health: Arc::new(Health::new()),
+            clock: self.clock.clone(),
+            jitter: Jitter::fixed(0.5),
+        };
+        self.running = Some((tokio::spawn(control(parts, stop.clone())), stop));
+    }
+
+    /// A client, the Secret with its credential, and a context, all called `name`.
+    pub fn add(&self, namespace: &str, name: &str, lifetime: Duration, changes: &Value) {
+        self.tenant.add_client(tenant::Client::new(name).secret(CLIENT_SECRET).lifetime(lifetime));
+        self.put_credential(namespace, name, name, CLIENT_SECRET);
+        self.put_context(namespace, name, name, changes);
+    }
+
+    pub fn put_credential(&self, namespace: &str, name: &str, client_id: &str, client_secret: &str) {
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace},
+            "stringData": {"client-id": client_id, "client-secret": client_secret},
+        });
+        self.api.put(secret).unwrap();
+    }
+
+    pub fn put_context(&self, namespace: &str, name: &str, secret: &str, changes: &Value) {
+        let mut spec =
+            json!({"tenantUrl": self.tenant.url(), "auth": {"clientSecret": {"secretRef": {"name": secret}}}});
+        for (field, value) in changes.as_object().unwrap() {
+            spec[field] = value.clone();
+        }
+        let context = json!({
+            "apiVersion": "qlikcontext.dev/v1alpha1", "kind": "QlikContext",
+            "metadata": {"name": name, "namespace": namespace}, "spec": spec,
+        });
+        self.api.put(context).unwrap();
+    }
+
+    pub fn token(&self, namespace: &str, name: &str) -> Option<String> {
+        use base64::Engine as _;
+        let secret = self.api.get(Kind::Secret, namespace, &format!("{name}-token"))?;
+        let bytes = base64::engine::general_purpose::STANDARD.decode(secret["data"]["token"].as_str()?).unwrap();
+        Some(String::from_utf8(bytes).unwrap())
+    }
+
+    /// When the token in the Secret expires.
+    pub fn expiry(&self, namespace: &str, name: &str) -> Option<Timestamp> {
+        let secret = self.api.get(Kind::Secret, namespace, &format!("{name}-token"))?;
+        secret["metadata"]["annotations"]["qlikcontext.dev/expires-at"].as_str()?.parse().ok()
+    }
+
+    /// `True/TokenValid` and the like.
+    pub fn ready(&self, namespace: &str, name: &str) -> String {
+        let context = self.api.get(Kind::QlikContext, namespace, name).unwrap_or_default();
+        let conditions = context["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let ready = conditions.into_iter().find(|condition| condition["type"] == "Ready").unwrap_or_default();
+        format!("{}/{}", ready["status"].as_str().unwrap_or("-"), ready["reason"].as_str().unwrap_or("-"))
+    }
+
+    /// Tokens that the cloud issued.
+    pub fn issued(&self) -> u64 {
+        self.cloud.ledger(|ledger| ledger.issued)
+    }
+
+    pub fn token_requests(&self) -> u64 {
+        self.cloud.ledger(|ledger| ledger.at(Route::Token))
+    }
+
+    pub fn secret_writes(&self) -> usize {
+        self.api.log(|log| log.count(Verb::Patch, Kind::Secret))
+    }
+
+    /// Nothing that was said or written outside of the derived Secrets holds what was planted.
+    pub fn nothing_leaked(&self) {
+        assert_eq!(*LEAKED.lock().unwrap(), None, "in the log");
+        assert!(LINES.load(Ordering::Relaxed) > 100, "a log that says nothing proves nothing");
+        let mut sinks = vec![("metrics", self.metrics.render(self.clock.now()).unwrap())];
+        for (sink, kind) in [("a status", Kind::QlikContext), ("an event", Kind::Event)] {
+            sinks.extend(self.api.list(kind, None).into_iter().map(|object| (sink, object.to_string())));
+        }
+        for (sink, text) in sinks {
+            assert_eq!(planted::found(&text, &PLANTED), None, "in {sink}: {text}");
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.nothing_leaked();
+        }
+    }
+}
+
+/// A transport without sockets: what lies above the seam cannot tell.
+struct InMemory(QlikCloud);
+
+impl Transport for InMemory {
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Answer, TransportFailure>> {
+        let limit = Duration::from_secs(15);
+        Box::pin(async move {
+            tokio::time::timeout(limit, self.exchange(request)).await.unwrap_or(Err(TransportFailure::Timeout))
+        })
+    }
+}
+
+impl InMemory {
+    async fn exchange(&self, request: Request) -> Result<Answer, TransportFailure> {
+        let (mut path, mut hops) = (request.path.to_owned(), request.redirects);
+        loop {
+            let method = if request.body.is_some() { "POST" } else { "GET" };
+            let mut call =
+                http::Request::builder().method(method).uri(&path).header("host", request.tenant.authority());
+            if let Some(authorization) = &request.authorization {
+                call = call.header("authorization", authorization.expose_secret());
+            }
+            let body = request.body.as_ref().map(|body| Bytes::from(body.expose_secret().to_owned()));
+            let call = call.header("content-type", "application/json").body(body.unwrap_or_default()).unwrap();
+            let answer = self.0.exchange(&call).await.map_err(|_| TransportFailure::Connection)?;
+            let (head, body) = answer.into_parts();
+            let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+            if head.status.is_redirection() {
+                path = header("location").filter(|to| to.starts_with('/')).ok_or(TransportFailure::Redirect)?;
+                hops = hops.checked_sub(1).ok_or(TransportFailure::TooManyRedirects)?;
+                continue;
+            }
+            let date = header("date").and_then(|date| httpdate::parse_http_date(&date).ok());
+            let pause =
+                header("retry-after").and_then(|value| retry_after(&value, date.unwrap_or(SystemTime::UNIX_EPOCH)));
+            let status = head.status.as_u16();
+            let body = body.collect().await.map_err(|_| TransportFailure::Connection)?.to_bytes();
+            if body.len() > request.limit {
+                return Err(TransportFailure::AnswerTooLarge);
+            }
+            return Ok(Answer { status, date, retry_after: pause, body: SecretSlice::from(body.to_vec()) });
+        }
+    }
+}
+
+/// Lets virtual time pass.
+pub async fn pass(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
+pub const HOUR: Duration = Duration::from_hours(1);
+pub const LIFE: Duration = Duration::from_hours(6);

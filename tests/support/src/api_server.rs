@@ -1,0 +1,215 @@
+//! An API server in memory, so that a whole controller runs on virtual time.
+//!
+//! It promises what a 1.36 server does with the few kinds that the operator touches: versions, watches, pages, server-side
+//! apply with its ownership, preconditions, garbage. A shared test says the same things to it and to a real one and compares
+//! every answer, so that it cannot drift. Everything can be made to go wrong ([`Script`]) and everything that was asked is
+//! written down ([`Log`]). Names, uids, versions and times come from counters and tokio's clock: two runs are the same.
+//!
+//! It never validates against a schema, prunes unknown fields, checks rights, admits or converts; it has no controllers of its
+//! own (see [`ApiServer::collect_garbage`]), and no kinds but those of [`Kind`].
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> anyhow::Result<()> {
+//! use serde_json::json;
+//! use support::api_server::{ApiServer, Fault, Kind, Script, Verb};
+//!
+//! let server = ApiServer::new();
+//! server.put(json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": "a", "name": "b"}}))?;
+//! server.script(Script::on(Verb::Watch, Kind::Secret, Fault::Forbidden).once());
+//! let client = server.kube_client();
+//! // … run a controller with it, then
+//! assert_eq!(server.log(|log| log.count(Verb::Patch, Kind::Secret)), 0);
+//! # Ok(()) }
+//! ```
+
+mod call;
+mod checks;
+mod faults;
+mod fields;
+mod form;
+mod garbage;
+mod kind;
+mod list;
+mod log;
+mod merge;
+mod object;
+mod ownership;
+mod refusal;
+mod selector;
+mod service;
+mod store;
+mod watch;
+mod write;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, anyhow};
+use kube::client::retry::RetryPolicy;
+use serde_json::{Value, json};
+use tower::ServiceBuilder;
+use tower::retry::RetryLayer;
+
+pub use self::call::{Call, Verb};
+pub use self::faults::{Fault, Script};
+pub use self::form::Form;
+pub use self::kind::Kind;
+pub use self::log::{Log, Record};
+
+use self::ownership::Writer;
+use self::store::{Key, Store};
+use self::write::Write;
+use crate::tenant::Clock;
+
+/// 2026-01-01T00:00:00Z, for a server that is not told when it is.
+const BEGIN: Duration = Duration::from_hours(490_896);
+/// The manager of what tests write themselves.
+const TEST: &str = "test";
+
+/// A handle to the server; all clones are the same one.
+#[derive(Clone, Debug)]
+pub struct ApiServer(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    store: Store,
+    scripts: Vec<Script>,
+    log: Log,
+}
+
+impl Default for ApiServer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ApiServer {
+    /// A server that was made at the beginning of 2026, with nothing but the namespace `default`.
+    pub fn new() -> Self {
+        Self::with_clock(Clock::starting_at(SystemTime::UNIX_EPOCH + BEGIN))
+    }
+
+    /// A server by whose clock it is what the clock says.
+    pub fn with_clock(clock: Clock) -> Self {
+        let state = State { store: Store::new(clock), scripts: Vec::new(), log: Log::default() };
+        let server = Self(Arc::new(Mutex::new(state)));
+        server.add_namespace("default");
+        server
+    }
+
+    /// The server's clock: it goes with tokio's.
+    pub fn clock(&self) -> Clock {
+        self.lock().store.clock
+    }
+
+    /// A new client with all rights, with the retries that [`kube::Client::try_from`] gives to a client. To be called in a
+    /// tokio runtime.
+    pub fn kube_client(&self) -> kube::Client {
+        let server = self.clone();
+        let service = tower::service_fn(move |request| service::handle(server.clone(), request));
+        let retried = ServiceBuilder::new().layer(RetryLayer::new(RetryPolicy::server_retry())).service(service);
+        kube::Client::new(retried, "default")
+    }
+
+    /// Creates an object or makes it what is given, as a user would who may write the status, too. What the server sets (uid,
+    /// times, `managedFields`) is taken over as far as it is given. Its namespace is created, if it is not there.
+    pub fn put(&self, object: Value) -> anyhow::Result<Value> {
+        let kind = service::kind_of(&object).ok_or_else(|| anyhow!("no kind that is served: {}", object["kind"]))?;
+        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+        let key = (if kind.is_namespaced() { text("namespace") } else { String::new() }, text("name"));
+        anyhow::ensure!(!key.1.is_empty(), "an object needs a name");
+        anyhow::ensure!(kind.is_namespaced() != key.0.is_empty(), "a namespaced object needs a namespace");
+        if kind.is_namespaced() && self.get(Kind::Namespace, "", &key.0).is_none() {
+            self.add_namespace(&key.0);
+        }
+        Ok(self.write(kind, key, |write| write.overwrite(object)))
+    }
+
+    /// The object, if it is there. Namespaces themselves are in the namespace `""`.
+    pub fn get(&self, kind: Kind, namespace: &str, name: &str) -> Option<Value> {
+        let key = (namespace.to_owned(), name.to_owned());
+        self.lock().store.get(kind, &key).map(|object| Value::clone(object))
+    }
+
+    /// The objects of a kind, in one namespace or all.
+    pub fn list(&self, kind: Kind, namespace: Option<&str>) -> Vec<Value> {
+        let state = self.lock();
+        state.store.objects(kind, namespace).map(|(_, object)| Value::clone(object)).collect()
+    }
+
+    /// Changes an object in place; a new version only if something differs.
+    pub fn edit(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+        edit: impl FnOnce(&mut Value),
+    ) -> anyhow::Result<Value> {
+        let object = self.get(kind, namespace, name);
+        let mut object = object.with_context(|| format!("no {} {namespace}/{name} to edit", kind.name()))?;
+        edit(&mut object);
+        self.put(object)
+    }
+
+    /// Deletes as a user would: with finalizers, it only begins. False if there is no such object.
+    pub fn delete(&self, kind: Kind, namespace: &str, name: &str) -> bool {
+        let key = (namespace.to_owned(), name.to_owned());
+        self.write(kind, key, |write| write.delete(&json!({})).is_ok())
+    }
+
+    /// Makes a namespace.
+    pub fn add_namespace(&self, name: &str) {
+        let object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
+        self.write(Kind::Namespace, (String::new(), name.to_owned()), |write| write.overwrite(object));
+    }
+
+    /// Does what the garbage collector and the namespace controller would do, until they are done; says how many objects that
+    /// took.
+    pub fn collect_garbage(&self) -> usize {
+        garbage::collect(&mut self.lock().store)
+    }
+
+    /// Forgets the past: watches from older versions get 410, listings under way expire.
+    pub fn compact(&self) {
+        self.lock().store.compact();
+    }
+
+    /// Ends every watch, as a restart of the server does.
+    pub fn end_watches(&self) {
+        self.lock().store.end_watches();
+    }
+
+    /// How many watches of a kind are open.
+    pub fn watches(&self, kind: Kind) -> usize {
+        self.lock().store.watchers(kind)
+    }
+
+    /// Adds a fault to the queue.
+    pub fn script(&self, script: Script) {
+        self.lock().scripts.push(script);
+    }
+
+    /// Removes every fault that is not used up.
+    pub fn clear_scripts(&self) {
+        self.lock().scripts.clear();
+    }
+
+    /// Looks at the log.
+    pub fn log<T>(&self, look: impl FnOnce(&Log) -> T) -> T {
+        look(&self.lock().log)
+    }
+
+    /// Forgets every request so far.
+    pub fn clear_log(&self) {
+        self.lock().log.records.clear();
+    }
+
+    fn write<T>(&self, kind: Kind, key: Key, write: impl FnOnce(Write<'_>) -> T) -> T {
+        let writer = Writer { manager: TEST.to_owned(), subresource: None };
+        write(Write { store: &mut self.lock().store, kind, key, writer })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,87 @@
+//! The kinds that are served, and where their URLs are.
+
+/// A kind that the server knows.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Kind {
+    /// `v1`.
+    Namespace,
+    /// `v1`.
+    Secret,
+    /// `events.k8s.io/v1`.
+    Event,
+    /// `coordination.k8s.io/v1`.
+    Lease,
+    /// `qlikcontext.dev/v1alpha1`, with a status subresource.
+    QlikContext,
+}
+
+impl Kind {
+    /// Every one of them.
+    pub const ALL: [Self; 5] = [Self::Namespace, Self::Secret, Self::Event, Self::Lease, Self::QlikContext];
+
+    /// As in `kind:`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Namespace => "Namespace",
+            Self::Secret => "Secret",
+            Self::Event => "Event",
+            Self::Lease => "Lease",
+            Self::QlikContext => "QlikContext",
+        }
+    }
+
+    /// The API group; the core one is empty.
+    pub fn group(self) -> &'static str {
+        match self {
+            Self::Namespace | Self::Secret => "",
+            Self::Event => "events.k8s.io",
+            Self::Lease => "coordination.k8s.io",
+            Self::QlikContext => "qlikcontext.dev",
+        }
+    }
+
+    /// As in URLs and RBAC rules.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Namespace => "namespaces",
+            Self::Secret => "secrets",
+            Self::Event => "events",
+            Self::Lease => "leases",
+            Self::QlikContext => "qlikcontexts",
+        }
+    }
+
+    /// As in `apiVersion:`.
+    pub fn api_version(self) -> &'static str {
+        match self {
+            Self::Namespace | Self::Secret => "v1",
+            Self::Event => "events.k8s.io/v1",
+            Self::Lease => "coordination.k8s.io/v1",
+            Self::QlikContext => "qlikcontext.dev/v1alpha1",
+        }
+    }
+
+    /// True for all but namespaces.
+    pub fn is_namespaced(self) -> bool {
+        self != Self::Namespace
+    }
+
+    /// A kind of a CustomResourceDefinition: it has `/status` and a generation, and nothing of it is typed in Go.
+    pub(super) fn is_custom(self) -> bool {
+        self == Self::QlikContext
+    }
+
+    /// As messages spell a resource: `secrets`, `leases.coordination.k8s.io`.
+    pub(super) fn resource(self) -> String {
+        self.qualified(self.plural())
+    }
+
+    /// `name`, with the group behind it if there is one.
+    pub(super) fn qualified(self, name: &str) -> String {
+        if self.group().is_empty() { name.to_owned() } else { format!("{name}.{}", self.group()) }
+    }
+
+    pub(super) fn find(api_version: &str, matches: impl Fn(Self) -> bool) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.api_version() == api_version && matches(*kind))
+    }
+}

@@ -1,0 +1,156 @@
+//! What is stored: objects by kind, one version counter over all, what changed of late, and who listens.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::kind::Kind;
+use super::list::Snapshots;
+use crate::tenant::Clock;
+
+/// How many changes of a kind are remembered, for watches that begin in the past.
+const HISTORY: usize = 4096;
+/// Where versions begin, so that no object ever has the version 1.
+const FIRST_VERSION: u64 = 1000;
+
+/// Namespace (empty for a namespace itself) and name.
+pub(super) type Key = (String, String);
+
+/// One change of one object.
+#[derive(Debug)]
+pub(super) struct Change {
+    pub(super) version: u64,
+    pub(super) key: Key,
+    pub(super) before: Option<Arc<Value>>,
+    pub(super) after: Option<Arc<Value>>,
+}
+
+/// Changes from a version on.
+pub(super) struct Changes {
+    pub(super) past: Vec<Arc<Change>>,
+    pub(super) coming: UnboundedReceiver<Arc<Change>>,
+}
+
+#[derive(Debug, Default)]
+struct Collection {
+    objects: BTreeMap<Key, Arc<Value>>,
+    history: VecDeque<Arc<Change>>,
+    /// Every later change is in the history.
+    forgotten: u64,
+    watchers: Vec<UnboundedSender<Arc<Change>>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Store {
+    pub(super) version: u64,
+    pub(super) snapshots: Snapshots,
+    pub(super) clock: Clock,
+    made: u64,
+    collections: BTreeMap<Kind, Collection>,
+}
+
+impl Store {
+    pub(super) fn new(clock: Clock) -> Self {
+        let collections = Kind::ALL.into_iter().map(|kind| (kind, Collection::default())).collect();
+        Self { version: FIRST_VERSION, snapshots: Snapshots::default(), clock, made: 0, collections }
+    }
+
+    fn collection(&mut self, kind: Kind) -> &mut Collection {
+        self.collections.entry(kind).or_default()
+    }
+
+    pub(super) fn get(&self, kind: Kind, key: &Key) -> Option<&Arc<Value>> {
+        self.collections.get(&kind)?.objects.get(key)
+    }
+
+    /// The objects of a kind, in one namespace or all, by namespace and name.
+    pub(super) fn objects<'s>(
+        &'s self,
+        kind: Kind,
+        namespace: Option<&'s str>,
+    ) -> impl Iterator<Item = (&'s Key, &'s Arc<Value>)> {
+        let first = (namespace.unwrap_or_default().to_owned(), String::new());
+        let from = (Bound::Included(first), Bound::Unbounded);
+        let objects = self.collections.get(&kind).into_iter().flat_map(move |all| all.objects.range(from.clone()));
+        objects.take_while(move |((in_namespace, _), _)| namespace.is_none_or(|wanted| wanted == in_namespace))
+    }
+
+    /// Stores an object as its next version, or deletes it, and tells the watchers.
+    pub(super) fn commit(&mut self, kind: Kind, key: Key, object: Option<Value>) -> Option<Arc<Value>> {
+        self.version += 1;
+        let version = self.version;
+        let collection = self.collection(kind);
+        let after = object.map(|mut object| {
+            object["metadata"]["resourceVersion"] = json!(version.to_string());
+            Arc::new(object)
+        });
+        let before = match &after {
+            Some(object) => collection.objects.insert(key.clone(), object.clone()),
+            None => collection.objects.remove(&key),
+        };
+        let change = Arc::new(Change { version, key, before, after: after.clone() });
+        collection.watchers.retain(|watcher| watcher.send(change.clone()).is_ok());
+        collection.history.push_back(change);
+        if collection.history.len() > HISTORY {
+            collection.forgotten = collection.history.pop_front().map_or(0, |change| change.version);
+        }
+        after
+    }
+
+    /// All changes after `version`, those to come too; none if some of them are forgotten.
+    pub(super) fn changes_since(&mut self, kind: Kind, version: u64) -> Option<Changes> {
+        let collection = self.collection(kind);
+        if version < collection.forgotten {
+            return None;
+        }
+        let begin = collection.history.partition_point(|change| change.version <= version);
+        let past = collection.history.range(begin..).cloned().collect();
+        let (sender, receiver) = unbounded_channel();
+        collection.watchers.retain(|watcher| !watcher.is_closed());
+        collection.watchers.push(sender);
+        Some(Changes { past, coming: receiver })
+    }
+
+    /// Forgets every change so far, and every listing that is not read to its end.
+    pub(super) fn compact(&mut self) {
+        let version = self.version;
+        self.snapshots = Snapshots::default();
+        for collection in self.collections.values_mut() {
+            collection.history.clear();
+            collection.forgotten = version;
+        }
+    }
+
+    pub(super) fn end_watches(&mut self) {
+        self.collections.values_mut().for_each(|collection| collection.watchers.clear());
+    }
+
+    /// How many watches of a kind are open.
+    pub(super) fn watchers(&self, kind: Kind) -> usize {
+        let watchers = self.collections.get(&kind).map(|collection| &collection.watchers);
+        watchers.into_iter().flatten().filter(|watcher| !watcher.is_closed()).count()
+    }
+
+    /// A uid that no object had before.
+    pub(super) fn new_uid(&mut self) -> String {
+        self.made += 1;
+        format!("00000000-0000-4000-8000-{:012x}", self.made)
+    }
+
+    /// A name that begins with `prefix`.
+    pub(super) fn new_name(&mut self, prefix: &str) -> String {
+        self.made += 1;
+        format!("{prefix}{:05x}", self.made)
+    }
+
+    /// The time as the API server writes it: whole seconds.
+    pub(super) fn now(&self) -> Value {
+        let seconds = i64::try_from(self.clock.unix()).ok();
+        let now = seconds.and_then(|seconds| Timestamp::from_second(seconds).ok());
+        json!(now.unwrap_or_default().to_string())
+    }
+}

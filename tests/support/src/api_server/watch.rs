@@ -1,0 +1,146 @@
+//! A watch: lines of JSON, from a version on, until its time is over or it is ended.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::Stream;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{Instant, sleep_until};
+
+use super::ApiServer;
+use super::form::{Form, Shown};
+use super::kind::Kind;
+use super::refusal::Refusal;
+use super::selector::Selector;
+use super::store::{Change, Store};
+
+/// How often a quiet watch is told the latest version, and how long before its end.
+const BOOKMARK_PERIOD: Duration = Duration::from_mins(1);
+const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
+/// For a watch that does not say; a real server draws from this up to its double.
+const DEFAULT_TIMEOUT: Duration = Duration::from_mins(30);
+
+/// What to watch.
+pub(super) struct Wish {
+    pub(super) kind: Kind,
+    pub(super) namespace: Option<String>,
+    pub(super) selector: Selector,
+    pub(super) form: Form,
+    pub(super) from: Option<u64>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) bookmarks: bool,
+    pub(super) initial_events: bool,
+}
+
+struct Watch {
+    wish: Wish,
+    server: ApiServer,
+    lines: VecDeque<Bytes>,
+    /// None: the watch ends after its lines.
+    changes: Option<UnboundedReceiver<Arc<Change>>>,
+    end: Instant,
+    bookmark: Option<Instant>,
+}
+
+/// Begins a watch.
+pub(super) fn watch(wish: Wish, store: &mut Store, server: ApiServer) -> impl Stream<Item = Bytes> + Send + use<> {
+    let now = Instant::now();
+    let end = now + wish.timeout.unwrap_or(DEFAULT_TIMEOUT);
+    let mut lines = VecDeque::new();
+    let from = wish.from.filter(|version| *version > 0 && !wish.initial_events);
+    if from.is_none() {
+        for (_, object) in store.objects(wish.kind, wish.namespace.as_deref()) {
+            if wish.selector.selects(object) {
+                lines.push_back(line("ADDED", &Shown { form: wish.form, object, is_bare: false }));
+            }
+        }
+    }
+    if wish.initial_events && wish.bookmarks {
+        let end = Some(json!({ "k8s.io/initial-events-end": "true" }));
+        lines.push_back(line("BOOKMARK", &wish.form.bookmark(wish.kind, store.version, end)));
+    }
+    let version = from.unwrap_or(store.version);
+    let changes = store.changes_since(wish.kind, version).map(|changes| {
+        lines.extend(changes.past.iter().filter_map(|change| wish.line(change)));
+        changes.coming
+    });
+    if changes.is_none() {
+        let gone = Refusal::expired(format!("too old resource version: {version} ({})", store.version));
+        lines.push_back(line("ERROR", &gone.status()));
+    }
+    let bookmark = wish.bookmarks.then(|| next_bookmark(now, end));
+    let watch = Watch { wish, server, lines, changes, end, bookmark };
+    futures::stream::unfold(watch, |mut watch| async { watch.next().await.map(|line| (line, watch)) })
+}
+
+fn next_bookmark(now: Instant, end: Instant) -> Instant {
+    let last = end.checked_sub(BOOKMARK_BEFORE_END).filter(|last| *last > now);
+    (now + BOOKMARK_PERIOD).min(last.unwrap_or(now + BOOKMARK_PERIOD))
+}
+
+impl Watch {
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(line) = self.lines.pop_front() {
+                return Some(line);
+            }
+            let bookmark = self.bookmark.unwrap_or(self.end);
+            tokio::select! {
+                biased;
+                change = self.changes.as_mut()?.recv() => self.lines.extend(self.wish.line(&*change?)),
+                () = sleep_until(self.end) => return None,
+                () = sleep_until(bookmark), if self.bookmark.is_some() => self.mark(),
+            }
+        }
+    }
+
+    /// Tells the latest version, if all changes up to it were told.
+    fn mark(&mut self) {
+        let server = self.server.lock();
+        let now = Instant::now();
+        if self.changes.as_ref().is_some_and(UnboundedReceiver::is_empty) {
+            self.lines
+                .push_back(line("BOOKMARK", &self.wish.form.bookmark(self.wish.kind, server.store.version, None)));
+            self.bookmark = Some(next_bookmark(now, self.end));
+        }
+    }
+}
+
+impl Wish {
+    /// A change as this watch sees it: what leaves the selection is gone.
+    fn line(&self, change: &Change) -> Option<Bytes> {
+        if self.namespace.as_ref().is_some_and(|namespace| *namespace != change.key.0) {
+            return None;
+        }
+        let selected = |object: &Option<Arc<Value>>| object.clone().filter(|object| self.selector.selects(object));
+        let shown = |event, object: &Value| Some(line(event, &Shown { form: self.form, object, is_bare: false }));
+        match (selected(&change.before), selected(&change.after)) {
+            (None, Some(after)) => shown("ADDED", &after),
+            (Some(_), Some(after)) => shown("MODIFIED", &after),
+            (Some(before), None) => {
+                // As it was, but with the version of its end.
+                let mut last = Value::clone(&before);
+                last["metadata"]["resourceVersion"] = json!(change.version.to_string());
+                shown("DELETED", &last)
+            }
+            (None, None) => None,
+        }
+    }
+}
+
+fn line(event: &str, object: &impl Serialize) -> Bytes {
+    #[derive(Serialize)]
+    struct Line<'a, T> {
+        #[serde(rename = "type")]
+        event: &'a str,
+        object: &'a T,
+    }
+    // Values of JSON always serialize.
+    let mut line = serde_json::to_vec(&Line { event, object }).unwrap_or_default();
+    line.push(b'\n');
+    line.into()
+}
