@@ -32,7 +32,7 @@ const PLANTED: &[&str] = &[
 ];
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_qlik-context-operator");
 /// More than a back-off after half a dozen failures.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub struct World {
     pub control_plane: &'static ControlPlane,
