@@ -49,8 +49,8 @@ pub struct Holding {
     pub identity: Option<Identity>,
     /// When it was asked for.
     pub issued_at: Timestamp,
-    /// When it stops working.
-    pub expires_at: Timestamp,
+    /// When it stops working; unknown for an API key.
+    pub expires_at: Option<Timestamp>,
     /// When the next one is due.
     pub renewal_time: Option<Timestamp>,
     /// The scopes granted.
@@ -60,12 +60,12 @@ pub struct Holding {
 }
 
 impl Holding {
-    fn published(token: &VerifiedToken, renewal_time: Timestamp) -> Self {
+    fn published(token: &VerifiedToken, renewal_time: Option<Timestamp>) -> Self {
         Self {
             identity: Some((*token.identity).clone()),
             issued_at: token.token.issued_at,
             expires_at: token.token.expires_at,
-            renewal_time: Some(renewal_time),
+            renewal_time,
             scopes: token.token.scopes.clone(),
             fits: true,
         }
@@ -113,7 +113,7 @@ pub async fn act(tools: &Tools<'_>, context: &QlikContext, seen: &Seen, plan: Pl
         Plan::Publish { wish, token, secret } => publish(tools, context, seen, wish, &token, *secret, before).await,
         Plan::Verify { wish, token, left } => {
             let due = |known: &Known| wish.verification_time(known).is_some_and(|due| due <= known.now);
-            match tools.tokens.verify_again(&wish.credential.request, &token, Some(left), due).await {
+            match tools.tokens.verify_again(&wish.credential.request, &token, left, due).await {
                 Ok(Checked::Good(token)) if wish.desired.pins.check(&token.identity).is_ok() => {
                     Ok(kept(wish, seen, &token))
                 }
@@ -166,7 +166,7 @@ async fn renew(
     left: Option<Duration>,
     before: Done,
 ) -> Result<Done, Error> {
-    let fresh = |token: &VerifiedToken, now| now < wish.renewal_time(&token.token);
+    let fresh = |token: &VerifiedToken, now| wish.is_fresh(token, now);
     let need = Need { left, refresh: seen.refresh.as_deref() };
     let token = match tools.tokens.obtain(&wish.credential.request, need, fresh).await {
         Ok(token) => token,

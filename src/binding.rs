@@ -87,7 +87,7 @@ fn key(token: &AccessToken) -> hmac::Key {
     hmac::Key::new(hmac::HMAC_SHA256, token.expose_secret().as_bytes())
 }
 
-fn spec_part(key: &hmac::Key, spec: &SpecInputs, issued_at: Timestamp, expires_at: Timestamp) -> hmac::Tag {
+fn spec_part(key: &hmac::Key, spec: &SpecInputs, issued_at: Timestamp, expires_at: Option<Timestamp>) -> hmac::Tag {
     hmac::sign(key, &spec_fields(spec, issued_at, expires_at))
 }
 
@@ -95,7 +95,7 @@ fn credential_part(key: &hmac::Key, a: &hmac::Tag, values: &[SecretString]) -> h
     hmac::sign(key, &credential_fields(a.as_ref(), values))
 }
 
-fn spec_fields(spec: &SpecInputs, issued_at: Timestamp, expires_at: Timestamp) -> Vec<u8> {
+fn spec_fields(spec: &SpecInputs, issued_at: Timestamp, expires_at: Option<Timestamp>) -> Vec<u8> {
     let mut fields = Fields::default();
     fields.some(spec.authority.as_bytes());
     fields.some(spec.method.as_bytes());
@@ -108,7 +108,7 @@ fn spec_fields(spec: &SpecInputs, issued_at: Timestamp, expires_at: Timestamp) -
     fields.maybe(spec.impersonate.as_ref().map(|(field, _)| *field));
     fields.maybe(spec.impersonate.as_ref().map(|(_, value)| value.as_str()));
     fields.some(issued_at.as_second().to_string().as_bytes());
-    fields.some(expires_at.as_second().to_string().as_bytes());
+    fields.maybe(expires_at.map(|end| end.as_second().to_string()).as_deref());
     fields.0
 }
 
@@ -151,7 +151,7 @@ mod tests {
         Token {
             access_token: AccessToken::parse("the-token").unwrap(),
             issued_at: Timestamp::from_second(1_800_000_000).unwrap(),
-            expires_at: Timestamp::from_second(1_800_021_600).unwrap(),
+            expires_at: Some(Timestamp::from_second(1_800_021_600).unwrap()),
             scopes: None,
         }
     }
@@ -210,13 +210,22 @@ mod tests {
     }
 
     #[test]
+    fn a_token_without_an_end_is_bound_to_having_none() {
+        let mut endless = token();
+        endless.expires_at = None;
+        let binding = bind(&endless, &spec(), &credential());
+        assert_eq!(check_now(&binding, &endless, &spec(), &credential()), Fit { spec: true, credential: true });
+        assert_eq!(check_now(&binding, &token(), &spec(), &credential()), Fit::default());
+    }
+
+    #[test]
     fn another_token_other_times_or_a_broken_text_fit_nothing() {
         let binding = bind(&token(), &spec(), &credential());
         let mut other = token();
         other.access_token = AccessToken::parse("another").unwrap();
         assert_eq!(check_now(&binding, &other, &spec(), &credential()), Fit::default());
         let mut longer = token();
-        longer.expires_at += SignedDuration::from_secs(1);
+        longer.expires_at = longer.expires_at.map(|end| end + SignedDuration::from_secs(1));
         assert_eq!(check_now(&binding, &longer, &spec(), &credential()), Fit::default());
         for text in ["", "v1", "v1..", "v2.a.b", &binding[1..], &format!("{binding}.x")] {
             assert_eq!(check_now(text, &token(), &spec(), &credential()), Fit::default(), "{text}");

@@ -43,8 +43,8 @@ pub enum Plan<'s> {
         wish: Wish<'s>,
         /// The token.
         token: Arc<VerifiedToken>,
-        /// What is left of its life.
-        left: Duration,
+        /// What is left of its life, where that is known.
+        left: Option<Duration>,
     },
     /// A new token is needed.
     Renew {
@@ -67,10 +67,16 @@ pub struct Wish<'s> {
 }
 
 impl Wish<'_> {
-    /// When a token is to be renewed for this context.
-    pub fn renewal_time(&self, token: &Token) -> Timestamp {
+    /// When a token is to be renewed for this context, if ever.
+    pub fn renewal_time(&self, token: &Token) -> Option<Timestamp> {
         let percentage = self.desired.renew_before_percentage;
-        renewal_time(token.issued_at, token.expires_at, percentage, self.credential.request.spread())
+        let spread = self.credential.request.spread();
+        token.expires_at.map(|end| renewal_time(token.issued_at, end, percentage, spread))
+    }
+
+    /// True until then.
+    pub fn is_fresh(&self, token: &VerifiedToken, now: Timestamp) -> bool {
+        self.renewal_time(&token.token).is_none_or(|due| now < due)
     }
 
     /// The derived Secret with this token, unless it is another's token or may not be written there.
@@ -119,11 +125,12 @@ pub fn decide<'s>(context: &QlikContext, seen: &'s Seen, allowed: &AllowedHosts)
     let fresh = known.and_then(|known| {
         // A refresh request that may not be served yet leaves the token as good as it was.
         let refresh_due = known.refresh_waits && known.refresh_allowed_at <= now;
-        known.token.as_ref().filter(|token| !refresh_due && now < wish.renewal_time(&token.token))
+        known.token.as_ref().filter(|token| !refresh_due && wish.is_fresh(token, now))
     });
     let Some(token) = fresh else {
         let held = seen.held.as_ref().filter(|held| held.fit.spec && !held.rejected);
-        let left = held.map(|held| until(held.token.expires_at, now)).filter(|left| !left.is_zero());
+        let left = held.and_then(|held| held.token.expires_at).map(|end| until(end, now));
+        let left = left.filter(|left| !left.is_zero());
         return Plan::Renew { wish, left };
     };
     let answers = known.is_some_and(|known| !known.refresh_waits);
@@ -131,7 +138,7 @@ pub fn decide<'s>(context: &QlikContext, seen: &'s Seen, allowed: &AllowedHosts)
         (Err(failure), _) => Plan::Refuse(failure),
         (Ok(secret), Target::Ours(stored)) if stored.is_as(&secret) => {
             let due = known.and_then(|known| wish.verification_time(known)).is_some_and(|due| due <= now);
-            let left = until(token.token.expires_at, now);
+            let left = token.token.expires_at.map(|end| until(end, now));
             if due { Plan::Verify { wish, token: token.clone(), left } } else { Plan::Keep(wish, token.clone()) }
         }
         (Ok(_), Target::Ours(stored)) if stored.is_immutable() => Plan::Refuse(immutable(&seen.desired)),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use kube::core::Duration as GoDuration;
 
-use crate::api::v1alpha1::{Auth, ExpectedIdentity, Impersonate, Target};
+use crate::api::v1alpha1::{Algorithm, Auth, ExpectedIdentity, Impersonate, Target};
 use crate::api::{ConditionType, QlikContext, Reason};
 use crate::binding::SpecInputs;
 use crate::error::Failure;
@@ -20,6 +20,9 @@ const RENEW_BEFORE_PERCENTAGE: i32 = 33;
 const VERIFY_INTERVAL: Duration = Duration::from_mins(15);
 const CLIENT_ID_KEY: &str = "client-id";
 const CLIENT_SECRET_KEY: &str = "client-secret";
+const PRIVATE_KEY_KEY: &str = "private-key";
+const KEY_ID_KEY: &str = "key-id";
+const API_KEY_KEY: &str = "api-key";
 
 /// A `QlikContext` that was understood.
 #[derive(Clone, Debug)]
@@ -58,6 +61,22 @@ pub enum Method {
         /// Key of the client secret.
         client_secret_key: String,
     },
+    /// RFC 7523.
+    PrivateKeyJwt {
+        /// Where the client id is.
+        client_id: Source,
+        /// Key of the private key.
+        private_key_key: String,
+        /// Where the key id is; a key of the Secret need not be there.
+        key_id: Source,
+        /// The algorithm, unless the key's own.
+        algorithm: Option<Algorithm>,
+    },
+    /// An API key is published as it is.
+    ApiKey {
+        /// Key of the API key.
+        api_key_key: String,
+    },
 }
 
 /// Where a value is.
@@ -70,6 +89,21 @@ pub enum Source {
 }
 
 impl Source {
+    fn of(inline: Option<&String>, key: Option<String>, default_key: &str) -> Self {
+        match inline {
+            Some(text) => Self::Inline(text.clone()),
+            None => Self::Key(key.unwrap_or_else(|| default_key.into())),
+        }
+    }
+
+    /// The value, when it is in the spec.
+    pub fn inline(&self) -> Option<&String> {
+        match self {
+            Self::Inline(text) => Some(text),
+            Self::Key(_) => None,
+        }
+    }
+
     /// The key of the Secret, when it is there.
     pub fn key(&self) -> Option<&String> {
         match self {
@@ -130,17 +164,20 @@ impl Desired {
 
     /// What of this the token binding covers.
     pub fn binding_inputs(&self) -> SpecInputs {
-        let Method::ClientSecret { client_id, .. } = &self.method;
+        let (method, client_id, key_id, algorithm) = match &self.method {
+            Method::ClientSecret { client_id, .. } => ("client_secret", client_id.inline(), None, None),
+            Method::PrivateKeyJwt { client_id, key_id, algorithm, .. } => {
+                ("private_key_jwt", client_id.inline(), key_id.inline(), algorithm.as_ref())
+            }
+            Method::ApiKey { .. } => ("api_key", None, None, None),
+        };
         SpecInputs {
             authority: self.tenant.authority(),
-            method: "client_secret",
+            method,
             grant_type: self.grant.grant_type(),
-            client_id: match client_id {
-                Source::Inline(id) => Some(id.clone()),
-                Source::Key(_) => None,
-            },
-            key_id: None,
-            algorithm: None,
+            client_id: client_id.cloned(),
+            key_id: key_id.cloned(),
+            algorithm: algorithm.map(ToString::to_string),
             scopes: self.scopes.iter().cloned().collect(),
             impersonate: self.grant.user_lookup().map(|(field, value)| (field, value.to_owned())),
         }
@@ -194,15 +231,25 @@ fn method(auth: &Auth) -> Result<(Method, String), Failure> {
     match auth {
         Auth { client_secret: Some(method), private_key_jwt: None, api_key: None } => {
             let keys = method.secret_ref.keys.clone().unwrap_or_default();
-            let client_id = match method.client_id.clone() {
-                Some(id) => Source::Inline(id),
-                None => Source::Key(keys.client_id.unwrap_or_else(|| CLIENT_ID_KEY.into())),
-            };
+            let client_id = Source::of(method.client_id.as_ref(), keys.client_id, CLIENT_ID_KEY);
             let client_secret_key = keys.client_secret.unwrap_or_else(|| CLIENT_SECRET_KEY.into());
             Ok((Method::ClientSecret { client_id, client_secret_key }, method.secret_ref.name.clone()))
         }
-        Auth { private_key_jwt: Some(_), client_secret: None, api_key: None } => Err(not_yet("auth.privateKeyJwt")),
-        Auth { api_key: Some(_), client_secret: None, private_key_jwt: None } => Err(not_yet("auth.apiKey")),
+        Auth { private_key_jwt: Some(method), client_secret: None, api_key: None } => {
+            let keys = method.secret_ref.keys.clone().unwrap_or_default();
+            let private_key_jwt = Method::PrivateKeyJwt {
+                client_id: Source::of(method.client_id.as_ref(), keys.client_id, CLIENT_ID_KEY),
+                private_key_key: keys.private_key.unwrap_or_else(|| PRIVATE_KEY_KEY.into()),
+                key_id: Source::of(method.key_id.as_ref(), keys.key_id, KEY_ID_KEY),
+                algorithm: method.algorithm,
+            };
+            Ok((private_key_jwt, method.secret_ref.name.clone()))
+        }
+        Auth { api_key: Some(method), client_secret: None, private_key_jwt: None } => {
+            let keys = method.secret_ref.keys.clone().unwrap_or_default();
+            let api_key_key = keys.api_key.unwrap_or_else(|| API_KEY_KEY.into());
+            Ok((Method::ApiKey { api_key_key }, method.secret_ref.name.clone()))
+        }
         _ => Err(invalid("spec.auth", &"not exactly one method is set")),
     }
 }
@@ -218,16 +265,6 @@ fn grant(impersonate: Option<&Impersonate>) -> Result<Grant, Failure> {
         }
         Some(_) => Err(invalid("spec.impersonate", &"not exactly one of userId and subject is set")),
     }
-}
-
-fn not_yet(field: &str) -> Failure {
-    Failure::new(
-        ConditionType::Ready,
-        Reason::SpecInvalid,
-        format!(
-            "This version of the operator does not support {field} yet. Use auth.clientSecret, or install a later version."
-        ),
-    )
 }
 
 fn invalid(field: &str, problem: &dyn std::fmt::Display) -> Failure {

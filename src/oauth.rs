@@ -4,9 +4,11 @@
 //! ([`https`], [`address`]) opens sockets, what lies above is values and runs on virtual time.
 
 pub mod address;
+pub mod assertion;
 pub mod cache;
 pub mod https;
 pub mod identity;
+pub mod key;
 pub mod leak;
 pub mod lifetime;
 pub mod refusal;

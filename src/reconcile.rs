@@ -154,7 +154,7 @@ async fn tell(
     };
     let (ready, reason, message) = find(status).unwrap_or_default();
     let before = context.status.as_ref().and_then(find).map(|(_, reason, _)| reason);
-    let times = done.holding.as_ref().map(|held| (held.expires_at, held.renewal_time.unwrap_or(held.expires_at)));
+    let times = done.holding.as_ref().and_then(|held| Some((held.expires_at?, held.renewal_time.or(held.expires_at)?)));
     let suspended = seen.is_some_and(|seen| seen.desired.suspend);
     cx.metrics.context(&namespace, &name, ready, times.filter(|_| !suspended), cx.clock.now());
     match (before.as_ref() == Some(&reason) && done.written.is_none(), ready && done.failure.is_none()) {

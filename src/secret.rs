@@ -6,18 +6,24 @@
 pub mod derived;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use k8s_openapi::ByteString;
 use kube::api::ObjectMeta;
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use serde::{Deserialize, Deserializer};
 
 use crate::api::ConditionType::CredentialsAvailable;
+use crate::api::v1alpha1::Algorithm;
 use crate::api::{ALLOWED_HOSTS_ANNOTATION, Reason};
 use crate::desired::{Desired, Method, Source};
 use crate::error::Failure;
-use crate::oauth::request::{ClientCredential, TokenRequest};
+use crate::oauth::assertion::Signer;
+use crate::oauth::key;
+use crate::oauth::request::{self as oauth, TokenRequest};
 use crate::oauth::tenant::AllowedHosts;
+use crate::oauth::token::AccessToken;
 
 /// Types of Secret that never hold a credential of a tenant, so that nobody can have one sent there.
 const NEVER_A_CREDENTIAL: [&str; 5] = [
@@ -79,26 +85,32 @@ impl SealedSecret {
             )));
         }
         self.check_host(desired)?;
-        let Method::ClientSecret { client_id: source, client_secret_key } = &desired.method;
-        let mut sent = Vec::new();
-        let client_id = match source {
-            Source::Inline(id) => SecretString::from(id.as_str()),
-            Source::Key(key) => {
-                let id = self.text(name, key)?;
-                sent.push(id.clone());
-                id
+        let mut values = Values { secret: self, name, sent: Vec::new(), trimmed: false };
+        let credential = match &desired.method {
+            Method::ClientSecret { client_id, client_secret_key } => oauth::Credential::ClientSecret {
+                client_id: values.source(client_id)?,
+                client_secret: values.text(client_secret_key)?,
+            },
+            Method::PrivateKeyJwt { client_id, private_key_key, key_id, algorithm } => {
+                let client_id = values.source(client_id)?;
+                let signer = Arc::new(values.signer(private_key_key, key_id, *algorithm)?);
+                oauth::Credential::PrivateKey { client_id, signer }
+            }
+            Method::ApiKey { api_key_key } => {
+                let key = values.text(api_key_key)?;
+                let key = AccessToken::parse(key.expose_secret()).ok_or_else(|| {
+                    malformed(&format!("The value of key {api_key_key} in Secret {name} is no API key. Copy it again."))
+                })?;
+                oauth::Credential::ApiKey(key)
             }
         };
-        let client_secret = self.text(name, client_secret_key)?;
-        sent.push(client_secret.clone());
         let request = TokenRequest {
             tenant: desired.tenant.clone(),
             grant: desired.grant.clone(),
             scopes: desired.scopes.clone(),
-            credential: ClientCredential { client_id, client_secret },
+            credential,
         };
-        let used = [Some(client_secret_key), source.key()].into_iter().flatten();
-        let trimmed = used.filter_map(|key| self.bytes(key)).any(|bytes| bytes.trim_ascii() != bytes);
+        let Values { sent, trimmed, .. } = values;
         Ok(Credential { request, sent, trimmed, resource_version: self.metadata.resource_version.clone() })
     }
 
@@ -122,31 +134,94 @@ impl SealedSecret {
             ),
         ))
     }
+}
+
+/// Reads values of a credential Secret, and keeps what was read.
+struct Values<'s> {
+    secret: &'s SealedSecret,
+    name: &'s str,
+    sent: Vec<SecretString>,
+    trimmed: bool,
+}
+
+impl Values<'_> {
+    fn source(&mut self, source: &Source) -> Result<SecretString, Failure> {
+        match source {
+            Source::Inline(text) => Ok(text.as_str().into()),
+            Source::Key(key) => self.text(key),
+        }
+    }
 
     /// One value: text without blanks inside; blanks and line breaks around it are taken off.
-    fn text(&self, secret: &str, key: &str) -> Result<SecretString, Failure> {
-        let Some(bytes) = self.bytes(key) else {
+    fn text(&mut self, key: &str) -> Result<SecretString, Failure> {
+        let name = self.name;
+        let text = self.block(key)?;
+        if text.expose_secret().chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err(malformed(&format!(
+                "The value of key {key} in Secret {name} has a blank or line break inside. Copy it again, as one piece."
+            )));
+        }
+        Ok(text)
+    }
+
+    /// One value that may have lines.
+    fn block(&mut self, key: &str) -> Result<SecretString, Failure> {
+        let name = self.name;
+        let Some(bytes) = self.secret.bytes(key) else {
             return Err(Failure::new(
                 CredentialsAvailable,
                 Reason::KeyNotFound,
-                format!("Secret {secret} has no key {key}. Add the key, or name another in spec.auth."),
+                format!("Secret {name} has no key {key}. Add the key, or name another in spec.auth."),
             ));
         };
         let text = std::str::from_utf8(bytes).map_err(|_| {
-            malformed(&format!("The value of key {key} in Secret {secret} is not text. Write it again, as plain text."))
+            malformed(&format!("The value of key {key} in Secret {name} is not text. Write it again, as plain text."))
         })?;
-        let text = text.trim();
-        if text.is_empty() {
+        let trimmed = text.trim();
+        if trimmed.is_empty() {
             return Err(malformed(&format!(
-                "The value of key {key} in Secret {secret} is empty. Write the value there."
+                "The value of key {key} in Secret {name} is empty. Write the value there."
             )));
         }
-        if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            return Err(malformed(&format!(
-                "The value of key {key} in Secret {secret} has a blank or line break inside. Copy it again, as one piece."
-            )));
+        self.trimmed |= trimmed.len() != text.len();
+        let text = SecretString::from(trimmed);
+        self.sent.push(text.clone());
+        Ok(text)
+    }
+
+    /// A private key with its id: the spec's, else the Secret's, else the JWK's own; two that differ are an error.
+    fn signer(&mut self, key: &str, key_id: &Source, algorithm: Option<Algorithm>) -> Result<Signer, Failure> {
+        let name = self.name;
+        let unusable = |problem: &dyn std::fmt::Display| {
+            Failure::new(
+                CredentialsAvailable,
+                Reason::PrivateKeyInvalid,
+                format!("The private key under key {key} in Secret {name} cannot be used: {problem}."),
+            )
+        };
+        let text = self.block(key)?;
+        // A key file ends in a line break by custom: that is no mistake to tell.
+        self.trimmed = false;
+        let found = key::read(text.expose_secret()).map_err(|problem| unusable(&problem))?;
+        let stated = match key_id {
+            Source::Inline(id) => Some(SecretString::from(id.as_str())),
+            Source::Key(key) if self.secret.bytes(key).is_some() => Some(self.text(key)?),
+            Source::Key(_) => None,
+        };
+        let stated = stated.map(|id| id.expose_secret().to_owned());
+        if let (Some(stated), Some(own)) = (&stated, &found.key_id)
+            && stated != own
+        {
+            return Err(unusable(&"its own kid is not the key id that is given; give the one that is registered"));
         }
-        Ok(text.into())
+        let algorithm = found.key.algorithm(algorithm).ok_or_else(|| {
+            unusable(
+                &"spec.auth.privateKeyJwt.algorithm does not go with it; leave the field out to take the key's own",
+            )
+        })?;
+        let digest = digest(&SHA256, text.expose_secret().as_bytes());
+        let fingerprint = digest.as_ref().first_chunk().copied().unwrap_or_default();
+        Ok(Signer { key: found.key, algorithm, key_id: stated.or(found.key_id), fingerprint })
     }
 }
 
@@ -188,7 +263,8 @@ mod tests {
     #[test]
     fn a_value_is_read_without_the_line_break_that_was_pasted_with_it() {
         let credential = secret("Opaque", None, b"id\n", b" planted-secret \r\n").credential(&desired()).unwrap();
-        assert_eq!(credential.request.credential.client_secret.expose_secret(), "planted-secret");
+        assert!(credential.trimmed);
+        assert_eq!(credential.sent[1].expose_secret(), "planted-secret");
         assert_eq!(credential.sent[0].expose_secret(), "id");
     }
 

@@ -16,7 +16,7 @@ use crate::api::condition::Class;
 use crate::api::v1alpha1::{FailureStatus, IdentityStatus, QlikContextStatus, TargetStatus, TokenStatus};
 use crate::api::{QlikContext, Reason};
 use crate::clock::Timestamp;
-use crate::desired::Desired;
+use crate::desired::{Desired, Method};
 use crate::error::Failure;
 use crate::events::not_granted;
 use crate::oauth::cache::Setback;
@@ -70,7 +70,7 @@ pub fn invalid(context: &QlikContext, failure: &Failure, now: Timestamp) -> Qlik
 /// When to look again, whatever happens in between.
 pub fn next_run(done: &Done, now: Timestamp, jitter: f64) -> Duration {
     let soon = Duration::from_secs(1);
-    let expiry = done.holding.as_ref().map(|holding| holding.expires_at).filter(|expiry| *expiry > now);
+    let expiry = done.holding.as_ref().and_then(|holding| holding.expires_at).filter(|expiry| *expiry > now);
     let due = match (&done.failure, &done.setback) {
         (None, _) => done.holding.as_ref().and_then(|holding| holding.renewal_time).map(|time| until(time, now)),
         (Some(_), Some(setback)) => Some(until(setback.next, now)),
@@ -125,7 +125,13 @@ fn good(stage: ConditionType, desired: &Desired, holding: Option<&Holding>) -> F
             let short =
                 short.map(|missing| format!(" It did not grant the scopes {missing}: add them to the OAuth client."));
             let message = format!("{} issued a token.{}", desired.tenant.authority(), short.unwrap_or_default());
-            (Reason::TokenIssued, bounded(message))
+            match desired.method {
+                Method::ApiKey { .. } => {
+                    let secret = &desired.credential_secret;
+                    (Reason::ApiKeyProvided, format!("The API key of Secret {secret} is used; it is never renewed."))
+                }
+                _ => (Reason::TokenIssued, bounded(message)),
+            }
         }
         Verified => {
             let identity = holding.and_then(|holding| holding.identity.as_ref());
@@ -143,15 +149,16 @@ fn readiness(desired: &Desired, done: &Done, now: Timestamp) -> Finding {
     let finding = |good, reason, message| Finding { condition: Ready, good, reason, message };
     let holding = done.holding.as_ref();
     let fitting = holding.filter(|holding| holding.fits);
-    let working = fitting.filter(|holding| holding.expires_at > now);
+    let working = fitting.filter(|holding| holding.expires_at.is_none_or(|end| end > now));
+    let until = |holding: &Holding| holding.expires_at.map_or(String::new(), |end| format!(" until {end}"));
     if desired.suspend {
         return match working {
             Some(token) => finding(
                 true,
                 Reason::Suspended,
                 format!(
-                    "Suspended; the token in Secret {name} works until {}. Set spec.suspend to false to have it renewed.",
-                    token.expires_at
+                    "Suspended; the token in Secret {name} works{}. Set spec.suspend to false to have it renewed.",
+                    until(token)
                 ),
             ),
             None => finding(
@@ -164,22 +171,22 @@ fn readiness(desired: &Desired, done: &Done, now: Timestamp) -> Finding {
         };
     }
     match (&done.failure, working, fitting, holding) {
-        (None, Some(token), ..) => finding(
-            true,
-            Reason::TokenValid,
-            format!("Secret {name} holds a verified token until {}.", token.expires_at),
-        ),
+        (None, Some(token), ..) => {
+            finding(true, Reason::TokenValid, format!("Secret {name} holds a verified token{}.", until(token)))
+        }
         (Some(failure), Some(token), ..) => finding(
             true,
             Reason::RenewalFailing,
             bounded(format!(
-                "The token in Secret {name} works until {}, but its renewal fails. {}",
-                token.expires_at, failure.message
+                "The token in Secret {name} works{}, but its renewal fails. {}",
+                until(token),
+                failure.message
             )),
         ),
         (failure, None, Some(token), _) => {
             let cause = failure.as_ref().map(|failure| failure.message.as_str()).unwrap_or_default();
-            let message = format!("The token in Secret {name} expired at {}. {cause}", token.expires_at);
+            let ended = token.expires_at.map_or(String::new(), |end| format!(" at {end}"));
+            let message = format!("The token in Secret {name} expired{ended}. {cause}");
             finding(false, Reason::TokenExpired, bounded(message.trim_end().to_owned()))
         }
         (Some(failure), None, None, Some(_)) => finding(
@@ -232,7 +239,7 @@ fn conditions(
 fn token_status(holding: &Holding) -> TokenStatus {
     TokenStatus {
         issued_at: Some(Time(holding.issued_at)),
-        expires_at: Some(Time(holding.expires_at)),
+        expires_at: holding.expires_at.map(Time),
         renewal_time: holding.renewal_time.map(Time),
         scopes: holding.scopes.clone(),
     }

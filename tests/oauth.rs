@@ -14,7 +14,7 @@ use qlik_context_operator::metrics::Metrics;
 use qlik_context_operator::oauth::address::AddressPolicy;
 use qlik_context_operator::oauth::cache::{Need, TokenCache};
 use qlik_context_operator::oauth::https::{Https, Resolver};
-use qlik_context_operator::oauth::request::{ClientCredential, Grant, TokenRequest};
+use qlik_context_operator::oauth::request::{Credential, Grant, TokenRequest};
 use qlik_context_operator::oauth::token::VerifiedToken;
 use support::tenant::{Client, Fault, FaultBody, Handshake, Hop, Pacing, QlikCloud, Route, Script, Tenant, UserShape};
 
@@ -75,7 +75,10 @@ impl Case {
             tenant: url.parse().unwrap(),
             grant: Grant::ClientCredentials,
             scopes: ["user_default".to_owned()].into(),
-            credential: ClientCredential { client_id: "id".into(), client_secret: "s3cret-of-the-client".into() },
+            credential: Credential::ClientSecret {
+                client_id: "id".into(),
+                client_secret: "s3cret-of-the-client".into(),
+            },
         };
         let need = Need { left: None, refresh: None };
         tokens.obtain(&request, need, |_, _| true).await.map_err(|setback| setback.failure)
@@ -93,7 +96,7 @@ async fn a_token_is_issued_and_its_bot_confirmed() {
     assert_eq!(token.identity.tenant_id, case.tenant.id());
     assert_eq!(token.identity.subject, "qlikbot\\id");
     assert_eq!(token.token.scopes.as_deref(), Some(&["user_default".to_owned()][..]));
-    let life = token.token.expires_at.duration_since(token.token.issued_at);
+    let life = token.token.expires_at.unwrap().duration_since(token.token.issued_at);
     assert_eq!(life.as_secs(), 21600);
 }
 

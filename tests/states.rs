@@ -49,7 +49,7 @@ fn holding(expires_at: i64, fits: bool) -> Holding {
     Holding {
         identity: Some(identity),
         issued_at: at(expires_at - 21600),
-        expires_at: at(expires_at),
+        expires_at: Some(at(expires_at)),
         renewal_time: None,
         scopes: None,
         fits,

@@ -208,7 +208,7 @@ pub struct PrivateKeyJwt {
 }
 
 /// Signature algorithms that Qlik Cloud accepts.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, strum::Display, Eq, PartialEq)]
 #[allow(missing_docs)]
 pub enum Algorithm {
     RS256,

@@ -20,10 +20,12 @@ impl Secrets {
         Self::default()
     }
 
-    /// Adds a secret.
+    /// Adds a secret; nothing is no secret.
     #[must_use]
     pub fn and(mut self, secret: &str) -> Self {
-        self.0.push(secret.into());
+        if !secret.is_empty() {
+            self.0.push(secret.into());
+        }
         self
     }
 

@@ -185,6 +185,15 @@ pub fn not_the_contract(condition: ConditionType, what: &str) -> Failure {
     )
 }
 
+/// The private key did not sign, though it was accepted when it was read.
+pub fn not_signed() -> Failure {
+    Failure::new(
+        ConditionType::CredentialsAvailable,
+        Reason::PrivateKeyInvalid,
+        "The private key cannot sign. Write the key into the Secret again.",
+    )
+}
+
 /// A token whose life is of no use.
 pub fn no_lifetime(problem: NoLifetime) -> Failure {
     match problem {

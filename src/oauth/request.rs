@@ -2,15 +2,21 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use aws_lc_rs::{digest, hmac};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
+use super::assertion::{ASSERTION_TYPE, Signer};
 use super::leak::Secrets;
 use super::tenant::TenantUrl;
-use crate::clock::fraction;
+use super::token::AccessToken;
+use crate::clock::{Timestamp, fraction};
+
+/// Where tokens are asked for (<https://qlik.dev/apis/rest/oauth/>).
+pub(super) const TOKEN_PATH: &str = "/oauth/token";
 
 /// Grants that Qlik Cloud offers to machine-to-machine clients (<https://qlik.dev/apis/rest/oauth/>).
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -51,11 +57,52 @@ impl Grant {
 
 /// What proves who asks. Every part may come from a Secret, so every part is sealed.
 #[derive(Clone)]
-pub struct ClientCredential {
-    /// `client_id`.
-    pub client_id: SecretString,
-    /// `client_secret`.
-    pub client_secret: SecretString,
+pub enum Credential {
+    /// RFC 6749, section 2.3.1.
+    ClientSecret {
+        /// `client_id`.
+        client_id: SecretString,
+        /// `client_secret`.
+        client_secret: SecretString,
+    },
+    /// RFC 7523.
+    PrivateKey {
+        /// `client_id`.
+        client_id: SecretString,
+        /// Signs an assertion for each request.
+        signer: Arc<Signer>,
+    },
+    /// No request at all: the key is the token.
+    ApiKey(AccessToken),
+}
+
+impl Credential {
+    /// `client_id`; an API key has none.
+    pub fn client_id(&self) -> &str {
+        match self {
+            Self::ClientSecret { client_id, .. } | Self::PrivateKey { client_id, .. } => client_id.expose_secret(),
+            Self::ApiKey(_) => "",
+        }
+    }
+
+    /// What must never be repeated, beside the client id.
+    fn proof(&self) -> &str {
+        match self {
+            Self::ClientSecret { client_secret, .. } => client_secret.expose_secret(),
+            // It is never sent; what is sent, an assertion, is added by the request that it is made for.
+            Self::PrivateKey { .. } => "",
+            Self::ApiKey(key) => key.expose_secret(),
+        }
+    }
+
+    /// Tells credentials apart that have the same client id.
+    fn fingerprint(&self) -> (&'static [u8], &[u8]) {
+        match self {
+            Self::PrivateKey { signer, .. } => (b"private_key_jwt", &signer.fingerprint),
+            Self::ClientSecret { .. } => (b"client_secret", self.proof().as_bytes()),
+            Self::ApiKey(_) => (b"api_key", self.proof().as_bytes()),
+        }
+    }
 }
 
 /// One request to a tenant's token endpoint.
@@ -68,34 +115,45 @@ pub struct TokenRequest {
     /// Scopes asked for; empty asks for all that the client allows.
     pub scopes: BTreeSet<String>,
     /// Who asks.
-    pub credential: ClientCredential,
+    pub credential: Credential,
 }
 
 impl TokenRequest {
-    /// The JSON to post. The best documented of the shapes that Qlik takes, and the only safe one for `user_lookup`.
-    pub(super) fn body(&self) -> SecretString {
-        let mut body = json!({
-            "grant_type": self.grant.grant_type(),
-            "client_id": self.credential.client_id.expose_secret(),
-            "client_secret": self.credential.client_secret.expose_secret(),
-        });
+    /// The JSON to post, signed for `now` where it is signed. The best documented of the shapes that Qlik takes, and the only
+    /// safe one for `user_lookup`. `None` when there is nothing to post, or the key cannot sign.
+    pub(super) fn body(&self, now: Timestamp) -> Option<Body> {
+        let mut signed = None;
+        let mut body = json!({ "grant_type": self.grant.grant_type(), "client_id": self.credential.client_id() });
+        match &self.credential {
+            Credential::ClientSecret { client_secret, .. } => {
+                body["client_secret"] = client_secret.expose_secret().into();
+            }
+            Credential::PrivateKey { client_id, signer } => {
+                let audience = self.tenant.join(TOKEN_PATH);
+                let assertion = signer.assert(client_id.expose_secret(), &audience, now)?;
+                body["client_assertion_type"] = ASSERTION_TYPE.into();
+                body["client_assertion"] = assertion.expose_secret().into();
+                signed = Some(assertion);
+            }
+            Credential::ApiKey(_) => return None,
+        }
         if !self.scopes.is_empty() {
             body["scope"] = self.scopes.iter().map(String::as_str).collect::<Vec<_>>().join(" ").into();
         }
         if let Some((field, value)) = self.grant.user_lookup() {
             body["user_lookup"] = json!({ "field": field, "value": value });
         }
-        body.to_string().into()
+        Some(Body { json: body.to_string().into(), assertion: signed })
     }
 
     /// What an identity must not repeat; it may name the client, as the tenant's own user does.
     pub(super) fn client_secrets(&self) -> Secrets {
-        Secrets::new().and(self.credential.client_secret.expose_secret())
+        Secrets::new().and(self.credential.proof())
     }
 
     /// What any other text of an answer must not repeat.
     pub(super) fn secrets(&self) -> Secrets {
-        self.client_secrets().and(self.credential.client_id.expose_secret())
+        self.client_secrets().and(self.credential.client_id())
     }
 
     /// From 0 up to 1, the same for equal requests, whatever the credential: spreads renewals of different requests.
@@ -108,18 +166,20 @@ impl TokenRequest {
 
     fn public_fields(&self, write: &mut impl FnMut(&[u8])) {
         let (field, value) = self.grant.user_lookup().unwrap_or_default();
-        let fixed = [
-            &self.tenant.authority(),
-            self.grant.grant_type(),
-            self.credential.client_id.expose_secret(),
-            field,
-            value,
-        ];
+        let fixed = [&self.tenant.authority(), self.grant.grant_type(), self.credential.client_id(), field, value];
         for text in fixed.into_iter().chain(self.scopes.iter().map(String::as_str)) {
             write(&(text.len() as u64).to_be_bytes());
             write(text.as_bytes());
         }
     }
+}
+
+/// What is posted.
+pub(super) struct Body {
+    /// JSON.
+    pub(super) json: SecretString,
+    /// The assertion in it: as good as a secret while it lives.
+    pub(super) assertion: Option<SecretString>,
 }
 
 /// Equal requests have equal keys; nothing can be read from one, and it means nothing outside this process.
@@ -142,8 +202,9 @@ impl RequestKeys {
     pub fn of(&self, request: &TokenRequest) -> RequestKey {
         let mut context = hmac::Context::with_key(&self.0);
         request.public_fields(&mut |bytes| context.update(bytes));
-        context.update(b"client_secret");
-        context.update(request.credential.client_secret.expose_secret().as_bytes());
+        let (method, proof) = request.credential.fingerprint();
+        context.update(method);
+        context.update(proof);
         RequestKey(context.sign().as_ref().first_chunk().copied().unwrap_or_default())
     }
 }
@@ -164,26 +225,34 @@ impl fmt::Debug for RequestKey {
 mod tests {
     use super::*;
 
+    fn with_secret(client_id: &str, client_secret: &str) -> Credential {
+        Credential::ClientSecret { client_id: client_id.into(), client_secret: client_secret.into() }
+    }
+
+    fn body(request: &TokenRequest) -> serde_json::Value {
+        serde_json::from_str(request.body(Timestamp::UNIX_EPOCH).unwrap().json.expose_secret()).unwrap()
+    }
+
     fn request() -> TokenRequest {
         TokenRequest {
             tenant: "https://acme.eu.qlikcloud.com".parse().unwrap(),
             grant: Grant::ClientCredentials,
             scopes: ["b".to_owned(), "a".to_owned()].into(),
-            credential: ClientCredential { client_id: "id".into(), client_secret: "s3cret".into() },
+            credential: with_secret("id", "s3cret"),
         }
     }
 
     #[test]
     fn the_body_is_what_qlik_documents() {
         let mut asked = request();
-        let body: serde_json::Value = serde_json::from_str(asked.body().expose_secret()).unwrap();
+        let body = super::tests::body(&asked);
         assert_eq!(
             body,
             json!({"grant_type": "client_credentials", "client_id": "id", "client_secret": "s3cret", "scope": "a b"})
         );
         asked.scopes.clear();
         asked.grant = Grant::UserImpersonation(UserLookup::Subject("x|1".into()));
-        let body: serde_json::Value = serde_json::from_str(asked.body().expose_secret()).unwrap();
+        let body = super::tests::body(&asked);
         assert_eq!(body["user_lookup"], json!({"field": "subject", "value": "x|1"}));
         assert_eq!(body["grant_type"], "urn:qlik:oauth:user-impersonation");
         assert!(body.get("scope").is_none());
@@ -198,8 +267,8 @@ mod tests {
             |r| r.tenant = "https://other.eu.qlikcloud.com".parse().unwrap(),
             |r| r.grant = Grant::UserImpersonation(UserLookup::UserId("u".into())),
             |r| drop(r.scopes.pop_last()),
-            |r| r.credential.client_id = "other".into(),
-            |r| r.credential.client_secret = "other".into(),
+            |r| r.credential = with_secret("other", "s3cret"),
+            |r| r.credential = with_secret("id", "other"),
         ];
         for change in different {
             let mut other = request();
@@ -212,7 +281,7 @@ mod tests {
     #[test]
     fn the_spread_does_not_depend_on_the_secret() {
         let mut other = request();
-        other.credential.client_secret = "other".into();
+        other.credential = with_secret("id", "other");
         assert!((request().spread() - other.spread()).abs() < f64::EPSILON);
     }
 }

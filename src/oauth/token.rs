@@ -46,10 +46,17 @@ pub struct Token {
     pub access_token: AccessToken,
     /// When it was asked for.
     pub issued_at: Timestamp,
-    /// When it stops working.
-    pub expires_at: Timestamp,
+    /// When it stops working; unknown for an API key.
+    pub expires_at: Option<Timestamp>,
     /// The scopes granted, where the tenant says so.
     pub scopes: Option<Vec<String>>,
+}
+
+impl Token {
+    /// True while nothing says that it has ended.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.expires_at.is_none_or(|end| end > now)
+    }
 }
 
 /// A token of which the tenant has confirmed whose it is: the only kind that is ever published.

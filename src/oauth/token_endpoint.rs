@@ -7,13 +7,14 @@ use serde::Deserialize;
 use serde_json::Value;
 use zeroize::Zeroize;
 
+use super::leak::Secrets;
 use super::lifetime::lifetime;
 use super::refusal;
-use super::request::TokenRequest;
+use super::request::{Credential, TOKEN_PATH, TokenRequest};
 use super::token::{AccessToken, Token};
 use super::transport::{Answer, Request, Transport};
 use crate::api::ConditionType::TokenIssued;
-use crate::clock::Timestamp;
+use crate::clock::{SignedDuration, Timestamp};
 use crate::error::Failure;
 
 const BODY_LIMIT: usize = 64 * 1024;
@@ -35,29 +36,64 @@ impl Drop for Granted {
     }
 }
 
-/// Asks for a token. `now` is the time of asking, and becomes the token's `issued_at`.
+/// The tenant's clock may differ this much before an assertion is signed for it.
+const SKEW: SignedDuration = SignedDuration::from_secs(30);
+/// A `Date` further off is not believed.
+const LONGEST_SKEW: SignedDuration = SignedDuration::from_hours(24);
+
+/// Asks for a token. `now` is the time of asking, and becomes the token's `issued_at`. An API key is its own token.
 pub async fn request_token(
     transport: &dyn Transport,
     request: &TokenRequest,
     now: Timestamp,
 ) -> Result<Token, Failure> {
+    if let Credential::ApiKey(key) = &request.credential {
+        return Ok(Token { access_token: key.clone(), issued_at: now, expires_at: None, scopes: None });
+    }
+    let (mut answer, mut secrets) = post(transport, request, now).await?;
+    // A signature is of its time: refused by a tenant whose clock is off, it is made once more, for that clock.
+    if let Some(theirs) = skewed(request, &answer, now) {
+        (answer, secrets) = post(transport, request, theirs).await?;
+    }
+    if answer.status != 200 {
+        return Err(refusal::token_refused(&answer, &secrets));
+    }
+    let mut token = read(&answer, now)?;
+    // The granted scopes are shown in the status, so they must not repeat a secret either.
+    let secrets = secrets.and(token.access_token.expose_secret());
+    token.scopes.iter_mut().for_each(|scopes| scopes.retain(|scope| !secrets.leak_in(scope)));
+    Ok(token)
+}
+
+/// The answer, and what of it must not be repeated.
+async fn post(
+    transport: &dyn Transport,
+    request: &TokenRequest,
+    signed_at: Timestamp,
+) -> Result<(Answer, Secrets), Failure> {
+    let body = request.body(signed_at).ok_or_else(refusal::not_signed)?;
+    let secrets = match &body.assertion {
+        Some(assertion) => request.secrets().and(assertion.expose_secret()),
+        None => request.secrets(),
+    };
     let call = Request {
         tenant: request.tenant.clone(),
-        path: "/oauth/token",
+        path: TOKEN_PATH,
         authorization: None,
-        body: Some(request.body()),
+        body: Some(body.json),
         limit: BODY_LIMIT,
         redirects: 0,
     };
     let answer = transport.send(call).await.map_err(|failure| refusal::unreachable(TokenIssued, failure))?;
-    if answer.status != 200 {
-        return Err(refusal::token_refused(&answer, &request.secrets()));
-    }
-    let mut token = read(&answer, now)?;
-    // The granted scopes are shown in the status, so they must not repeat a secret either.
-    let secrets = request.secrets().and(token.access_token.expose_secret());
-    token.scopes.iter_mut().for_each(|scopes| scopes.retain(|scope| !secrets.leak_in(scope)));
-    Ok(token)
+    Ok((answer, secrets))
+}
+
+/// The tenant's time, when it refused a signature and its clock differs from ours.
+fn skewed(request: &TokenRequest, answer: &Answer, now: Timestamp) -> Option<Timestamp> {
+    let signed = matches!(request.credential, Credential::PrivateKey { .. });
+    let theirs = Timestamp::try_from(answer.date?).ok()?;
+    let skew = theirs.duration_since(now).abs();
+    (signed && matches!(answer.status, 400 | 401) && skew > SKEW && skew < LONGEST_SKEW).then_some(theirs)
 }
 
 fn read(answer: &Answer, now: Timestamp) -> Result<Token, Failure> {
@@ -74,7 +110,12 @@ fn read(answer: &Answer, now: Timestamp) -> Result<Token, Failure> {
     let life = lifetime(granted.expires_in.as_ref(), granted.expires_at.as_deref(), tenant_now)
         .map_err(refusal::no_lifetime)?;
     let expires_at = now.checked_add(life).map_err(|_| unusable("the token's end is out of range"))?;
-    Ok(Token { access_token, issued_at: now, expires_at, scopes: granted.scope.as_deref().map(scopes) })
+    Ok(Token {
+        access_token,
+        issued_at: now,
+        expires_at: Some(expires_at),
+        scopes: granted.scope.as_deref().map(scopes),
+    })
 }
 
 /// The scopes granted, bounded since they are shown in the status; what no scope may look like is left out.
@@ -92,7 +133,6 @@ fn scopes(text: &str) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::api::Reason;
-    use crate::clock::SignedDuration;
     use secrecy::SecretSlice;
 
     fn read_body(body: &str) -> Result<Token, Failure> {
@@ -111,7 +151,7 @@ mod tests {
             r#"{"access_token":"t"}"#,
         ] {
             let token = read_body(body).unwrap();
-            assert_eq!(token.expires_at.as_second(), 4600, "{body}");
+            assert_eq!(token.expires_at.unwrap().as_second(), 4600, "{body}");
             assert_eq!(token.issued_at.as_second(), 1000);
         }
         let token = read_body(r#"{"access_token":"t","scope":"b a  a"}"#).unwrap();

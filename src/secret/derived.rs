@@ -135,7 +135,7 @@ impl SealedSecret {
         let token = Token {
             access_token: AccessToken::parse(text)?,
             issued_at: time(ISSUED_AT_ANNOTATION)?,
-            expires_at: time(EXPIRES_AT_ANNOTATION)?,
+            expires_at: time(EXPIRES_AT_ANNOTATION),
             scopes: None,
         };
         Some(Held { token, binding: self.annotation(TOKEN_BINDING_ANNOTATION)?.to_owned() })
@@ -187,13 +187,14 @@ pub fn derived_secret(
     refreshed_for: Option<&str>,
 ) -> Result<Secret, Failure> {
     let token = &verified.token;
+    let expires_at = token.expires_at.map(|end| (EXPIRES_AT_ANNOTATION, end.to_string()));
     let own = [
-        (EXPIRES_AT_ANNOTATION, token.expires_at.to_string()),
         (ISSUED_AT_ANNOTATION, token.issued_at.to_string()),
         (TOKEN_BINDING_ANNOTATION, binding::bind(token, &desired.binding_inputs(), &credential.sent)),
     ];
     let refreshed_for = refreshed_for.map(|value| (REFRESHED_FOR_ANNOTATION, value.to_owned()));
-    let annotations = own.into_iter().chain(refreshed_for).map(|(name, value)| (name.to_owned(), value));
+    let annotations =
+        own.into_iter().chain(expires_at).chain(refreshed_for).map(|(name, value)| (name.to_owned(), value));
     let labels = [
         (MANAGED_BY_LABEL.to_owned(), OPERATOR_NAME.to_owned()),
         (CONTEXT_LABEL.to_owned(), context.metadata.name.clone().unwrap_or_default()),
@@ -230,7 +231,8 @@ fn data(
     let name = context.metadata.name.as_deref().unwrap_or_default();
     let namespace = context.metadata.namespace.as_deref().unwrap_or_default();
     let (tenant_url, host) = (desired.tenant.to_string(), desired.tenant.authority());
-    let (expires_at, issued_at) = (verified.token.expires_at.to_string(), verified.token.issued_at.to_string());
+    let expires_at = verified.token.expires_at.map(|end| end.to_string()).unwrap_or_default();
+    let issued_at = verified.token.issued_at.to_string();
     let contexts = contexts_yml(name, &tenant_url, token);
     let value = |placeholder: &str| match placeholder {
         "token" => token,
@@ -238,7 +240,7 @@ fn data(
         "host" => &host,
         "expiresAt" => &expires_at,
         "issuedAt" => &issued_at,
-        "clientId" => credential.request.credential.client_id.expose_secret(),
+        "clientId" => credential.request.credential.client_id(),
         "userId" => &verified.identity.user_id,
         "tenantId" => &verified.identity.tenant_id,
         "contextName" => name,

@@ -149,11 +149,3 @@ async fn a_context_with_a_pin_that_does_not_hold_publishes_nothing() {
     case.apply("acme", &json!({"expectedIdentity": {"tenantId": case.tenant.id()}})).await;
     case.wait_for("acme", "Ready=True/TokenValid").await;
 }
-
-#[tokio::test]
-async fn an_auth_method_of_a_later_version_is_answered_and_not_met_with_silence() {
-    let case = Case::new("later").await;
-    case.apply("acme", &json!({"auth": {"apiKey": {"secretRef": {"name": "key"}}}})).await;
-    let context = case.wait_for("acme", "Ready=False/SpecInvalid").await;
-    assert!(message(&context, "Ready").contains("auth.apiKey"));
-}

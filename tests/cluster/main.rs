@@ -8,6 +8,7 @@
 mod credentials;
 mod guard;
 mod lifecycle;
+mod methods;
 mod process;
 mod promises;
 mod schema;

@@ -139,7 +139,7 @@ impl State {
         }
         self.begun += 1;
         let now = self.now(clock);
-        self.candidate.take().filter(|token| token.expires_at > now)
+        self.candidate.take().filter(|token| token.is_live(now))
     }
 
     pub(super) fn succeed(&mut self, token: VerifiedToken, clock: &Clock) -> Arc<VerifiedToken> {
@@ -190,8 +190,8 @@ impl State {
     }
 
     pub(super) fn worth_keeping(&self, now: Timestamp) -> bool {
-        self.token.as_ref().is_some_and(|token| token.token.expires_at > now)
-            || self.candidate.as_ref().is_some_and(|token| token.expires_at > now)
+        self.token.as_ref().is_some_and(|token| token.token.is_live(now))
+            || self.candidate.as_ref().is_some_and(|token| token.is_live(now))
             || self.setback.as_ref().is_some_and(|setback| now.duration_since(setback.next) < FORGOTTEN)
     }
 }
