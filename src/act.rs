@@ -13,7 +13,7 @@ use crate::decide::{Plan, Wish, immutable};
 use crate::error::{Error, Failure};
 use crate::lease::Leadership;
 use crate::metrics::{Metrics, SecretWrite};
-use crate::oauth::cache::{Checked, Known, Need, Setback, TokenCache};
+use crate::oauth::cache::{Checked, Known, Setback, TokenCache};
 use crate::oauth::identity::Identity;
 use crate::oauth::token::VerifiedToken;
 use crate::observe::Seen;
@@ -74,15 +74,21 @@ impl Holding {
     /// What was in the Secret before, when the run did not change it.
     fn found(context: &QlikContext, seen: &Seen) -> Option<Self> {
         let held = seen.held.as_ref()?;
-        let pinned = held.identity.as_ref().is_none_or(|identity| seen.desired.pins.check(identity).is_ok());
+        // What this process has heard of the token itself goes before what the status says.
+        let known = seen.known.as_ref();
+        let token = known.and_then(|known| known.token.as_ref());
+        let same = token.filter(|token| token.token.access_token == held.token.access_token);
+        let identity = same.map(|token| (*token.identity).clone()).or_else(|| held.identity.clone());
+        let pinned = identity.as_ref().is_none_or(|identity| seen.desired.pins.check(identity).is_ok());
+        let unproven = known.is_some_and(|known| known.unverified.is_some());
         let status = context.status.as_ref().and_then(|status| status.token.as_ref());
         Some(Self {
-            identity: held.identity.clone(),
+            identity,
             issued_at: held.token.issued_at,
             expires_at: held.token.expires_at,
             renewal_time: status.and_then(|token| token.renewal_time.as_ref()).map(|time| time.0),
             scopes: held.token.scopes.clone(),
-            fits: held.fit.spec && pinned && !held.rejected,
+            fits: held.fit.spec && pinned && !held.rejected && !unproven,
         })
     }
 }
@@ -103,22 +109,23 @@ pub struct Tools<'a> {
 
 /// Carries out a plan.
 pub async fn act(tools: &Tools<'_>, context: &QlikContext, seen: &Seen, plan: Plan<'_>) -> Result<Done, Error> {
-    let setback = seen.known.as_ref().and_then(|known| known.setback.clone());
     let before = Done { holding: Holding::found(context, seen), handled: seen.handled.clone(), ..Done::default() };
     match plan {
         Plan::Leave => Ok(Done::default()),
-        Plan::Rest => Ok(before),
-        Plan::Refuse(failure) => Ok(Done { failure: Some(failure), setback, ..before }),
-        Plan::Keep(wish, token) => Ok(kept(wish, seen, &token)),
+        Plan::Rest => Ok(resting(before)),
+        Plan::Refuse(failure) => Ok(Done { failure: Some(failure), ..before }),
+        Plan::Keep(wish, token) => Ok(kept(wish, seen, seen.known.as_ref(), &token)),
         Plan::Publish { wish, token, secret } => publish(tools, context, seen, wish, &token, *secret, before).await,
         Plan::Verify { wish, token, left } => {
+            tools.leadership.check()?;
             let due = |known: &Known| wish.verification_time(known).is_some_and(|due| due <= known.now);
-            match tools.tokens.verify_again(&wish.credential.request, &token, left, due).await {
-                Ok(Checked::Good(token)) if wish.desired.pins.check(&token.identity).is_ok() => {
-                    Ok(kept(wish, seen, &token))
+            let (request, asker) = (&wish.credential.request, seen.asker(context));
+            match tools.tokens.check(request, asker, &token, left, due).await {
+                Ok(Checked::Good(token)) if is_kept(context, seen, wish, &token) => {
+                    Ok(kept(wish, seen, Some(&tools.tokens.known(request, asker)), &token))
                 }
-                // The next run finds the new identity, and what the pins say of it.
-                Ok(Checked::Good(_)) => Err(Error::Changed("the token's identity")),
+                // The next run finds the identity, and what pins and Secret say of it.
+                Ok(Checked::Good(_)) => Err(Error::Changed("what is known of the token")),
                 Ok(Checked::Rejected) => renew(tools, context, seen, wish, None, dead(before)).await,
                 Err(setback) => Ok(failed(setback, before)),
             }
@@ -127,16 +134,26 @@ pub async fn act(tools: &Tools<'_>, context: &QlikContext, seen: &Seen, plan: Pl
     }
 }
 
+/// True when the Secret is as it should be with this token, and the token is whose it should be.
+fn is_kept(context: &QlikContext, seen: &Seen, wish: Wish<'_>, token: &VerifiedToken) -> bool {
+    let answers = seen.known.as_ref().is_some_and(|known| !known.refresh_waits);
+    match (wish.secret(context, token, seen.answered(answers)), wish.target) {
+        (Ok(secret), Target::Ours(stored)) => stored.is_as(&secret),
+        _ => false,
+    }
+}
+
+/// Suspended: nothing is going to be renewed.
+fn resting(before: Done) -> Done {
+    let holding = before.holding.map(|holding| Holding { renewal_time: None, ..holding });
+    Done { holding, ..before }
+}
+
 /// The Secret is as it should be. What failed since, a refresh or a check, is told until it is tried again.
-fn kept(wish: Wish<'_>, seen: &Seen, token: &VerifiedToken) -> Done {
-    let known = seen.known.as_ref();
+fn kept(wish: Wish<'_>, seen: &Seen, known: Option<&Known>, token: &VerifiedToken) -> Done {
     let waits = known.filter(|known| known.refresh_waits).map(|known| known.refresh_allowed_at);
     let verification = known.and_then(|known| wish.verification_time(known));
-    let setback = known.and_then(|known| {
-        let setback = known.setback.clone()?;
-        let next = waits.map_or(setback.next, |allowed| setback.next.max(allowed));
-        (next > known.now).then_some(Setback { next, ..setback })
-    });
+    let setback = known.and_then(|known| known.setback.clone().filter(|setback| setback.next > known.now));
     Done {
         holding: Some(Holding::published(token, wish.renewal_time(&token.token))),
         failure: setback.as_ref().map(|setback| setback.failure.clone()),
@@ -167,19 +184,18 @@ async fn renew(
     before: Done,
 ) -> Result<Done, Error> {
     let fresh = |token: &VerifiedToken, now| wish.is_fresh(token, now);
-    let need = Need { left, refresh: seen.refresh.as_deref() };
-    let token = match tools.tokens.obtain(&wish.credential.request, need, fresh).await {
+    tools.leadership.check()?;
+    let token = match tools.tokens.obtain(&wish.credential.request, seen.asker(context), left, fresh).await {
         Ok(token) => token,
         Err(setback) => return Ok(failed(setback, before)),
     };
-    still_wanted(tools.client, context, wish).await?;
     match wish.secret(context, &token, seen.answered(true)) {
         Ok(secret) => publish(tools, context, seen, wish, &token, secret, before).await,
         Err(failure) => Ok(Done { failure: Some(failure), verified: true, ..before }),
     }
 }
 
-/// Between asking for a token and publishing it the world may have moved on; then the next run judges anew.
+/// Between judging and publishing the world may have moved on; then the next run judges anew.
 async fn still_wanted(client: &Client, context: &QlikContext, wish: Wish<'_>) -> Result<(), Error> {
     let namespace = context.namespace().unwrap_or_default();
     let contexts: Api<PartialObjectMeta<QlikContext>> = Api::namespaced(client.clone(), &namespace);
@@ -229,6 +245,7 @@ async fn publish(
     let secrets: Api<Secret> = Api::namespaced(tools.client.clone(), &context.namespace().unwrap_or_default());
     let params = PatchParams::apply(FIELD_MANAGER).force();
     let patch = Patch::Apply(&secret);
+    still_wanted(tools.client, context, wish).await?;
     tools.leadership.check()?;
     let write = tokio::time::timeout(WRITE_TIMEOUT, secrets.patch(&wish.desired.target_name, &params, &patch));
     match write.await.map_err(|_| Error::Deadline(WRITE_TIMEOUT))? {

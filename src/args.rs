@@ -103,7 +103,7 @@ pub enum LogFormat {
 
 /// A filter that does not parse is a mistake on the command line.
 fn log_filter(directives: &str) -> Result<String, String> {
-    telemetry::filter(directives).map(|_| directives.to_owned()).map_err(|problem| problem.to_string())
+    telemetry::parse(directives).map(|_| directives.to_owned()).map_err(|problem| problem.to_string())
 }
 
 impl CommandLine {

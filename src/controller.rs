@@ -13,13 +13,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Jitter};
 use crate::events::Events;
+use crate::gone::Alive;
 use crate::latest::Latest;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
 use crate::oauth::cache::TokenCache;
 use crate::oauth::tenant::AllowedHosts;
 use crate::oauth::transport::Transport;
-use crate::reconcile::{Context, Guarded, error_policy, reconcile};
+use crate::reconcile::{Context, Guarded, Troubles, error_policy, reconcile};
 use crate::server::Health;
 use crate::watch;
 
@@ -60,17 +61,20 @@ pub async fn control(parts: Parts, stop: CancellationToken) {
     let context = Arc::new(Context {
         tokens: TokenCache::new(transport, clock.clone(), jitter.clone(), metrics.clone()),
         allowed_hosts,
+        events: Events::new(client.clone(), instance, leadership.clone()),
         leadership,
+        alive: Alive::default(),
         latest: Latest::default(),
-        events: Events::new(client.clone(), instance),
+        troubles: Troubles::default(),
         client: client.clone(),
         clock: clock.clone(),
         jitter,
         metrics: metrics.clone(),
     });
     let (contexts, writer) = reflector::store::<Guarded>();
+    let store = (contexts.clone(), writer);
     let config = controller::Config::default().debounce(DEBOUNCE).concurrency(concurrency.get());
-    let runs = Controller::for_stream(watch::contexts(&client, writer, &metrics, &clock), contexts.clone())
+    let runs = Controller::for_stream(watch::contexts(&client, store, &context), contexts.clone())
         .watches_stream(watch::credentials(&client, &metrics), watch::contexts_using(contexts.clone()))
         .owns_stream(watch::derived(&client, &metrics))
         .reconcile_on(heartbeat(health.clone()))

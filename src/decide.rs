@@ -37,12 +37,12 @@ pub enum Plan<'s> {
         /// The Secret as it should be.
         secret: Box<Secret>,
     },
-    /// The Secret is as it should be, but whether its token still works has to be asked again.
+    /// Whether the token in the Secret still works has to be asked, before anything else or because it is time.
     Verify {
         /// For whom.
         wish: Wish<'s>,
         /// The token.
-        token: Arc<VerifiedToken>,
+        token: Token,
         /// What is left of its life, where that is known.
         left: Option<Duration>,
     },
@@ -76,7 +76,11 @@ impl Wish<'_> {
 
     /// True until then.
     pub fn is_fresh(&self, token: &VerifiedToken, now: Timestamp) -> bool {
-        self.renewal_time(&token.token).is_none_or(|due| now < due)
+        self.is_due_after(&token.token, now)
+    }
+
+    fn is_due_after(&self, token: &Token, now: Timestamp) -> bool {
+        self.renewal_time(token).is_none_or(|due| now < due)
     }
 
     /// The derived Secret with this token, unless it is another's token or may not be written there.
@@ -127,10 +131,14 @@ pub fn decide<'s>(context: &QlikContext, seen: &'s Seen, allowed: &AllowedHosts)
         let refresh_due = known.refresh_waits && known.refresh_allowed_at <= now;
         known.token.as_ref().filter(|token| !refresh_due && wish.is_fresh(token, now))
     });
+    let left_of = |token: &Token| token.expires_at.map(|end| until(end, now));
+    let unverified = known.and_then(|known| known.unverified.as_ref());
+    if let (None, Some(token)) = (fresh, unverified.filter(|token| wish.is_due_after(token, now))) {
+        return Plan::Verify { wish, token: token.clone(), left: left_of(token) };
+    }
     let Some(token) = fresh else {
         let held = seen.held.as_ref().filter(|held| held.fit.spec && !held.rejected);
-        let left = held.and_then(|held| held.token.expires_at).map(|end| until(end, now));
-        let left = left.filter(|left| !left.is_zero());
+        let left = held.and_then(|held| left_of(&held.token)).filter(|left| !left.is_zero());
         return Plan::Renew { wish, left };
     };
     let answers = known.is_some_and(|known| !known.refresh_waits);
@@ -138,8 +146,11 @@ pub fn decide<'s>(context: &QlikContext, seen: &'s Seen, allowed: &AllowedHosts)
         (Err(failure), _) => Plan::Refuse(failure),
         (Ok(secret), Target::Ours(stored)) if stored.is_as(&secret) => {
             let due = known.and_then(|known| wish.verification_time(known)).is_some_and(|due| due <= now);
-            let left = token.token.expires_at.map(|end| until(end, now));
-            if due { Plan::Verify { wish, token: token.clone(), left } } else { Plan::Keep(wish, token.clone()) }
+            if due {
+                Plan::Verify { wish, token: token.token.clone(), left: left_of(&token.token) }
+            } else {
+                Plan::Keep(wish, token.clone())
+            }
         }
         (Ok(_), Target::Ours(stored)) if stored.is_immutable() => Plan::Refuse(immutable(&seen.desired)),
         (Ok(secret), _) => Plan::Publish { wish, token: token.clone(), secret: Box::new(secret) },

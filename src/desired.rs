@@ -210,8 +210,11 @@ impl Pins {
         let broken = self.0.iter().find(|pin| match pin.part {
             Part::TenantId => identity.tenant_id != pin.wanted,
             Part::UserId => identity.user_id != pin.wanted,
-            // Qlik itself has spelled a bot's subject in both cases.
-            Part::Subject => !identity.subject.eq_ignore_ascii_case(&pin.wanted),
+            // Qlik itself has spelled a bot's subject in both cases; anybody else's is as it is.
+            Part::Subject if pin.wanted.to_ascii_lowercase().starts_with("qlikbot\\") => {
+                !identity.subject.eq_ignore_ascii_case(&pin.wanted)
+            }
+            Part::Subject => identity.subject != pin.wanted,
         });
         broken.map_or(Ok(()), |pin| {
             Err(Failure::new(

@@ -3,7 +3,8 @@
 //! Only transitions are told, and what a new token shows. An event is advice: that one could not be written is logged at
 //! debug and changes nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -12,6 +13,7 @@ use kube::{Client, Resource};
 use crate::api::ConditionType::Ready;
 use crate::api::condition::Notice;
 use crate::api::{OPERATOR_NAME, QlikContext, QlikContextStatus, REFRESH_REQUESTED_ANNOTATION, Reason};
+use crate::lease::Leadership;
 use crate::observe::{Seen, is_refresh_request};
 
 /// Longer than an API server that is well needs; the run does not wait for one that is not.
@@ -25,32 +27,59 @@ pub struct News {
     warning: bool,
     reason: String,
     note: String,
+    /// Told once for each note, however often it is found.
+    once: bool,
 }
 
 /// Writes events.
-pub struct Events(Recorder);
+pub struct Events {
+    recorder: Recorder,
+    leadership: Leadership,
+    /// What was told once, by uid and reason.
+    told: Mutex<HashMap<String, HashMap<String, String>>>,
+}
 
 impl Events {
-    /// Events of this operator, told by `instance`.
-    pub fn new(client: Client, instance: Option<String>) -> Self {
-        Self(Recorder::new(client, Reporter { controller: OPERATOR_NAME.into(), instance }))
+    /// Events of this operator, told by `instance` while it leads.
+    pub fn new(client: Client, instance: Option<String>, leadership: Leadership) -> Self {
+        let recorder = Recorder::new(client, Reporter { controller: OPERATOR_NAME.into(), instance });
+        Self { recorder, leadership, told: Mutex::default() }
     }
 
     /// Tells the news of a context.
     pub async fn tell(&self, context: &QlikContext, news: Vec<News>) {
-        for News { warning, reason, mut note } in news {
-            if let Some((end, _)) = note.char_indices().nth(NOTE_LIMIT) {
-                note.truncate(end);
+        for mut news in news {
+            if self.leadership.check().is_err() || !self.is_new(context, &news) {
+                continue;
             }
-            let type_ = if warning { EventType::Warning } else { EventType::Normal };
-            let event = Event { type_, reason, note: Some(note), action: "Reconcile".into(), secondary: None };
+            if let Some((end, _)) = news.note.char_indices().nth(NOTE_LIMIT) {
+                news.note.truncate(end);
+            }
+            let type_ = if news.warning { EventType::Warning } else { EventType::Normal };
+            let (reason, note) = (news.reason, Some(news.note));
+            let event = Event { type_, reason, note, action: "Reconcile".into(), secondary: None };
             let object = context.object_ref(&());
-            match tokio::time::timeout(TIMEOUT, self.0.publish(&event, &object)).await {
+            match tokio::time::timeout(TIMEOUT, self.recorder.publish(&event, &object)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::debug!(%error, "an event was not written"),
                 Err(_) => tracing::debug!("an event was not written in time"),
             }
         }
+    }
+
+    /// A context is gone.
+    pub fn forget(&self, uid: &str) {
+        self.told().remove(uid);
+    }
+
+    fn is_new(&self, context: &QlikContext, news: &News) -> bool {
+        let uid = context.metadata.uid.clone().unwrap_or_default();
+        let before = self.told().entry(uid).or_default().insert(news.reason.clone(), news.note.clone());
+        !news.once || before.as_ref() != Some(&news.note)
+    }
+
+    fn told(&self) -> MutexGuard<'_, HashMap<String, HashMap<String, String>>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -61,10 +90,10 @@ pub fn news(context: &QlikContext, seen: Option<&Seen>, status: &QlikContextStat
     let requested = context.metadata.annotations.as_ref().and_then(|all| all.get(REFRESH_REQUESTED_ANNOTATION));
     if requested.is_some_and(|value| !is_refresh_request(value)) {
         let note = format!(
-            "The annotation {REFRESH_REQUESTED_ANNOTATION} is ignored: it is not 1 to 64 printable characters. Set it to a \
+            "The annotation {REFRESH_REQUESTED_ANNOTATION} of this QlikContext is ignored: it is not 1 to 64 printable characters. Set it to a \
              time, such as the output of date +%s."
         );
-        news.push(News { warning: true, reason: Notice::RefreshRequestIgnored.to_string(), note });
+        news.push(News { warning: true, reason: Notice::RefreshRequestIgnored.to_string(), note, once: true });
     }
     let issued = |status: Option<&QlikContextStatus>| status?.token.as_ref()?.issued_at.clone();
     if let Some(seen) = seen.filter(|_| issued(Some(status)).is_some() && issued(Some(status)) != issued(before)) {
@@ -80,7 +109,7 @@ fn transition(before: Option<&QlikContextStatus>, after: &QlikContextStatus) -> 
     let (now, was) = (ready(after)?, before.and_then(ready));
     let same = was.is_some_and(|was| was.status == now.status && was.reason == now.reason);
     let good = now.status == "True" && now.reason != Reason::RenewalFailing.to_string();
-    (!same).then_some(News { warning: !good, reason: now.reason, note: now.message })
+    (!same).then_some(News { warning: !good, reason: now.reason, note: now.message, once: false })
 }
 
 fn of_a_new_token(seen: &Seen, status: &QlikContextStatus) -> Vec<News> {
@@ -92,6 +121,7 @@ fn of_a_new_token(seen: &Seen, status: &QlikContextStatus) -> Vec<News> {
              so that other readers succeed too.",
             seen.desired.credential_secret
         ),
+        once: true,
     });
     let granted = status.token.as_ref().and_then(|token| token.scopes.as_deref());
     let missing = not_granted(&seen.desired.scopes, granted).map(|missing| News {
@@ -100,6 +130,7 @@ fn of_a_new_token(seen: &Seen, status: &QlikContextStatus) -> Vec<News> {
         note: format!(
             "The tenant issued a token without the scopes {missing}. Add them to the OAuth client, or ask for less."
         ),
+        once: true,
     });
     trimmed.into_iter().chain(missing).collect()
 }

@@ -36,8 +36,7 @@ impl Latest {
     }
 
     /// The context is gone, or somebody else has changed it.
-    pub fn forget(&self, context: &QlikContext) {
-        let uid = context.metadata.uid.as_deref().unwrap_or_default();
+    pub fn forget(&self, uid: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
     }
 }

@@ -25,7 +25,7 @@ const GIVE_UP: Duration = Duration::from_secs(10);
 const ATTEMPT: Duration = Duration::from_secs(3);
 
 /// Until when this process may write. Cheap to copy; asked before every write.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Leadership(Option<Arc<Mutex<Option<Instant>>>>);
 
 impl Leadership {
@@ -99,11 +99,12 @@ impl Election {
         self.leadership.clone()
     }
 
-    /// Returns once this process leads.
-    pub async fn acquire(&mut self) {
+    /// Returns once this process leads; calls `standing_by` when another one does.
+    pub async fn acquire(&mut self, standing_by: impl Fn()) {
         let mut waits = false;
         while !self.attempt().await {
             if !waits {
+                standing_by();
                 tracing::info!(lease = self.name, identity = self.identity, "another instance leads; standing by");
                 waits = true;
             }
@@ -124,6 +125,11 @@ impl Election {
     /// Lets the next candidate begin at once.
     pub async fn release(&mut self) {
         self.leadership.extend(None);
+        // Without it the others wait for the Lease to run out: no reason to wait for a dead connection.
+        let _ = timeout(ATTEMPT, self.let_go()).await;
+    }
+
+    async fn let_go(&self) {
         let Ok(Some(lease)) = self.leases.get_opt(&self.name).await else { return };
         if holder(&lease) == Some(&self.identity) {
             let mut lease = lease;
@@ -131,7 +137,6 @@ impl Election {
                 spec.holder_identity = None;
                 spec.lease_duration_seconds = Some(1);
             }
-            // Without it the others wait for the Lease to run out.
             let _ = self.leases.replace(&self.name, &PostParams::default(), &lease).await;
         }
     }

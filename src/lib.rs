@@ -22,6 +22,7 @@
 //! - [`template`]: placeholders of `target.data`, and qlik-cli's context file.
 //! - [`binding`]: which spec and which credential a stored token belongs to.
 //! - [`oauth`]: from a credential to a token and whose it is; knows nothing of Kubernetes.
+//! - [`gone`]: letting go of contexts that are no more.
 //! - [`latest`]: the status that was written and not seen yet.
 //! - [`lease`]: leader election.
 //! - [`error`]: what can go wrong: a failure of one context, or trouble with the Kubernetes API.
@@ -43,6 +44,7 @@ pub mod decide;
 pub mod desired;
 pub mod error;
 pub mod events;
+pub mod gone;
 pub mod latest;
 pub mod lease;
 pub mod metrics;

@@ -1,7 +1,5 @@
 //! First step: what is there. Reads only; the one thing it changes is what the process remembers.
 
-use std::sync::Arc;
-
 use futures::try_join;
 use kube::api::Api;
 use kube::{Client, ResourceExt};
@@ -13,9 +11,9 @@ use crate::binding::{self, Fit};
 use crate::clock::Timestamp;
 use crate::desired::Desired;
 use crate::error::{Error, Failure};
-use crate::oauth::cache::{Known, TokenCache};
+use crate::oauth::cache::{Asker, Known, TokenCache};
 use crate::oauth::identity::Identity;
-use crate::oauth::token::{Token, VerifiedToken};
+use crate::oauth::token::Token;
 use crate::secret::derived::Target;
 use crate::secret::{self, Credential, SealedSecret};
 
@@ -70,20 +68,40 @@ pub async fn observe(
     };
     let target = Target::judge(target, context);
     let mut held = held_token(context.status.as_ref(), &desired, credential.as_ref().ok(), &target, now);
+    if let Some(held) = &mut held {
+        held.rejected = tokens.is_rejected(&held.token.access_token);
+    }
     let handled = handled(context, &target);
     let refresh = requested(context).filter(|value| Some(value) != handled.as_ref());
-    let known = credential.as_ref().ok().map(|credential| {
-        if let Some(held) = held.as_ref().filter(|held| held.fit.credential) {
-            recognise(tokens, credential, held, context);
+    let mut seen = Seen { desired, credential, target, held, known: None, now, refresh, handled };
+    if let Ok(credential) = &seen.credential {
+        if let Some(held) = seen.held.as_ref().filter(|held| held.fit.credential) {
+            tokens.found(&credential.request, &held.token, held.identity.clone().filter(|_| was_good(context)));
         }
-        tokens.known(&credential.request, refresh.as_deref())
-    });
-    let rejected = known.as_ref().and_then(|known| known.rejected.as_ref());
-    if let Some(held) = &mut held {
-        held.rejected = rejected == Some(&held.token.access_token);
+        let known = tokens.known(&credential.request, seen.asker(context));
+        seen.now = known.now.max(now);
+        seen.known = Some(known);
     }
-    let now = known.as_ref().map_or(now, |known| known.now.max(now));
-    Ok(Seen { desired, credential, target, held, known, now, refresh, handled })
+    Ok(seen)
+}
+
+impl Seen {
+    /// Who asks about the request.
+    pub fn asker<'a>(&'a self, context: &'a QlikContext) -> Asker<'a> {
+        let held = self.held.as_ref().filter(|held| held.fit.credential);
+        Asker {
+            uid: context.metadata.uid.as_deref().unwrap_or_default(),
+            held: held.map(|held| &held.token.access_token),
+            refresh: self.refresh.as_deref(),
+        }
+    }
+}
+
+/// The status says that the token in the Secret was good. After a restart nothing else does; where it does not, the token
+/// has to be verified first.
+fn was_good(context: &QlikContext) -> bool {
+    let mut conditions = context.status.iter().flat_map(|status| &status.conditions);
+    conditions.any(|held| held.type_ == Ready.to_string() && held.status == "True")
 }
 
 /// The value of the annotation, when it is one that can be echoed.
@@ -124,21 +142,6 @@ fn held_token(
     let identity = status.filter(|_| same).and_then(|status| status.identity.as_ref()).map(Identity::from);
     let scopes = token.filter(|_| same).and_then(|token| token.scopes.clone());
     Some(HeldToken { token: Token { scopes, ..held.token }, fit, identity, rejected: false })
-}
-
-/// A token that was verified and published before a restart is known again; nothing is asked of the tenant.
-///
-/// Where the status does not say whose it is, or that it was good, it has to be verified first.
-fn recognise(tokens: &TokenCache, credential: &Credential, held: &HeldToken, context: &QlikContext) {
-    let conditions = context.status.iter().flat_map(|status| &status.conditions);
-    let was_good = conditions.into_iter().any(|held| held.type_ == Ready.to_string() && held.status == "True");
-    match held.identity.as_ref().filter(|_| was_good) {
-        Some(identity) => {
-            let identity = Arc::new(identity.clone());
-            tokens.remember(&credential.request, &VerifiedToken { token: held.token.clone(), identity });
-        }
-        None => tokens.suggest(&credential.request, &held.token),
-    }
 }
 
 impl From<&IdentityStatus> for Identity {

@@ -3,7 +3,8 @@
 //! Promises: a run ends within a minute; every path says when to look again; a failure of one context becomes its own
 //! condition and nobody else's trouble.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
@@ -22,6 +23,7 @@ use crate::decide::decide;
 use crate::desired::Desired;
 use crate::error::{Error, Failure};
 use crate::events::{Events, news};
+use crate::gone::{Alive, uid};
 use crate::latest::Latest;
 use crate::lease::Leadership;
 use crate::metrics::{Metrics, Reconciled};
@@ -44,8 +46,12 @@ pub struct Context {
     pub allowed_hosts: AllowedHosts,
     /// Whether writing is ours.
     pub leadership: Leadership,
+    /// The contexts that something is remembered of.
+    pub alive: Alive,
     /// What was written and not seen yet.
     pub latest: Latest,
+    /// Failures of the Kubernetes API in a row.
+    pub troubles: Troubles,
     /// What people are told.
     pub events: Events,
     /// What time it is.
@@ -65,6 +71,7 @@ type Ended = (Reconciled, Duration);
 /// One run, with its deadline.
 pub async fn reconcile(object: Arc<Guarded>, cx: Arc<Context>) -> Result<Action, Error> {
     let begun = Instant::now();
+    cx.alive(&object);
     let run = async {
         match &object.0 {
             Ok(context) => run(&cx.latest.catch_up(context), &cx).await,
@@ -74,6 +81,9 @@ pub async fn reconcile(object: Arc<Guarded>, cx: Arc<Context>) -> Result<Action,
     let result = tokio::time::timeout(DEADLINE, run).await.unwrap_or(Err(Error::Deadline(DEADLINE)));
     let outcome = result.as_ref().map_or(Reconciled::Error, |(outcome, _)| *outcome);
     cx.metrics.reconciled(outcome, begun.elapsed());
+    if result.is_ok() {
+        cx.troubles.forget(&uid(&object));
+    }
     result.map(|(_, again)| Action::requeue(again))
 }
 
@@ -87,9 +97,12 @@ async fn run(context: &QlikContext, cx: &Context) -> Result<Ended, Error> {
     let plan = decide(context, &seen, &cx.allowed_hosts);
     let done = act(&cx.tools(), context, &seen, plan).await?;
     let now = seen.now.max(cx.clock.now());
-    let status = status(context, &seen.desired, seen.credential.is_ok(), &done, now);
-    publish(context, &status, cx).await?;
-    Ok((tell(context, Some(&seen), &status, &done, cx).await, next_run(&done, now, cx.jitter.draw())))
+    let status = status(context, &seen.desired, seen.credential.as_ref().map(|_| ()), &done, now);
+    let outcome = match publish(context, &status, cx).await? {
+        Written::Done => tell(context, Some(&seen), &status, &done, cx).await,
+        Written::Gone => Reconciled::Ready,
+    };
+    Ok((outcome, next_run(&done, now, cx.jitter.draw())))
 }
 
 impl Context {
@@ -99,11 +112,21 @@ impl Context {
     }
 }
 
+/// Whether a status stands now.
+enum Written {
+    Done,
+    /// There is nothing to have one.
+    Gone,
+}
+
 /// Writes the status, unless it is what stands there already.
-async fn publish(context: &QlikContext, status: &QlikContextStatus, cx: &Context) -> Result<(), Error> {
-    let leaving = context.metadata.deletion_timestamp.is_some();
-    if leaving || context.status.as_ref() == Some(status) {
-        return Ok(());
+async fn publish(context: &QlikContext, status: &QlikContextStatus, cx: &Context) -> Result<Written, Error> {
+    if context.metadata.deletion_timestamp.is_some() {
+        cx.gone(context.metadata.uid.as_deref().unwrap_or_default());
+        return Ok(Written::Gone);
+    }
+    if context.status.as_ref() == Some(status) {
+        return Ok(Written::Done);
     }
     cx.leadership.check()?;
     let namespace = context.namespace().unwrap_or_default();
@@ -122,12 +145,17 @@ async fn publish(context: &QlikContext, status: &QlikContextStatus, cx: &Context
     let write = tokio::time::timeout(STATUS_TIMEOUT, contexts.patch_status(&name, &params, &patch));
     match write.await.map_err(|_| Error::Deadline(STATUS_TIMEOUT))? {
         Ok(written) => {
-            cx.latest.note(context, status, written.metadata.resource_version);
-            Ok(())
+            cx.unless_gone(context.metadata.uid.as_deref().unwrap_or_default(), || {
+                cx.latest.note(context, status, written.metadata.resource_version);
+            });
+            Ok(Written::Done)
         }
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => {
+            cx.gone(context.metadata.uid.as_deref().unwrap_or_default());
+            Ok(Written::Gone)
+        }
         Err(kube::Error::Api(status)) if status.is_conflict() => {
-            cx.latest.forget(context);
+            cx.latest.forget(context.metadata.uid.as_deref().unwrap_or_default());
             Err(Error::Changed("the QlikContext"))
         }
         Err(error) => Err(Error::kubernetes("writing the status")(error)),
@@ -143,11 +171,6 @@ async fn tell(
     cx: &Context,
 ) -> Reconciled {
     let (namespace, name) = (context.namespace().unwrap_or_default(), context.name_any());
-    if context.metadata.deletion_timestamp.is_some() {
-        cx.metrics.forget(&namespace, &name, cx.clock.now());
-        cx.latest.forget(context);
-        return Reconciled::Ready;
-    }
     let find = |status: &QlikContextStatus| {
         let ready = status.conditions.iter().find(|condition| condition.type_ == Ready.to_string());
         ready.map(|ready| (ready.status == "True", ready.reason.clone(), ready.message.clone()))
@@ -156,7 +179,10 @@ async fn tell(
     let before = context.status.as_ref().and_then(find).map(|(_, reason, _)| reason);
     let times = done.holding.as_ref().and_then(|held| Some((held.expires_at?, held.renewal_time.or(held.expires_at)?)));
     let suspended = seen.is_some_and(|seen| seen.desired.suspend);
-    cx.metrics.context(&namespace, &name, ready, times.filter(|_| !suspended), cx.clock.now());
+    let token = times.filter(|_| !suspended);
+    cx.unless_gone(context.metadata.uid.as_deref().unwrap_or_default(), || {
+        cx.metrics.context(&namespace, &name, ready, token, cx.clock.now());
+    });
     match (before.as_ref() == Some(&reason) && done.written.is_none(), ready && done.failure.is_none()) {
         (true, _) => tracing::debug!(%namespace, %name, %reason, "unchanged"),
         (false, true) => tracing::info!(%namespace, %name, %reason, "{message}"),
@@ -169,9 +195,11 @@ async fn tell(
 /// The spec was read but says nothing that can be done.
 async fn refuse(context: &QlikContext, failure: &Failure, cx: &Context) -> Result<Ended, Error> {
     let status = invalid(context, failure, cx.clock.now());
-    publish(context, &status, cx).await?;
     let done = Done { failure: Some(failure.clone()), ..Done::default() };
-    let outcome = tell(context, None, &status, &done, cx).await;
+    let outcome = match publish(context, &status, cx).await? {
+        Written::Done => tell(context, None, &status, &done, cx).await,
+        Written::Gone => Reconciled::Ready,
+    };
     Ok((outcome, retry::delay(failure.reason.class(), 1, None, None, cx.jitter.draw())))
 }
 
@@ -191,19 +219,32 @@ async fn report_unreadable(object: &Guarded, problem: &str, cx: &Context) -> Res
     refuse(&cx.latest.catch_up(&stand_in), &failure, cx).await
 }
 
-/// Trouble with the Kubernetes API: logged, and soon tried again.
+/// Failures of the Kubernetes API in a row, by uid.
+#[derive(Default)]
+pub struct Troubles(Mutex<HashMap<String, u32>>);
+
+impl Troubles {
+    fn one_more(&self, uid: String) -> u32 {
+        let mut troubles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = troubles.entry(uid).or_default();
+        *count = count.saturating_add(1);
+        *count
+    }
+
+    /// A run went well, or there is nothing to run for.
+    pub fn forget(&self, uid: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+}
+
+/// Trouble with the Kubernetes API: logged, and tried again, later each time.
 #[allow(clippy::needless_pass_by_value, reason = "the signature that kube calls")]
 pub fn error_policy(object: Arc<Guarded>, error: &Error, cx: Arc<Context>) -> Action {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-    let count = match error {
-        Error::Changed(_) => {
-            tracing::debug!(%namespace, %name, %error, "judging anew");
-            1
-        }
-        _ => {
-            tracing::warn!(%namespace, %name, %error, "will be tried again");
-            3
-        }
-    };
+    match error {
+        Error::Changed(_) => tracing::debug!(%namespace, %name, %error, "judging anew"),
+        _ => tracing::warn!(%namespace, %name, %error, "will be tried again"),
+    }
+    let count = cx.troubles.one_more(uid(&object));
     Action::requeue(retry::delay(Class::Cluster, count, None, None, cx.jitter.draw()))
 }

@@ -49,9 +49,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let work = async {
         if let Some(election) = &mut election {
             // A standby is as well as a leader.
-            health.set_ready();
             tokio::select! {
-                () = election.acquire() => {}
+                () = election.acquire(|| health.set_ready()) => {}
                 () = health.beat_alone() => {}
                 () = signals.first() => return Ok(()),
             }
@@ -76,16 +75,16 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
                 None => std::future::pending().await,
             }
         };
-        let result = tokio::select! {
-            () = control(parts, stop.clone()) => Ok(()),
-            () = keep => Err(anyhow!("the lease was lost, so another instance may write; start again")),
-            result = signals.stop(&stop) => result,
-        };
+        tokio::select! {
+            () = control(parts, stop.clone()) => {}
+            () = keep => return Err(anyhow!("the lease was lost, so another instance may write; start again")),
+            () = signals.stop(&stop) => {}
+        }
         // After the last write, so that the next leader begins on quiet ground.
-        if let (Ok(()), Some(election)) = (&result, &mut election) {
+        if let Some(election) = &mut election {
             election.release().await;
         }
-        result
+        Ok(())
     };
     tokio::select! {
         result = work => result,
@@ -110,14 +109,14 @@ impl Signals {
         tokio::select! { _ = self.term.recv() => {}, _ = self.int.recv() => {} }
     }
 
-    /// Stops on the first signal. Returns only when draining takes too long or a second one comes.
-    async fn stop(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
+    /// Stops on the first signal. Returns only when draining takes too long or a second one comes; what runs is dropped then.
+    async fn stop(&mut self, stop: &CancellationToken) {
         self.first().await;
         tracing::info!("stopping; runs in flight are finished");
         stop.cancel();
         tokio::select! {
-            () = self.first() => Err(anyhow!("stopped at once by a second signal")),
-            () = tokio::time::sleep(DRAIN) => Err(anyhow!("stopped with runs in flight after {} s", DRAIN.as_secs())),
+            () = self.first() => tracing::warn!("stopped at once by a second signal"),
+            () = tokio::time::sleep(DRAIN) => tracing::warn!("stopped with runs in flight after {} s", DRAIN.as_secs()),
         }
     }
 }
@@ -132,8 +131,9 @@ fn identity(instance: Option<&str>) -> String {
 
 /// A client and its own namespace, proven by one small request: what is wrong with cluster, CRD or rights is said at once.
 async fn connect() -> anyhow::Result<(Client, String)> {
-    let mut config = Config::infer().await.map_err(|_| {
-        anyhow!("no Kubernetes cluster is configured; run inside a cluster, or set KUBECONFIG to a file that names one")
+    let mut config = Config::infer().await.map_err(|problem| {
+        let problem = problem.to_string().replace('\n', " ");
+        anyhow!("no usable Kubernetes configuration; run inside a cluster, or set KUBECONFIG to a file that names one ({problem})")
     })?;
     // The environment's proxy is for tenants; the API server is called directly, as in a cluster.
     config.proxy_url = None;

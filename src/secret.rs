@@ -35,7 +35,7 @@ const NEVER_A_CREDENTIAL: [&str; 5] = [
 ];
 
 /// A Secret as this program sees it.
-#[derive(kube::Resource, Clone, Debug, Deserialize)]
+#[derive(kube::Resource, Clone, Deserialize)]
 #[resource(inherit = "k8s_openapi::api::core::v1::Secret")]
 pub struct SealedSecret {
     /// Name, owners, labels, annotations.
@@ -46,6 +46,13 @@ pub struct SealedSecret {
     immutable: Option<bool>,
     #[serde(default, deserialize_with = "sealed")]
     data: BTreeMap<String, SecretSlice<u8>>,
+}
+
+/// The name alone: annotations may repeat the data, as `kubectl apply` makes them do.
+impl std::fmt::Debug for SealedSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SealedSecret").field("name", &self.metadata.name).finish_non_exhaustive()
+    }
 }
 
 fn sealed<'de, D: Deserializer<'de>>(data: D) -> Result<BTreeMap<String, SecretSlice<u8>>, D::Error> {

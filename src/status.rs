@@ -34,15 +34,15 @@ struct Finding {
     message: String,
 }
 
-/// The status of a context after a run. `credential_read`: the credential Secret was understood.
+/// The status of a context after a run. `credential`: whether the credential Secret was understood, or why not.
 pub fn status(
     context: &QlikContext,
     desired: &Desired,
-    credential_read: bool,
+    credential: Result<(), &Failure>,
     done: &Done,
     now: Timestamp,
 ) -> QlikContextStatus {
-    let mut findings = stages(desired, credential_read, done);
+    let mut findings = stages(desired, credential, done);
     findings.push(readiness(desired, done, now));
     QlikContextStatus {
         observed_generation: context.metadata.generation,
@@ -88,13 +88,15 @@ pub fn next_run(done: &Done, now: Timestamp, jitter: f64) -> Duration {
     [due, expires, also].into_iter().flatten().min().unwrap_or(recheck).max(soon)
 }
 
-fn stages(desired: &Desired, credential_read: bool, done: &Done) -> Vec<Finding> {
+fn stages(desired: &Desired, credential: Result<(), &Failure>, done: &Done) -> Vec<Finding> {
     let failed = done.failure.as_ref();
     let holds = done.holding.as_ref().filter(|holding| holding.fits);
     [CredentialsAvailable, TokenIssued, Verified, SecretSynced]
         .into_iter()
         .filter_map(|stage| {
-            if let Some(failure) = failed.filter(|failure| failure.condition == stage) {
+            // What was read just now goes before what a token that is still there passed once.
+            let unread = credential.err().filter(|_| stage == CredentialsAvailable);
+            if let Some(failure) = unread.or(failed.filter(|failure| failure.condition == stage)) {
                 return Some(Finding {
                     condition: stage,
                     good: false,
@@ -104,7 +106,7 @@ fn stages(desired: &Desired, credential_read: bool, done: &Done) -> Vec<Finding>
             }
             // Passed in this run, or the token that passed it is in the Secret. What was not judged is left out.
             let passed = match stage {
-                CredentialsAvailable => credential_read,
+                CredentialsAvailable => true,
                 TokenIssued => done.verified || failed.is_some_and(|failure| failure.condition == Verified),
                 Verified => done.verified,
                 _ => false,
@@ -137,7 +139,8 @@ fn good(stage: ConditionType, desired: &Desired, holding: Option<&Holding>) -> F
             let identity = holding.and_then(|holding| holding.identity.as_ref());
             let message =
                 identity.map(|identity| format!("The token acts as {} ({}).", identity.name, identity.user_id));
-            (Reason::IdentityConfirmed, message.unwrap_or_else(|| "The tenant confirmed the token.".into()))
+            let message = message.unwrap_or_else(|| "The tenant confirmed the token.".into());
+            (Reason::IdentityConfirmed, bounded(message))
         }
         _ => (Reason::SecretPublished, format!("Secret {} holds the token.", desired.target_name)),
     };

@@ -14,9 +14,9 @@ use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, watc
 use kube::{Client, ResourceExt};
 
 use crate::api::{MANAGED_BY_LABEL, OPERATOR_NAME, QlikContext};
-use crate::clock::Clock;
+use crate::gone::uid;
 use crate::metrics::{Metrics, Watch};
-use crate::reconcile::Guarded;
+use crate::reconcile::{Context, Guarded};
 
 /// Small pages keep memory flat; below 50 more calls gain little.
 const PAGE_SIZE: u32 = 50;
@@ -26,24 +26,25 @@ pub trait Events<K>: Stream<Item = watcher::Result<K>> + Send + 'static {}
 impl<K, S: Stream<Item = watcher::Result<K>> + Send + 'static> Events<K> for S {}
 
 /// Contexts, kept in `store`; a change of the spec or of an annotation wakes, a change of the status does not.
+///
+/// What is remembered of a context goes when it does, also when that was missed while the watch was away.
 pub fn contexts(
     client: &Client,
-    store: Writer<Guarded>,
-    metrics: &Arc<Metrics>,
-    clock: &Clock,
+    (store, writer): (Store<Guarded>, Writer<Guarded>),
+    context: &Arc<Context>,
 ) -> impl Events<Guarded> + use<> {
-    let (gone, clock) = (metrics.clone(), clock.clone());
+    let cx = context.clone();
     let stream = watcher(Api::<Guarded>::all(client.clone()), watcher::Config::default().page_size(PAGE_SIZE))
         .modify(|context| context.managed_fields_mut().clear())
         .default_backoff()
-        .inspect_ok(move |event| {
-            if let watcher::Event::Delete(context) = event {
-                gone.forget(&context.namespace().unwrap_or_default(), &context.name_any(), clock.now());
-            }
+        .reflect(writer)
+        .inspect_ok(move |event| match event {
+            watcher::Event::Delete(object) => cx.gone(&uid(object)),
+            watcher::Event::InitDone => cx.only(&store.state()),
+            _ => {}
         })
-        .reflect(store)
         .applied_objects();
-    owned(Watch::Contexts, metrics.clone(), stream).predicate_filter(
+    owned(Watch::Contexts, context.metrics.clone(), stream).predicate_filter(
         predicates::generation.combine(predicates::annotations).combine(predicates::finalizers),
         PredicateConfig::default(),
     )

@@ -12,7 +12,7 @@ use qlik_context_operator::clock::{Clock, Jitter};
 use qlik_context_operator::error::Failure;
 use qlik_context_operator::metrics::Metrics;
 use qlik_context_operator::oauth::address::AddressPolicy;
-use qlik_context_operator::oauth::cache::{Need, TokenCache};
+use qlik_context_operator::oauth::cache::{Asker, TokenCache};
 use qlik_context_operator::oauth::https::{Https, Resolver};
 use qlik_context_operator::oauth::request::{Credential, Grant, TokenRequest};
 use qlik_context_operator::oauth::token::VerifiedToken;
@@ -80,8 +80,7 @@ impl Case {
                 client_secret: "s3cret-of-the-client".into(),
             },
         };
-        let need = Need { left: None, refresh: None };
-        tokens.obtain(&request, need, |_, _| true).await.map_err(|setback| setback.failure)
+        tokens.obtain(&request, Asker::default(), None, |_, _| true).await.map_err(|setback| setback.failure)
     }
 
     fn connections(&self) -> u64 {

@@ -84,8 +84,8 @@ fn stage(reason: Reason) -> Option<ConditionType> {
 fn with(suspend: bool, done: &Done) -> Value {
     let mut context = context(suspend);
     let desired = Desired::parse(&context).unwrap();
-    let read = done.failure.as_ref().is_none_or(|failure| failure.condition != ConditionType::CredentialsAvailable);
-    context.status = Some(status(&context, &desired, read, done, at(NOW)));
+    let unread = done.failure.as_ref().filter(|failure| failure.condition == ConditionType::CredentialsAvailable);
+    context.status = Some(status(&context, &desired, unread.map_or(Ok(()), Err), done, at(NOW)));
     serde_json::to_value(&context).unwrap()
 }
 

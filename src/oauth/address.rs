@@ -73,7 +73,10 @@ fn innermost(address: IpAddr) -> Vec<IpAddr> {
     let bytes = outer.octets();
     let tail = |from: usize| Ipv4Addr::new(bytes[from], bytes[from + 1], bytes[from + 2], bytes[from + 3]);
     let inner = match outer.segments() {
-        [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => vec![tail(12)],
+        // IPv4-mapped, IPv4-translated (RFC 7915), NAT64 (RFC 6052).
+        [0, 0, 0, 0, 0, 0xffff, ..] | [0, 0, 0, 0, 0xffff, 0, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => vec![tail(12)],
+        // NAT64 of the local network (RFC 8215): private itself, whatever it leads to.
+        [0x64, 0xff9b, 1, ..] => return vec![address, IpAddr::V4(tail(12))],
         // IPv4-compatible (deprecated), but not :: and ::1.
         [0, 0, 0, 0, 0, 0, ..] if !outer.is_unspecified() && outer != Ipv6Addr::LOCALHOST => {
             vec![tail(12)]
@@ -125,6 +128,8 @@ mod tests {
             "64:ff9b::10.0.0.1",
             "2002:a00:1::",
             "::10.0.0.1",
+            "64:ff9b:1::808:808",
+            "::ffff:0:10.0.0.1",
             "2001:0:808:808:0:0:f5ff:fffe", // Teredo, client 10.0.0.1
         ] {
             assert!(!AddressPolicy::PublicOnly.allows(address(text)), "{text}");
@@ -148,6 +153,8 @@ mod tests {
             "::ffff:169.254.169.254",
             "64:ff9b::169.254.169.254",
             "2002:a9fe:a9fe::",
+            "64:ff9b:1::a9fe:a9fe",
+            "::ffff:0:169.254.169.254",
             "::169.254.169.254",
             "2001:0:a9fe:a9fe::1",
         ] {

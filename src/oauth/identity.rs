@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::leak::Secrets;
 use super::refusal;
-use super::tenant::TenantUrl;
+use super::request::TokenRequest;
 use super::token::AccessToken;
 use super::transport::{Request, Transport};
 use crate::api::ConditionType::Verified;
@@ -43,29 +43,28 @@ struct User {
     status: Option<String>,
 }
 
-/// Asks the tenant who the token is.
+/// Asks the tenant whose the token of a request is.
 ///
-/// `secrets` is what the answer must not repeat: it is from outside and is shown in the status.
+/// The answer is from outside and is shown in the status: it must repeat neither the token nor the client's proof. (The
+/// identity may name the client, as the tenant's own user does.)
 pub async fn who_is(
     transport: &dyn Transport,
-    tenant: &TenantUrl,
+    request: &TokenRequest,
     token: &AccessToken,
-    secrets: &Secrets,
 ) -> Result<Identity, Failure> {
-    let request = Request {
-        tenant: tenant.clone(),
+    let call = Request {
+        tenant: request.tenant.clone(),
         path: "/api/v1/users/me",
         authorization: Some(token.authorization()),
         body: None,
         limit: BODY_LIMIT,
         redirects: REDIRECTS,
     };
-    let answer = transport.send(request).await.map_err(|failure| refusal::unreachable(Verified, failure))?;
-    let secrets = secrets.clone().and(token.expose_secret());
+    let answer = transport.send(call).await.map_err(|failure| refusal::unreachable(Verified, failure))?;
     if answer.status != 200 {
-        return Err(refusal::verification_refused(&answer, &secrets));
+        return Err(refusal::verification_refused(&answer, &request.secrets().and(token.expose_secret())));
     }
-    read(answer.body.expose_secret(), &secrets)
+    read(answer.body.expose_secret(), &request.client_secrets().and(token.expose_secret()))
 }
 
 fn read(body: &[u8], secrets: &Secrets) -> Result<Identity, Failure> {
@@ -83,21 +82,23 @@ fn read(body: &[u8], secrets: &Secrets) -> Result<Identity, Failure> {
             ),
         ));
     }
-    let fields =
-        [Some(&user.id), Some(&user.name), Some(&user.subject), Some(&user.tenant_id), user.client_id.as_ref()];
-    if fields.into_iter().flatten().any(|text| secrets.leak_in(text)) {
-        return Err(refusal::not_the_contract(Verified, "users/me repeats a credential"));
-    }
-    if user.id.is_empty() || user.tenant_id.is_empty() {
-        return Err(refusal::not_the_contract(Verified, "users/me names no user or no tenant"));
-    }
-    Ok(Identity {
+    let identity = Identity {
         user_id: bounded(&user.id),
         name: bounded(&user.name),
         subject: bounded(&user.subject),
         client_id: user.client_id.as_deref().map(bounded),
         tenant_id: bounded(&user.tenant_id),
-    })
+    };
+    // Judged as it is shown: what was cut off cannot leak, and a long text costs nothing.
+    let Identity { user_id, name, subject, client_id, tenant_id } = &identity;
+    let texts = [Some(user_id), Some(name), Some(subject), Some(tenant_id), client_id.as_ref()];
+    if texts.into_iter().flatten().any(|text| secrets.leak_in(text)) {
+        return Err(refusal::not_the_contract(Verified, "users/me repeats a credential"));
+    }
+    if user_id.is_empty() || tenant_id.is_empty() {
+        return Err(refusal::not_the_contract(Verified, "users/me names no user or no tenant"));
+    }
+    Ok(identity)
 }
 
 fn bounded(text: &str) -> String {

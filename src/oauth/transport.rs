@@ -10,8 +10,8 @@ use secrecy::{SecretSlice, SecretString};
 
 use super::tenant::TenantUrl;
 
-/// Longest accepted `Retry-After`; what is longer is treated as this.
-const LONGEST_PAUSE: Duration = Duration::from_hours(24);
+/// Longest accepted `Retry-After`; what is longer is treated as this, or one answer could let a token expire.
+const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
 /// One call to a tenant: `POST` of JSON when it has a body, else `GET`.
 pub struct Request {
@@ -110,7 +110,7 @@ mod tests {
             (" 0 ", Some(0)),
             ("Sun, 22 Nov 2026 12:00:30 GMT", Some(30)),
             ("Sun, 22 Nov 2026 11:00:00 GMT", Some(0)),
-            ("99999999999", Some(24 * 3600)),
+            ("99999999999", Some(300)),
             ("-1", None),
             ("soon", None),
         ] {

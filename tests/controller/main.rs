@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says no by panicking")]
 
+mod after_restart;
 mod clocks;
 mod sharing;
 mod time;

@@ -110,3 +110,35 @@ async fn a_refresh_request_that_cannot_be_echoed_is_ignored_and_told() {
     let events = world.api.list(Kind::Event, None);
     assert!(events.iter().any(|event| event["reason"] == "RefreshRequestIgnored"), "{events:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_revoked_token_that_many_hold_is_asked_about_once_and_renewed_once() {
+    let mut world = World::new();
+    shared(&world, 50, &json!({"verifyInterval": "10m"}));
+    world.start();
+    pass(Duration::from_mins(1)).await;
+    world.cloud.clear_ledger();
+    world.tenant.revoke_all();
+    pass(Duration::from_mins(11)).await;
+    let (issued, checks) = world.cloud.ledger(|ledger| (ledger.issued, ledger.at(Route::UsersMe)));
+    assert_eq!((issued, checks), (1, 2), "one check that fails, one token, one check of that");
+    assert!((0..50).all(|n| world.ready(&format!("ns{}", n % 10), &format!("c{n}")) == "True/TokenValid"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_value_that_was_used_before_is_new_again_after_another() {
+    let mut world = World::new();
+    world.add("a", "acme", LIFE, &json!({}));
+    world.start();
+    pass(Duration::from_secs(5)).await;
+    for (round, value) in ["one", "two", "one"].into_iter().enumerate() {
+        let annotate = |context: &mut serde_json::Value| {
+            context["metadata"]["annotations"]["qlikcontext.dev/refresh-requested-at"] = value.into();
+        };
+        world.api.edit(Kind::QlikContext, "a", "acme", annotate).unwrap();
+        pass(Duration::from_mins(2)).await;
+        assert_eq!(world.issued(), 2 + round as u64);
+        let context = world.api.get(Kind::QlikContext, "a", "acme").unwrap();
+        assert_eq!(context["status"]["lastHandledRefreshRequest"], value);
+    }
+}

@@ -199,3 +199,95 @@ async fn an_answer_that_echoes_the_credential_is_told_without_it() {
     assert_eq!(world.ready("a", "acme"), "False/InvalidClient");
     world.nothing_leaked();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_whose_check_fails_is_minted_once_and_only_checked_again() {
+    let world = ready_world().await;
+    // Into the time of the renewal.
+    pass(3 * HOUR).await;
+    let down = tenant::Fault::Answer { status: 503, body: FaultBody::Html };
+    world.cloud.script(tenant::Script::at(Route::UsersMe, down));
+    pass(Duration::from_mins(90)).await;
+    assert_eq!((world.ready("a", "acme").as_str(), world.issued()), ("True/RenewalFailing", 2));
+    world.cloud.clear_scripts();
+    pass(Duration::from_mins(6)).await;
+    assert_eq!((world.ready("a", "acme").as_str(), world.issued()), ("True/TokenValid", 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn suspended_past_its_renewal_it_keeps_quiet() {
+    let world = ready_world().await;
+    world.api.edit(Kind::QlikContext, "a", "acme", |context| context["spec"]["suspend"] = true.into()).unwrap();
+    pass(5 * HOUR).await;
+    assert_eq!(world.ready("a", "acme"), "True/Suspended");
+    world.api.clear_log();
+    pass(Duration::from_mins(30)).await;
+    let calls = world.api.log(|log| log.records.iter().filter(|record| record.call.verb == Verb::Get).count());
+    assert!(calls < 20, "{calls} reads in half an hour");
+    pass(HOUR).await;
+    assert_eq!(world.ready("a", "acme"), "False/Suspended", "the token has expired");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_after_a_failure_of_the_tenant_is_told_alone_and_keeps_quiet() {
+    let mut world = World::new();
+    let down = tenant::Fault::Answer { status: 503, body: FaultBody::Html };
+    world.cloud.script(tenant::Script::at(Route::Token, down));
+    world.add("a", "acme", LIFE, &json!({}));
+    world.start();
+    pass(Duration::from_mins(1)).await;
+    let foreign = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "acme-token", "namespace": "a"}});
+    world.api.put(foreign).unwrap();
+    pass(Duration::from_mins(10)).await;
+    assert_eq!(world.ready("a", "acme"), "False/SecretNotOwned");
+    let context = world.api.get(Kind::QlikContext, "a", "acme").unwrap();
+    assert!(context["status"].get("failure").is_none(), "nobody asks the tenant now");
+    world.api.clear_log();
+    pass(HOUR).await;
+    let calls = world.api.log(|log| log.records.iter().filter(|record| record.call.verb == Verb::Get).count());
+    assert!(calls < 30, "{calls} reads in an hour");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_turns_out_to_be_anothers_is_not_called_good() {
+    let mut world = World::new();
+    let tenant_id = world.tenant.id();
+    world.add("a", "acme", LIFE, &json!({"expectedIdentity": {"tenantId": tenant_id}, "verifyInterval": "1m"}));
+    world.start();
+    pass(Duration::from_secs(5)).await;
+    assert_eq!(world.ready("a", "acme"), "True/TokenValid");
+    let stranger = tenant::Fault::User(tenant::UserShape::ForeignTenant("somebody-elses".into()));
+    world.cloud.script(tenant::Script::at(Route::User, stranger));
+    pass(Duration::from_mins(5)).await;
+    assert_eq!(world.ready("a", "acme"), "False/IdentityMismatch");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_is_down_is_asked_less_and_less() {
+    let mut world = World::new();
+    for n in 0..50 {
+        world.add("a", &format!("c{n}"), LIFE, &json!({"verifyInterval": "1m"}));
+    }
+    world.start();
+    pass(HOUR).await;
+    world.api.script(Script::on(Verb::Get, Kind::Secret, Fault::internal_error()));
+    pass(HOUR).await;
+    world.api.clear_log();
+    pass(HOUR).await;
+    let calls = world.api.log(|log| log.records.len());
+    assert!(calls < 50 * 61 * 3, "{calls} calls in the second hour");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_series_of_a_context_that_went_while_nobody_watched_are_gone_too() {
+    let world = ready_world().await;
+    world.api.script(Script::on(Verb::Watch, Kind::QlikContext, Fault::unavailable()).times(3));
+    world.api.compact();
+    world.api.end_watches();
+    world.api.delete(Kind::QlikContext, "a", "acme");
+    pass(Duration::from_mins(10)).await;
+    let metrics = world.metrics.render(world.clock.now()).unwrap();
+    assert!(!metrics.contains("name=\"acme\""), "{metrics}");
+    pass(8 * HOUR).await;
+    assert!(world.metrics.render(world.clock.now()).unwrap().contains("expired_served_seconds_total 0.0"));
+}

@@ -14,6 +14,7 @@ use qlik_context_operator::lease::Leadership;
 use qlik_context_operator::metrics::Metrics;
 use qlik_context_operator::oauth::transport::{Answer, Request, Transport, TransportFailure, retry_after};
 use qlik_context_operator::server::Health;
+use qlik_context_operator::telemetry::filtered;
 use secrecy::{ExposeSecret, SecretSlice};
 use serde_json::{Value, json};
 use support::api_server::{ApiServer, Kind, Verb};
@@ -21,6 +22,8 @@ use support::planted;
 use support::tenant::{self, QlikCloud, Route, Tenant};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 pub const CLIENT_SECRET: &str = "planted-client-secret-0123456789abcdef";
 const TOKEN_BEGINNING: &str = "eyJhbGciOiJFUzM4NCIsImtpZCI6";
@@ -63,8 +66,8 @@ impl std::io::Write for Searched {
 fn log_everything() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let filter = qlik_context_operator::telemetry::filter("trace").unwrap();
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Searched).init();
+        let lines = tracing_subscriber::fmt::layer().with_writer(|| Searched);
+        tracing_subscriber::registry().with(filtered(lines, "trace").unwrap()).init();
     });
 }
 
@@ -210,6 +213,8 @@ impl InMemory {
             }
             let body = request.body.as_ref().map(|body| Bytes::from(body.expose_secret().to_owned()));
             let call = call.header("content-type", "application/json").body(body.unwrap_or_default()).unwrap();
+            // Without it nobody would ever wait for anybody.
+            tokio::time::sleep(LATENCY).await;
             let answer = self.0.exchange(&call).await.map_err(|_| TransportFailure::Connection)?;
             let (head, body) = answer.into_parts();
             let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
@@ -230,6 +235,9 @@ impl InMemory {
         }
     }
 }
+
+/// Of each request to a tenant.
+const LATENCY: Duration = Duration::from_millis(300);
 
 /// Lets virtual time pass.
 pub async fn pass(time: Duration) {

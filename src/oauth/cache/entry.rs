@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::{Asker, TokenDigest};
 use crate::clock::{Clock, Reading, SignedDuration, Timestamp};
 use crate::error::Failure;
 use crate::oauth::identity::Identity;
@@ -14,8 +15,6 @@ use crate::retry;
 const FORCED_SPACING: Duration = Duration::from_mins(1);
 /// A failure that nobody came back to for so long is forgotten.
 const FORGOTTEN: SignedDuration = SignedDuration::from_hours(1);
-/// More refresh requests than this at once are those of a hostile user; the oldest answers stay valid in the status.
-const REFRESHES: usize = 256;
 
 /// Failures in a row of one key.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -33,8 +32,10 @@ pub struct Setback {
 /// What is known of a request without asking anyone.
 #[derive(Clone)]
 pub struct Known {
-    /// The newest verified token.
+    /// The newest token of which the tenant has said whose it is, and that is the asker's to use.
     pub token: Option<Arc<VerifiedToken>>,
+    /// The token in the asker's Secret, when nobody has said yet whose it is.
+    pub unverified: Option<Token>,
     /// This request's time, by which everything here is to be judged.
     pub now: Timestamp,
     /// When the token was last verified by this process.
@@ -43,11 +44,11 @@ pub struct Known {
     pub since: Option<Timestamp>,
     /// Failures since.
     pub setback: Option<Setback>,
-    /// The last token that the tenant no longer accepted.
-    pub rejected: Option<AccessToken>,
-    /// The refresh request that was asked about is not answered by this token.
+    /// The asker's refresh request is not answered by this token.
     pub refresh_waits: bool,
-    /// When it may be.
+    /// The token requests that were begun before that request was seen.
+    pub refresh_after: Option<u64>,
+    /// When it may be served.
     pub refresh_allowed_at: Timestamp,
 }
 
@@ -59,26 +60,39 @@ pub(super) struct Entry {
     pub(super) flight: tokio::sync::Mutex<()>,
 }
 
+/// A token, and what this process knows of it.
+struct Entered {
+    token: Token,
+    identity: Option<Arc<Identity>>,
+    since: Timestamp,
+    verified_at: Option<Timestamp>,
+    /// The number of the token request that it came from; 0: it was found in a Secret.
+    origin: u64,
+}
+
 #[derive(Default)]
 pub(super) struct State {
     /// The moment from which this request's time is reckoned, on both clocks; moved by each new token.
     anchor: Option<Reading>,
-    token: Option<Arc<VerifiedToken>>,
-    /// When the token became known.
-    since: Option<Timestamp>,
-    verified_at: Option<Timestamp>,
+    /// The newest token that this process asked for.
+    minted: Option<Entered>,
+    /// Tokens that were found in Secrets; each serves those that hold it.
+    found: HashMap<TokenDigest, Entered>,
     setback: Option<Setback>,
-    /// Issued, not verified yet.
-    candidate: Option<Token>,
-    /// The last token that the tenant no longer accepted.
-    rejected: Option<AccessToken>,
+    /// Issued, not verified yet; with the number of its request.
+    candidate: Option<(Token, u64)>,
     /// Token requests begun so far.
     begun: u64,
-    /// The one that the token came from; 0: it was found in a Secret.
-    origin: u64,
-    /// Refresh requests, with the number of token requests begun when each was seen first.
-    refreshes: HashMap<String, u64>,
+    /// The refresh request of each context, with the number of token requests begun when it was seen first.
+    refreshes: HashMap<String, (String, u64)>,
     last_forced: Option<Reading>,
+}
+
+impl Entered {
+    fn verified(&self) -> Option<Arc<VerifiedToken>> {
+        let identity = self.identity.clone()?;
+        Some(Arc::new(VerifiedToken { token: self.token.clone(), identity }))
+    }
 }
 
 impl Entry {
@@ -95,77 +109,113 @@ impl State {
         clock.now_since(*self.anchor.get_or_insert_with(|| clock.reading()))
     }
 
-    pub(super) fn known(&mut self, refresh: Option<&str>, clock: &Clock) -> Known {
-        let wanted_after = refresh.map(|value| {
-            if self.refreshes.len() >= REFRESHES && !self.refreshes.contains_key(value) {
-                self.refreshes.retain(|_, after| *after >= self.origin);
+    pub(super) fn known(&mut self, asker: Asker<'_>, clock: &Clock) -> Known {
+        let refresh_after = asker.refresh.map(|value| {
+            let seen = self.refreshes.entry(asker.uid.to_owned()).or_default();
+            if seen.0 != value {
+                *seen = (value.to_owned(), self.begun);
             }
-            *self.refreshes.entry(value.to_owned()).or_insert(self.begun)
+            seen.1
         });
         let now = self.now(clock);
         let pause = self.last_forced.map_or(Duration::ZERO, |last| FORCED_SPACING.saturating_sub(last.age()));
+        let held = asker.held.and_then(|held| self.found.get(&TokenDigest::of(held)));
+        let verified = held.filter(|held| held.identity.is_some());
+        // Of equals the last is taken: of its own tokens the process knows more.
+        let both = [verified, self.minted.as_ref()].into_iter().flatten();
+        let newest = both.max_by_key(|entered| entered.token.issued_at);
+        let origin = newest.map(|newest| newest.origin);
         Known {
-            token: self.token.clone(),
+            token: newest.and_then(Entered::verified),
+            unverified: held.filter(|held| held.identity.is_none()).map(|held| held.token.clone()),
             now,
-            verified_at: self.verified_at,
-            since: self.since,
+            verified_at: newest.and_then(|newest| newest.verified_at),
+            since: newest.map(|newest| newest.since),
             setback: self.setback.clone(),
-            rejected: self.rejected.clone(),
-            refresh_waits: wanted_after.is_some_and(|after| self.token.is_none() || self.origin <= after),
+            refresh_waits: refresh_after.is_some_and(|after| origin.is_none_or(|origin| origin <= after)),
+            refresh_after,
             refresh_allowed_at: after(now, pause),
         }
     }
 
-    pub(super) fn remember(&mut self, token: &VerifiedToken, clock: &Clock) {
-        let known = self.token.as_ref().is_some_and(|known| known.token.issued_at >= token.token.issued_at);
-        if !known && self.rejected.as_ref() != Some(&token.token.access_token) {
-            self.take(Arc::new(token.clone()), 0, clock);
-            self.verified_at = None;
+    pub(super) fn find(&mut self, token: &Token, identity: Option<Identity>, clock: &Clock) {
+        let now = self.now(clock);
+        self.found.retain(|_, found| found.token.is_live(now));
+        // What has ended needs no proof any more.
+        if !token.is_live(now) {
+            return;
         }
-    }
-
-    pub(super) fn suggest(&mut self, token: &Token) {
-        let known = self.token.is_some() || self.candidate.is_some();
-        if !known && self.rejected.as_ref() != Some(&token.access_token) {
-            self.candidate = Some(token.clone());
-        }
+        self.found.entry(TokenDigest::of(&token.access_token)).or_insert_with(|| Entered {
+            token: token.clone(),
+            identity: identity.map(Arc::new),
+            since: now,
+            verified_at: None,
+            origin: 0,
+        });
     }
 
     /// A token request begins, or the verification of a candidate that makes one needless.
-    pub(super) fn begin(&mut self, forced: bool, clock: &Clock) -> Option<Token> {
-        if forced {
-            self.last_forced = Some(clock.reading());
-            self.candidate = None;
-        }
-        self.begun += 1;
+    pub(super) fn begin(&mut self, forced: bool, refresh_after: Option<u64>, clock: &Clock) -> Option<Token> {
         let now = self.now(clock);
-        self.candidate.take().filter(|token| token.is_live(now))
+        let answers = |origin: u64| refresh_after.is_none_or(|after| origin > after);
+        self.candidate = self.candidate.take().filter(|(token, origin)| token.is_live(now) && answers(*origin));
+        if self.candidate.is_none() {
+            self.begun += 1;
+            if forced {
+                self.last_forced = Some(clock.reading());
+            }
+        }
+        self.candidate.as_ref().map(|(token, _)| token.clone())
+    }
+
+    /// The token request that was begun last led to this token.
+    pub(super) fn issued(&mut self, token: &Token) {
+        self.candidate = Some((token.clone(), self.begun));
     }
 
     pub(super) fn succeed(&mut self, token: VerifiedToken, clock: &Clock) -> Arc<VerifiedToken> {
-        let token = Arc::new(token);
-        self.take(token.clone(), self.begun, clock);
-        self.verified_at = self.since;
+        let origin = self.candidate.take().map_or(self.begun, |(_, origin)| origin);
+        // A new token has its times from the wall clock as it is now.
+        self.anchor = Some(clock.reading());
+        let (now, VerifiedToken { token, identity }) = (clock.now(), token);
+        self.minted = Some(Entered {
+            token: token.clone(),
+            identity: Some(identity.clone()),
+            since: now,
+            verified_at: Some(now),
+            origin,
+        });
         self.setback = None;
-        token
+        Arc::new(VerifiedToken { token, identity })
     }
 
-    pub(super) fn confirm(&mut self, token: &VerifiedToken, identity: Identity, clock: &Clock) -> Arc<VerifiedToken> {
-        let token = Arc::new(VerifiedToken { token: token.token.clone(), identity: Arc::new(identity) });
-        self.token = Some(token.clone());
-        self.verified_at = Some(self.now(clock));
+    pub(super) fn confirm(&mut self, token: &Token, identity: Identity, clock: &Clock) -> Arc<VerifiedToken> {
+        let (now, identity) = (self.now(clock), Arc::new(identity));
+        let minted = self.minted.as_mut().filter(|minted| minted.token.access_token == token.access_token);
+        let found = self.found.get_mut(&TokenDigest::of(&token.access_token));
+        for entered in minted.into_iter().chain(found) {
+            entered.identity = Some(identity.clone());
+            entered.verified_at = Some(now);
+        }
         self.setback = None;
-        token
+        Arc::new(VerifiedToken { token: token.clone(), identity })
     }
 
     /// The tenant no longer accepts this token; a new one may be asked for at once.
-    pub(super) fn reject(&mut self, token: &VerifiedToken) {
-        self.rejected = Some(token.token.access_token.clone());
-        self.token = None;
-        self.candidate = None;
+    pub(super) fn reject(&mut self, token: &AccessToken) {
+        self.found.remove(&TokenDigest::of(token));
+        self.minted = self.minted.take().filter(|minted| minted.token.access_token != *token);
+        self.candidate = self.candidate.take().filter(|(candidate, _)| candidate.access_token != *token);
     }
 
-    pub(super) fn fail(&mut self, mut failure: Failure, left: Option<Duration>, clock: &Clock, jitter: f64) -> Setback {
+    pub(super) fn fail(
+        &mut self,
+        mut failure: Failure,
+        left: Option<Duration>,
+        not_before: Option<Timestamp>,
+        clock: &Clock,
+        jitter: f64,
+    ) -> Setback {
         let before = self.setback.take();
         let same = before.as_ref().filter(|before| before.failure.reason == failure.reason);
         if let Some(first) = same.and_then(|before| before.failure.trace_id.clone()) {
@@ -176,22 +226,16 @@ impl State {
         let now = self.now(clock);
         // Times are whole seconds; one more keeps the wait a promise.
         let next = after(now, Duration::from_secs(wait.as_secs() + 1));
+        let next = not_before.map_or(next, |not_before| next.max(not_before));
         let setback = Setback { failure, count, last: now, next };
         self.setback = Some(setback.clone());
         setback
     }
 
-    fn take(&mut self, token: Arc<VerifiedToken>, origin: u64, clock: &Clock) {
-        self.token = Some(token);
-        self.origin = origin;
-        // A new token has its times from the wall clock as it is now.
-        self.anchor = Some(clock.reading());
-        self.since = Some(clock.now());
-    }
-
     pub(super) fn worth_keeping(&self, now: Timestamp) -> bool {
-        self.token.as_ref().is_some_and(|token| token.token.is_live(now))
-            || self.candidate.as_ref().is_some_and(|token| token.is_live(now))
+        let candidate = self.candidate.iter().map(|(token, _)| token);
+        let entered = self.minted.iter().chain(self.found.values()).map(|entered| &entered.token);
+        entered.chain(candidate).any(|token| token.is_live(now))
             || self.setback.as_ref().is_some_and(|setback| now.duration_since(setback.next) < FORGOTTEN)
     }
 }
