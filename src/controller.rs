@@ -12,6 +12,7 @@ use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Jitter};
+use crate::context::{Context, Guarded, Troubles};
 use crate::events::Events;
 use crate::gone::Alive;
 use crate::latest::Latest;
@@ -20,7 +21,7 @@ use crate::metrics::Metrics;
 use crate::oauth::cache::TokenCache;
 use crate::oauth::tenant::AllowedHosts;
 use crate::oauth::transport::Transport;
-use crate::reconcile::{Context, Guarded, Troubles, error_policy, reconcile};
+use crate::reconcile::{error_policy, reconcile};
 use crate::server::Health;
 use crate::watch;
 

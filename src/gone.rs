@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use kube::{Resource, ResourceExt};
 
-use crate::reconcile::{Context, Guarded};
+use crate::context::{Context, Guarded};
 
 /// The contexts that something is remembered of, by uid: namespace and name.
 #[derive(Default)]

@@ -22,6 +22,7 @@
 //! - [`template`]: placeholders of `target.data`, and qlik-cli's context file.
 //! - [`binding`]: which spec and which credential a stored token belongs to.
 //! - [`oauth`]: from a credential to a token and whose it is; knows nothing of Kubernetes.
+//! - [`context`]: what every run has at hand.
 //! - [`gone`]: letting go of contexts that are no more.
 //! - [`latest`]: the status that was written and not seen yet.
 //! - [`lease`]: leader election.
@@ -39,6 +40,7 @@ pub mod api;
 pub mod args;
 pub mod binding;
 pub mod clock;
+pub mod context;
 pub mod controller;
 pub mod decide;
 pub mod desired;

@@ -3,67 +3,32 @@
 //! Promises: a run ends within a minute; every path says when to look again; a failure of one context becomes its own
 //! condition and nobody else's trouble.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
-use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
-use kube::{Client, Resource, ResourceExt};
+use kube::{Resource, ResourceExt};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::act::{Done, Tools, act};
+use crate::act::{Done, act};
 use crate::api::ConditionType::Ready;
 use crate::api::condition::Class;
 use crate::api::{FIELD_MANAGER, QlikContext, QlikContextSpec, QlikContextStatus, Reason};
-use crate::clock::{Clock, Jitter};
+use crate::context::{Context, Guarded};
 use crate::decide::decide;
 use crate::desired::Desired;
 use crate::error::{Error, Failure};
-use crate::events::{Events, news};
-use crate::gone::{Alive, uid};
-use crate::latest::Latest;
-use crate::lease::Leadership;
-use crate::metrics::{Metrics, Reconciled};
-use crate::oauth::cache::TokenCache;
-use crate::oauth::tenant::AllowedHosts;
+use crate::events::news;
+use crate::gone::uid;
+use crate::metrics::Reconciled;
 use crate::observe::{Seen, observe};
 use crate::retry;
 use crate::status::{invalid, next_run, status};
 
 const DEADLINE: Duration = Duration::from_mins(1);
 const STATUS_TIMEOUT: Duration = Duration::from_secs(4);
-
-/// What every run needs.
-pub struct Context {
-    /// The Kubernetes API.
-    pub client: Client,
-    /// The way to tokens.
-    pub tokens: TokenCache,
-    /// `--allowed-tenant-hosts`.
-    pub allowed_hosts: AllowedHosts,
-    /// Whether writing is ours.
-    pub leadership: Leadership,
-    /// The contexts that something is remembered of.
-    pub alive: Alive,
-    /// What was written and not seen yet.
-    pub latest: Latest,
-    /// Failures of the Kubernetes API in a row.
-    pub troubles: Troubles,
-    /// What people are told.
-    pub events: Events,
-    /// What time it is.
-    pub clock: Clock,
-    /// Chance.
-    pub jitter: Jitter,
-    /// What is counted.
-    pub metrics: Arc<Metrics>,
-}
-
-/// An object as it came: a `QlikContext`, or what could not be read as one.
-pub type Guarded = DeserializeGuard<QlikContext>;
 
 /// How a run ended, and when the next is due.
 type Ended = (Reconciled, Duration);
@@ -95,7 +60,7 @@ async fn run(context: &QlikContext, cx: &Context) -> Result<Ended, Error> {
     };
     let seen = observe(&cx.client, &cx.tokens, context, desired, cx.clock.now()).await?;
     let plan = decide(context, &seen, &cx.allowed_hosts);
-    let done = act(&cx.tools(), context, &seen, plan).await?;
+    let done = act(cx, context, &seen, plan).await?;
     let now = seen.now.max(cx.clock.now());
     let status = status(context, &seen.desired, seen.credential.as_ref().map(|_| ()), &done, now);
     let outcome = match publish(context, &status, cx).await? {
@@ -103,13 +68,6 @@ async fn run(context: &QlikContext, cx: &Context) -> Result<Ended, Error> {
         Written::Gone => Reconciled::Ready,
     };
     Ok((outcome, next_run(&done, now, cx.jitter.draw())))
-}
-
-impl Context {
-    fn tools(&self) -> Tools<'_> {
-        let Self { client, tokens, clock, metrics, leadership, .. } = self;
-        Tools { client, tokens, clock, metrics, leadership }
-    }
 }
 
 /// Whether a status stands now.
@@ -217,24 +175,6 @@ async fn report_unreadable(object: &Guarded, problem: &str, cx: &Context) -> Res
     let status = stored.and_then(|mut stored| serde_json::from_value(stored.data["status"].take()).ok());
     let stand_in = QlikContext { metadata: object.meta().clone(), spec: QlikContextSpec::default(), status };
     refuse(&cx.latest.catch_up(&stand_in), &failure, cx).await
-}
-
-/// Failures of the Kubernetes API in a row, by uid.
-#[derive(Default)]
-pub struct Troubles(Mutex<HashMap<String, u32>>);
-
-impl Troubles {
-    fn one_more(&self, uid: String) -> u32 {
-        let mut troubles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = troubles.entry(uid).or_default();
-        *count = count.saturating_add(1);
-        *count
-    }
-
-    /// A run went well, or there is nothing to run for.
-    pub fn forget(&self, uid: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
-    }
 }
 
 /// Trouble with the Kubernetes API: logged, and tried again, later each time.

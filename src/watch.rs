@@ -14,9 +14,9 @@ use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, watc
 use kube::{Client, ResourceExt};
 
 use crate::api::{MANAGED_BY_LABEL, OPERATOR_NAME, QlikContext};
+use crate::context::{Context, Guarded};
 use crate::gone::uid;
 use crate::metrics::{Metrics, Watch};
-use crate::reconcile::{Context, Guarded};
 
 /// Small pages keep memory flat; below 50 more calls gain little.
 const PAGE_SIZE: u32 = 50;
