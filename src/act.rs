@@ -138,7 +138,7 @@ async fn renew(act: &Act<'_>, wish: Wish<'_>, left: Option<Duration>, before: Do
     let fresh = |token: &VerifiedToken, now| wish.is_fresh(token, now);
     let token = match cx.tokens.obtain(&wish.credential.request, seen.asker(context), left, fresh).await {
         Ok(token) => token,
-        Err(setback) => return Ok(failed(setback, before)),
+        Err(setback) => return Ok(failed(setback, serving_on(act, wish, before).await)),
     };
     match wish.secret(context, &token, seen.answered(true)) {
         Ok(secret) => publish(act, wish, &token, secret, before).await,
@@ -174,6 +174,17 @@ fn kept(wish: Wish<'_>, seen: &Seen, known: Option<&Known>, token: &VerifiedToke
         handled: seen.answered(waits.is_none()).map(str::to_owned),
         due: [verification, waits].into_iter().flatten().min(),
         ..Done::default()
+    }
+}
+
+/// While its renewal fails, the token in the Secret is still looked at each interval.
+async fn serving_on(act: &Act<'_>, wish: Wish<'_>, before: Done) -> Done {
+    let works = before.holding.as_ref().is_some_and(|holding| holding.fits);
+    let held = act.seen.held.as_ref().filter(|held| works && held.token.is_live(act.seen.now));
+    let (Some(held), Some(interval)) = (held, wish.desired.verify_interval) else { return before };
+    match act.cx.tokens.still_serves(&wish.credential.request, &held.token, interval).await {
+        (true, due) => Done { due: Some(due), ..before },
+        (false, _) => dead(before),
     }
 }
 

@@ -207,22 +207,26 @@ impl Pins {
 
     /// `IdentityMismatch` unless every pin holds.
     pub fn check(&self, identity: &Identity) -> Result<(), Failure> {
-        let broken = self.0.iter().find(|pin| match pin.part {
-            Part::TenantId => identity.tenant_id != pin.wanted,
-            Part::UserId => identity.user_id != pin.wanted,
+        let actual = |part| match part {
+            Part::TenantId => &identity.tenant_id,
+            Part::UserId => &identity.user_id,
+            Part::Subject => &identity.subject,
+        };
+        let holds = |pin: &Pin| match pin.part {
             // Qlik itself has spelled a bot's subject in both cases; anybody else's is as it is.
             Part::Subject if pin.wanted.to_ascii_lowercase().starts_with("qlikbot\\") => {
-                !identity.subject.eq_ignore_ascii_case(&pin.wanted)
+                actual(pin.part).eq_ignore_ascii_case(&pin.wanted)
             }
-            Part::Subject => identity.subject != pin.wanted,
-        });
-        broken.map_or(Ok(()), |pin| {
+            part => *actual(part) == pin.wanted,
+        };
+        self.0.iter().find(|pin| !holds(pin)).map_or(Ok(()), |pin| {
+            let actual: String = actual(pin.part).chars().take(128).collect();
             Err(Failure::new(
                 ConditionType::Verified,
                 Reason::IdentityMismatch,
                 format!(
-                    "The token belongs to somebody else than {} says, so it is not published. Correct that field, or use \
-                     the OAuth client that belongs to it.",
+                    "The token belongs to somebody else than {} says: to \"{actual}\". It is not published. Correct that \
+                     field, or use the OAuth client that belongs to it.",
                     pin.field
                 ),
             ))

@@ -33,6 +33,7 @@ impl Context {
             self.metrics.forget(&namespace, &name, self.clock.now());
         }
         self.latest.forget(uid);
+        self.tokens.forget(uid);
         self.events.forget(uid);
         self.troubles.forget(uid);
     }

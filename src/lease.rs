@@ -126,19 +126,27 @@ impl Election {
     pub async fn release(&mut self) {
         self.leadership.extend(None);
         // Without it the others wait for the Lease to run out: no reason to wait for a dead connection.
-        let _ = timeout(ATTEMPT, self.let_go()).await;
+        let _ = timeout(ATTEMPT, async {
+            // A renewal that was cut off may still arrive in between: then once more.
+            if !self.let_go().await {
+                self.let_go().await;
+            }
+        })
+        .await;
     }
 
-    async fn let_go(&self) {
-        let Ok(Some(lease)) = self.leases.get_opt(&self.name).await else { return };
-        if holder(&lease) == Some(&self.identity) {
-            let mut lease = lease;
-            if let Some(spec) = lease.spec.as_mut() {
-                spec.holder_identity = None;
-                spec.lease_duration_seconds = Some(1);
-            }
-            let _ = self.leases.replace(&self.name, &PostParams::default(), &lease).await;
+    /// False when somebody wrote at the same moment.
+    async fn let_go(&self) -> bool {
+        let Ok(Some(mut lease)) = self.leases.get_opt(&self.name).await else { return true };
+        if holder(&lease) != Some(&self.identity) {
+            return true;
         }
+        if let Some(spec) = lease.spec.as_mut() {
+            spec.holder_identity = None;
+            spec.lease_duration_seconds = Some(1);
+        }
+        let written = self.leases.replace(&self.name, &PostParams::default(), &lease).await;
+        !matches!(written, Err(kube::Error::Api(status)) if status.is_conflict())
     }
 
     /// One look and at most one write; true when this process leads.

@@ -69,14 +69,20 @@ pub async fn observe(
     let target = Target::judge(target, context);
     let mut held = held_token(context.status.as_ref(), &desired, credential.as_ref().ok(), &target, now);
     if let Some(held) = &mut held {
-        held.rejected = tokens.is_rejected(&held.token.access_token);
+        held.rejected = tokens.is_rejected(&desired.tenant, &held.token.access_token);
     }
     let handled = handled(context, &target);
     let refresh = requested(context).filter(|value| Some(value) != handled.as_ref());
     let mut seen = Seen { desired, credential, target, held, known: None, now, refresh, handled };
     if let Ok(credential) = &seen.credential {
         if let Some(held) = seen.held.as_ref().filter(|held| held.fit.credential) {
-            tokens.found(&credential.request, &held.token, held.identity.clone().filter(|_| was_good(context)));
+            let identity = held.identity.clone().filter(|_| was_good(context));
+            tokens.found(
+                &credential.request,
+                context.metadata.uid.as_deref().unwrap_or_default(),
+                &held.token,
+                identity,
+            );
         }
         let known = tokens.known(&credential.request, seen.asker(context));
         seen.now = known.now.max(now);

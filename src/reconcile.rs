@@ -185,6 +185,7 @@ pub fn error_policy(object: Arc<Guarded>, error: &Error, cx: Arc<Context>) -> Ac
         Error::Changed(_) => tracing::debug!(%namespace, %name, %error, "judging anew"),
         _ => tracing::warn!(%namespace, %name, %error, "will be tried again"),
     }
-    let count = cx.troubles.one_more(uid(&object));
+    let mut count = 1;
+    cx.unless_gone(&uid(&object), || count = cx.troubles.one_more(uid(&object)));
     Action::requeue(retry::delay(Class::Cluster, count, None, None, cx.jitter.draw()))
 }

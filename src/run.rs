@@ -49,10 +49,15 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let work = async {
         if let Some(election) = &mut election {
             // A standby is as well as a leader.
-            tokio::select! {
-                () = election.acquire(|| health.set_ready()) => {}
-                () = health.beat_alone() => {}
-                () = signals.first() => return Ok(()),
+            let stopped = tokio::select! {
+                () = election.acquire(|| health.set_ready()) => false,
+                () = health.beat_alone() => false,
+                () = signals.first() => true,
+            };
+            if stopped {
+                // The last attempt may have succeeded unseen.
+                election.release().await;
+                return Ok(());
             }
         }
         metrics.leads(true);

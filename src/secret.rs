@@ -8,7 +8,7 @@ pub mod derived;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest;
 use k8s_openapi::ByteString;
 use kube::api::ObjectMeta;
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
@@ -33,6 +33,10 @@ const NEVER_A_CREDENTIAL: [&str; 5] = [
     "kubernetes.io/dockerconfigjson",
     "helm.sh/release.v1",
 ];
+
+/// The longest value that is read, in bytes: a private key of 16384 bits as JWK. A longer one is somebody's mistake, or meant
+/// to keep the operator busy.
+const LONGEST_VALUE: usize = 16 * 1024;
 
 /// A Secret as this program sees it.
 #[derive(kube::Resource, Clone, Deserialize)]
@@ -165,7 +169,7 @@ impl Values<'_> {
         let text = self.block(key)?;
         if text.expose_secret().chars().any(|c| c.is_whitespace() || c.is_control()) {
             return Err(malformed(&format!(
-                "The value of key {key} in Secret {name} has a blank or line break inside. Copy it again, as one piece."
+                "The value of key {key} in Secret {name} has a blank, line break or control character inside. Copy it again, as one piece."
             )));
         }
         Ok(text)
@@ -185,6 +189,12 @@ impl Values<'_> {
             malformed(&format!("The value of key {key} in Secret {name} is not text. Write it again, as plain text."))
         })?;
         let trimmed = text.trim();
+        if trimmed.len() > LONGEST_VALUE {
+            return Err(malformed(&format!(
+                "The value of key {key} in Secret {name} is longer than 16 KiB, which no credential is. Write the credential \
+                 alone there."
+            )));
+        }
         if trimmed.is_empty() {
             return Err(malformed(&format!(
                 "The value of key {key} in Secret {name} is empty. Write the value there."
@@ -206,9 +216,10 @@ impl Values<'_> {
                 format!("The private key under key {key} in Secret {name} cannot be used: {problem}."),
             )
         };
+        let trimmed = self.trimmed;
         let text = self.block(key)?;
         // A key file ends in a line break by custom: that is no mistake to tell.
-        self.trimmed = false;
+        self.trimmed = trimmed;
         let found = key::read(text.expose_secret()).map_err(|problem| unusable(&problem))?;
         let stated = match key_id {
             Source::Inline(id) => Some(SecretString::from(id.as_str())),
@@ -226,10 +237,21 @@ impl Values<'_> {
                 &"spec.auth.privateKeyJwt.algorithm does not go with it; leave the field out to take the key's own",
             )
         })?;
-        let digest = digest(&SHA256, text.expose_secret().as_bytes());
-        let fingerprint = digest.as_ref().first_chunk().copied().unwrap_or_default();
-        Ok(Signer { key: found.key, algorithm, key_id: stated.or(found.key_id), fingerprint })
+        let key_id = stated.or(found.key_id);
+        let fingerprint =
+            fingerprint(&[text.expose_secret(), key_id.as_deref().unwrap_or_default(), &algorithm.to_string()]);
+        Ok(Signer { key: found.key, algorithm, key_id, fingerprint })
     }
+}
+
+/// SHA-256 over texts behind their lengths.
+fn fingerprint(texts: &[&str]) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for text in texts {
+        context.update(&(text.len() as u64).to_be_bytes());
+        context.update(text.as_bytes());
+    }
+    context.finish().as_ref().first_chunk().copied().unwrap_or_default()
 }
 
 /// The Secret that a context names is not there.
@@ -280,6 +302,7 @@ mod tests {
         for (secret, reason) in [
             (secret("Opaque", None, b"id", b"two planted-words"), Reason::CredentialMalformed),
             (secret("Opaque", None, b"id", b" \n"), Reason::CredentialMalformed),
+            (secret("Opaque", None, b"id", "planted-".repeat(4000).as_bytes()), Reason::CredentialMalformed),
             (secret("Opaque", None, b"id", b"planted-\xff\xfe"), Reason::CredentialMalformed),
             (secret("kubernetes.io/service-account-token", None, b"id", b"planted-s"), Reason::CredentialMalformed),
             (secret("Opaque", Some("other.example"), b"id", b"planted-s"), Reason::HostNotAllowedBySecret),

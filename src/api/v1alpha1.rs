@@ -324,7 +324,7 @@ pub struct Target {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "rules::annotations")]
     pub annotations: Option<BTreeMap<String, String>>,
-    /// Keys of the Secret, in place of the default ones; `token` is always there. Values are text with placeholders:
+    /// Keys of the Secret, in place of the default ones; the key `token` is always the token. Values are text with placeholders:
     /// $(token) $(tenantUrl) $(host) $(expiresAt) $(issuedAt) $(clientId) $(userId) $(tenantId) $(contextName)
     /// $(namespace) $(contextsYml). Write $$(token) for the literal.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -24,7 +24,7 @@ pub struct Signer {
     /// `kid`, as registered with the client. Qlik's reference requires it and its examples leave it out: always sent when
     /// known.
     pub key_id: Option<String>,
-    /// SHA-256 of the key's text: equal keys make equal requests.
+    /// SHA-256 of key, key id and algorithm: equal ones make equal requests.
     pub fingerprint: [u8; 32],
 }
 

@@ -14,10 +14,12 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use secrecy::ExposeSecret;
+use zeroize::Zeroizing;
 
 use self::entry::{Entry, State};
 use super::identity::{Identity, who_is};
 use super::request::{Credential, RequestKey, RequestKeys, TokenRequest};
+use super::tenant::TenantUrl;
 use super::token::{AccessToken, Token, VerifiedToken};
 use super::token_endpoint::request_token;
 use super::transport::Transport;
@@ -41,19 +43,21 @@ pub struct TokenCache {
     entries: Mutex<HashMap<RequestKey, Arc<Entry>>>,
     /// Tokens that their tenant no longer accepts, whichever request they came from, and until when that matters.
     rejected: Mutex<HashMap<TokenDigest, Timestamp>>,
+    /// Tokens that serve on while their renewal fails, and when each was looked at last.
+    serving: Mutex<HashMap<TokenDigest, Timestamp>>,
     clock: Clock,
     jitter: Jitter,
     metrics: Arc<Metrics>,
 }
 
-/// Names a token without holding it.
+/// Names a token of a tenant without holding it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(super) struct TokenDigest([u8; 32]);
+struct TokenDigest([u8; 32]);
 
 impl TokenDigest {
-    fn of(token: &AccessToken) -> Self {
-        let digest = digest(&SHA256, token.expose_secret().as_bytes());
-        Self(digest.as_ref().first_chunk().copied().unwrap_or_default())
+    fn of(tenant: &TenantUrl, token: &AccessToken) -> Self {
+        let text = Zeroizing::new(format!("{tenant} {}", token.expose_secret()));
+        Self(digest(&SHA256, text.as_bytes()).as_ref().first_chunk().copied().unwrap_or_default())
     }
 }
 
@@ -79,8 +83,8 @@ pub enum Checked {
 impl TokenCache {
     /// An empty cache over a transport.
     pub fn new(transport: Arc<dyn Transport>, clock: Clock, jitter: Jitter, metrics: Arc<Metrics>) -> Self {
-        let (keys, entries, rejected) = (RequestKeys::new(), Mutex::default(), Mutex::default());
-        Self { transport, keys, entries, rejected, clock, jitter, metrics }
+        let (entries, rejected, serving) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { transport, keys: RequestKeys::new(), entries, rejected, serving, clock, jitter, metrics }
     }
 
     /// What is known of this request; a refresh request is noted when it is seen first.
@@ -88,23 +92,29 @@ impl TokenCache {
         self.entry(request).state().known(asker, &self.clock)
     }
 
-    /// Takes note of the token in a Secret. With an identity it is good for that Secret, unless the tenant has rejected it;
-    /// without one, it has to be verified first.
-    pub fn found(&self, request: &TokenRequest, token: &Token, identity: Option<Identity>) {
-        if !self.is_rejected(&token.access_token) {
-            self.entry(request).state().find(token, identity, &self.clock);
+    /// Takes note of the token in the Secret of a context. With an identity it is good for that Secret, unless the tenant has
+    /// rejected it; without one, it has to be verified first.
+    pub fn found(&self, request: &TokenRequest, uid: &str, token: &Token, identity: Option<Identity>) {
+        if !self.is_rejected(&request.tenant, &token.access_token) {
+            self.entry(request).state().find(uid, token, identity, &self.clock);
         }
     }
 
-    /// True when a tenant no longer accepts this token.
-    pub fn is_rejected(&self, token: &AccessToken) -> bool {
-        self.rejected().contains_key(&TokenDigest::of(token))
+    /// True when the tenant no longer accepts this token.
+    pub fn is_rejected(&self, tenant: &TenantUrl, token: &AccessToken) -> bool {
+        self.rejected().contains_key(&TokenDigest::of(tenant, token))
+    }
+
+    /// A context is gone.
+    pub fn forget(&self, uid: &str) {
+        let entries: Vec<_> = self.entries().values().cloned().collect();
+        entries.iter().for_each(|entry| entry.state().forget(uid));
     }
 
     /// A verified token that `fresh` accepts at the time given to it: the known one, else a new one.
     ///
     /// While the back-off of this key lasts nobody is asked, and the failure it waits for is returned again; only a refresh
-    /// request may cut a wait short that the tenant did not ask for, once a minute. `left` is what is left of a token that
+    /// request may cut a wait short that the tenant did not ask for: once, and once a minute. `left` is what is left of a token that
     /// still works.
     pub async fn obtain(
         &self,
@@ -121,7 +131,8 @@ impl TokenCache {
             return Ok(token.clone());
         }
         let forced = known.refresh_waits && known.refresh_allowed_at <= known.now;
-        let binding = |setback: &Setback| !forced || setback.failure.retry_after.is_some();
+        let cut_short = forced && known.refresh_untried;
+        let binding = |setback: &Setback| !cut_short || setback.failure.retry_after.is_some();
         if let Some(setback) = known.setback.filter(|setback| setback.next > known.now && binding(setback)) {
             return Err(setback);
         }
@@ -149,7 +160,7 @@ impl TokenCache {
     ) -> Result<Checked, Setback> {
         let entry = self.entry(request);
         let _flight = entry.flight.lock().await;
-        if self.is_rejected(&token.access_token) {
+        if self.is_rejected(&request.tenant, &token.access_token) {
             return Ok(Checked::Rejected);
         }
         let known = entry.state().known(asker, &self.clock);
@@ -164,10 +175,35 @@ impl TokenCache {
         match answer {
             Ok(identity) => Ok(Checked::Good(state.confirm(token, identity, &self.clock))),
             Err(failure) if is_end(&failure) => {
-                self.reject(token, &mut state);
+                self.reject(request, token, &mut state);
                 Ok(Checked::Rejected)
             }
             Err(failure) => Err(state.fail(failure, left, None, &self.clock, self.jitter.draw())),
+        }
+    }
+
+    /// Looks, once in each interval, at a token that serves on while its renewal fails: whether the tenant still accepts it,
+    /// and when the next look is due. An answer that says neither changes nothing.
+    pub async fn still_serves(&self, request: &TokenRequest, token: &Token, interval: Duration) -> (bool, Timestamp) {
+        let (now, digest) = (self.clock.now(), TokenDigest::of(&request.tenant, &token.access_token));
+        let after = |time: Timestamp| time.checked_add(interval).unwrap_or(Timestamp::MAX);
+        let due = {
+            let mut serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
+            serving.retain(|_, last| now.duration_since(*last) < LONGEST_LIFE);
+            let last = serving.entry(digest).or_insert(now);
+            if after(*last) > now {
+                return (true, after(*last));
+            }
+            // Whoever else holds it need not ask as well.
+            *last = now;
+            after(now)
+        };
+        match self.verify(request, token).await {
+            Err(failure) if is_end(&failure) => {
+                self.reject(request, token, &mut self.entry(request).state());
+                (false, due)
+            }
+            _ => (true, due),
         }
     }
 
@@ -190,7 +226,7 @@ impl TokenCache {
             Ok(identity) => Ok(VerifiedToken { token, identity: Arc::new(identity) }),
             Err(failure) => {
                 if failure.reason == Reason::TokenRejected {
-                    self.reject(&token, &mut entry.state());
+                    self.reject(request, &token, &mut entry.state());
                 }
                 Err(failure)
             }
@@ -216,26 +252,36 @@ impl TokenCache {
             answer = ask().await;
         }
         self.metrics.verification(answer.as_ref().err().map(|failure| failure.reason));
+        if answer.is_ok() {
+            self.rejected().remove(&TokenDigest::of(&request.tenant, &token.access_token));
+        }
         answer
     }
 
-    fn reject(&self, token: &Token, state: &mut State) {
+    fn reject(&self, request: &TokenRequest, token: &Token, state: &mut State) {
         state.reject(&token.access_token);
         // An API key may be accepted again, when its user is; a token is not.
+        if matches!(request.credential, Credential::ApiKey(_)) {
+            return;
+        }
         let now = self.clock.now();
-        let until = token.expires_at.or_else(|| now.checked_add(LONGEST_LIFE).ok()).unwrap_or(Timestamp::MAX);
         let mut rejected = self.rejected();
         rejected.retain(|_, until| *until > now);
-        rejected.insert(TokenDigest::of(&token.access_token), until);
+        let until = now.checked_add(LONGEST_LIFE).unwrap_or(Timestamp::MAX);
+        rejected.insert(TokenDigest::of(&request.tenant, &token.access_token), until);
     }
 
     fn rejected(&self) -> MutexGuard<'_, HashMap<TokenDigest, Timestamp>> {
         self.rejected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn entries(&self) -> MutexGuard<'_, HashMap<RequestKey, Arc<Entry>>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn entry(&self, request: &TokenRequest) -> Arc<Entry> {
         let key = self.keys.of(request);
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.entries();
         if let Some(entry) = entries.get(&key) {
             return entry.clone();
         }

@@ -70,7 +70,8 @@ impl Refusal {
     /// `HTTP 401, OAUTH-5 "Unauthorized"`.
     fn describe(&self, status: u16) -> String {
         let mut text = format!("HTTP {status}");
-        if let Some(code) = &self.code {
+        // A gateway's code may say no more than the status.
+        if let Some(code) = self.code.as_ref().filter(|code| **code != format!("HTTP-{status}")) {
             let _ = write!(text, ", {code}");
         }
         if let Some(title) = &self.title {
@@ -165,7 +166,10 @@ pub fn unreachable(condition: ConditionType, failure: TransportFailure) -> Failu
             Reason::TenantUnreachable,
             "Check the spelling of spec.tenantUrl; an alias that was renamed in the tenant resolves no more",
         ),
-        Proxy => (Reason::TenantUnreachable, "Check the operator's HTTPS_PROXY and what that proxy allows"),
+        Proxy => (
+            Reason::TenantUnreachable,
+            "Check the spelling of spec.tenantUrl, the operator's HTTPS_PROXY and what that proxy allows",
+        ),
         Redirect | TooManyRedirects => (
             Reason::UnexpectedResponse,
             "Use the tenant's original host name in spec.tenantUrl, not an alias or a portal",
@@ -212,7 +216,8 @@ fn invalid_client(said: &str) -> (Reason, String) {
         Reason::InvalidClient,
         format!(
             "The tenant refused the client id or secret ({said}). Put the id and a current secret of an OAuth client of \
-             this tenant into the Secret; the client needs machine-to-machine enabled and the consent method Trusted."
+             this tenant into the Secret; the client needs machine-to-machine enabled (for spec.impersonate: impersonation, \
+             too) and the consent method Trusted."
         ),
     )
 }

@@ -53,6 +53,8 @@ pub enum Target {
     Foreign {
         /// It carries this context's label, so it was ours once.
         disowned: bool,
+        /// The QlikContext whose it is.
+        of: Option<String>,
     },
 }
 
@@ -67,10 +69,11 @@ impl Target {
         match owner {
             Some(owner) if metadata.uid.as_ref() == Some(&owner.uid) => Self::Ours(Box::new(secret)),
             Some(owner) if is_context(&owner) && metadata.name.as_ref() == Some(&owner.name) => Self::Predecessors,
-            _ => {
+            owner => {
+                let of = owner.filter(is_context).map(|owner| owner.name);
                 let labels = secret.metadata.labels.as_ref();
                 let label = labels.and_then(|labels| labels.get(CONTEXT_LABEL));
-                Self::Foreign { disowned: label.is_some() && label == metadata.name.as_ref() }
+                Self::Foreign { disowned: label.is_some() && label == metadata.name.as_ref(), of }
             }
         }
     }
@@ -90,7 +93,15 @@ impl Target {
                 )
                 .waiting(),
             ),
-            Self::Foreign { disowned: true } => Some(Failure::new(
+            Self::Foreign { of: Some(of), .. } => Some(Failure::new(
+                SecretSynced,
+                Reason::SecretNotOwned,
+                format!(
+                    "Secret {name} belongs to QlikContext {of}, so it is not touched. Create this QlikContext again with \
+                     another target.name."
+                ),
+            )),
+            Self::Foreign { disowned: true, .. } => Some(Failure::new(
                 SecretSynced,
                 Reason::SecretNotOwned,
                 format!(
@@ -98,7 +109,7 @@ impl Target {
                      Secret, and the operator writes it anew."
                 ),
             )),
-            Self::Foreign { disowned: false } => Some(Failure::new(
+            Self::Foreign { disowned: false, .. } => Some(Failure::new(
                 SecretSynced,
                 Reason::SecretNotOwned,
                 format!(

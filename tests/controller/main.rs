@@ -4,6 +4,7 @@
 
 mod after_restart;
 mod clocks;
+mod methods;
 mod sharing;
 mod time;
 mod trouble;

@@ -291,3 +291,22 @@ async fn the_series_of_a_context_that_went_while_nobody_watched_are_gone_too() {
     pass(8 * HOUR).await;
     assert!(world.metrics.render(world.clock.now()).unwrap().contains("expired_served_seconds_total 0.0"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_revoked_while_its_renewal_fails_is_found_dead() {
+    for interval in ["1m", "15m"] {
+        let mut world = World::new();
+        world.add("a", "acme", LIFE, &json!({"verifyInterval": interval}));
+        world.start();
+        pass(Duration::from_mins(1)).await;
+        world.put_credential("a", "acme", "acme", "planted-wrong-secret");
+        pass(Duration::from_mins(1)).await;
+        assert_eq!(world.ready("a", "acme"), "True/RenewalFailing");
+        world.tenant.revoke_all();
+        pass(Duration::from_mins(17)).await;
+        assert_eq!(world.ready("a", "acme"), "False/InvalidClient", "every {interval}");
+        let before = world.cloud.ledger(|ledger| ledger.at(Route::UsersMe));
+        pass(HOUR).await;
+        assert_eq!(world.cloud.ledger(|ledger| ledger.at(Route::UsersMe)), before, "asked no more");
+    }
+}

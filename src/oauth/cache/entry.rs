@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{Asker, TokenDigest};
+use super::Asker;
 use crate::clock::{Clock, Reading, SignedDuration, Timestamp};
 use crate::error::Failure;
 use crate::oauth::identity::Identity;
@@ -48,6 +48,8 @@ pub struct Known {
     pub refresh_waits: bool,
     /// The token requests that were begun before that request was seen.
     pub refresh_after: Option<u64>,
+    /// Nothing was tried since that request was seen.
+    pub refresh_untried: bool,
     /// When it may be served.
     pub refresh_allowed_at: Timestamp,
 }
@@ -76,13 +78,15 @@ pub(super) struct State {
     anchor: Option<Reading>,
     /// The newest token that this process asked for.
     minted: Option<Entered>,
-    /// Tokens that were found in Secrets; each serves those that hold it.
-    found: HashMap<TokenDigest, Entered>,
+    /// The tokens that were found in Secrets, by the uid of their context; each serves that Secret alone.
+    found: HashMap<String, Entered>,
     setback: Option<Setback>,
     /// Issued, not verified yet; with the number of its request.
     candidate: Option<(Token, u64)>,
     /// Token requests begun so far.
     begun: u64,
+    /// The one that failed last.
+    failed: u64,
     /// The refresh request of each context, with the number of token requests begun when it was seen first.
     refreshes: HashMap<String, (String, u64)>,
     last_forced: Option<Reading>,
@@ -119,7 +123,7 @@ impl State {
         });
         let now = self.now(clock);
         let pause = self.last_forced.map_or(Duration::ZERO, |last| FORCED_SPACING.saturating_sub(last.age()));
-        let held = asker.held.and_then(|held| self.found.get(&TokenDigest::of(held)));
+        let held = self.found.get(asker.uid).filter(|found| asker.held == Some(&found.token.access_token));
         let verified = held.filter(|held| held.identity.is_some());
         // Of equals the last is taken: of its own tokens the process knows more.
         let both = [verified, self.minted.as_ref()].into_iter().flatten();
@@ -134,24 +138,34 @@ impl State {
             setback: self.setback.clone(),
             refresh_waits: refresh_after.is_some_and(|after| origin.is_none_or(|origin| origin <= after)),
             refresh_after,
+            refresh_untried: refresh_after.is_some_and(|after| after >= self.failed),
             refresh_allowed_at: after(now, pause),
         }
     }
 
-    pub(super) fn find(&mut self, token: &Token, identity: Option<Identity>, clock: &Clock) {
+    pub(super) fn find(&mut self, uid: &str, token: &Token, identity: Option<Identity>, clock: &Clock) {
         let now = self.now(clock);
-        self.found.retain(|_, found| found.token.is_live(now));
-        // What has ended needs no proof any more.
-        if !token.is_live(now) {
+        // What has ended needs no proof any more, and of its own tokens the process knows more already.
+        let own = self.minted.as_ref().is_some_and(|minted| minted.token.access_token == token.access_token);
+        if own || !token.is_live(now) {
+            self.found.remove(uid);
             return;
         }
-        self.found.entry(TokenDigest::of(&token.access_token)).or_insert_with(|| Entered {
-            token: token.clone(),
-            identity: identity.map(Arc::new),
-            since: now,
-            verified_at: None,
-            origin: 0,
-        });
+        let known = self.found.get_mut(uid).filter(|found| found.token.access_token == token.access_token);
+        let identity = identity.map(Arc::new);
+        match known {
+            Some(found) if found.identity.is_some() => {}
+            Some(found) => found.identity = identity,
+            None => {
+                let found = Entered { token: token.clone(), identity, since: now, verified_at: None, origin: 0 };
+                self.found.insert(uid.to_owned(), found);
+            }
+        }
+    }
+
+    pub(super) fn forget(&mut self, uid: &str) {
+        self.found.remove(uid);
+        self.refreshes.remove(uid);
     }
 
     /// A token request begins, or the verification of a candidate that makes one needless.
@@ -191,9 +205,8 @@ impl State {
 
     pub(super) fn confirm(&mut self, token: &Token, identity: Identity, clock: &Clock) -> Arc<VerifiedToken> {
         let (now, identity) = (self.now(clock), Arc::new(identity));
-        let minted = self.minted.as_mut().filter(|minted| minted.token.access_token == token.access_token);
-        let found = self.found.get_mut(&TokenDigest::of(&token.access_token));
-        for entered in minted.into_iter().chain(found) {
+        let same = |entered: &&mut Entered| entered.token.access_token == token.access_token;
+        for entered in self.minted.iter_mut().chain(self.found.values_mut()).filter(same) {
             entered.identity = Some(identity.clone());
             entered.verified_at = Some(now);
         }
@@ -203,7 +216,7 @@ impl State {
 
     /// The tenant no longer accepts this token; a new one may be asked for at once.
     pub(super) fn reject(&mut self, token: &AccessToken) {
-        self.found.remove(&TokenDigest::of(token));
+        self.found.retain(|_, found| found.token.access_token != *token);
         self.minted = self.minted.take().filter(|minted| minted.token.access_token != *token);
         self.candidate = self.candidate.take().filter(|(candidate, _)| candidate.access_token != *token);
     }
@@ -217,6 +230,7 @@ impl State {
         jitter: f64,
     ) -> Setback {
         let before = self.setback.take();
+        self.failed = self.begun;
         let same = before.as_ref().filter(|before| before.failure.reason == failure.reason);
         if let Some(first) = same.and_then(|before| before.failure.trace_id.clone()) {
             failure.trace_id = Some(first);

@@ -47,7 +47,7 @@ pub fn print(stage: &Stage, screen: Screen) {
         )],
     );
     try_out(
-        "Everything else that the fake Qlik Cloud can do (revoke tokens, disable users …), and what it was asked",
+        "Everything else that the fake Qlik Cloud can do (revoke tokens, which the next check finds within 15 min, …), and what it was asked",
         &[&format!("curl {control}/"), &format!("curl {control}/requests")],
     );
     try_out("What the operator says", &[&format!("tail -f {}", stage.operator.process.log().display())]);

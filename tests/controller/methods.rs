@@ -1,0 +1,102 @@
+//! API keys and private keys through time.
+
+use std::time::Duration;
+
+use serde_json::json;
+use support::api_server::{Fault, Kind, Script, Verb};
+use support::tenant::{self, Algorithm, Client, FaultBody, PublicKey, Route, UserStatus};
+
+use crate::world::{HOUR, LIFE, World, pass};
+
+const DAY: Duration = Duration::from_hours(24);
+
+fn put(world: &World, kind: &str, name: &str, field: &str, content: &serde_json::Value) {
+    let version = if kind == "Secret" { "v1" } else { "qlikcontext.dev/v1alpha1" };
+    let object = json!({
+        "apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": "a"}, field: content,
+    });
+    world.api.put(object).unwrap();
+}
+
+fn with_api_key(interval: &str) -> World {
+    let mut world = World::new();
+    world.tenant.add_user("auth0|ada", "Ada");
+    let key = world.tenant.api_key("auth0|ada", 60 * DAY);
+    put(&world, "Secret", "k", "stringData", &json!({"api-key": key}));
+    let auth = json!({"apiKey": {"secretRef": {"name": "k"}}});
+    let spec = json!({"tenantUrl": world.tenant.url(), "auth": auth, "verifyInterval": interval});
+    put(&world, "QlikContext", "acme", "spec", &spec);
+    world.start();
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_key_that_is_accepted_again_is_still_checked() {
+    let world = with_api_key("15m");
+    pass(Duration::from_mins(1)).await;
+    for _ in 0..2 {
+        assert_eq!(world.ready("a", "acme"), "True/TokenValid");
+        world.tenant.edit_user("auth0|ada", |user| user.status = UserStatus::Disabled);
+        pass(HOUR).await;
+        assert!(world.ready("a", "acme").starts_with("False/"), "{}", world.ready("a", "acme"));
+        world.tenant.edit_user("auth0|ada", |user| user.status = UserStatus::Active);
+        pass(HOUR).await;
+    }
+    assert_eq!(world.ready("a", "acme"), "True/TokenValid");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_key_that_is_a_month_old_is_as_good_as_a_new_one() {
+    let world = with_api_key("24h");
+    pass(31 * DAY).await;
+    assert_eq!(world.ready("a", "acme"), "True/TokenValid");
+    let down = tenant::Fault::Answer { status: 503, body: FaultBody::Html };
+    world.cloud.script(tenant::Script::at(Route::UsersMe, down));
+    pass(DAY).await;
+    assert_eq!(world.ready("a", "acme"), "True/RenewalFailing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_key_id_is_another_request() {
+    let mut world = World::new();
+    let key =
+        |name: &str| std::fs::read_to_string(format!("{}/tests/keys/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let public = PublicKey::new("right", Algorithm::RS256, &key("rsa-public.pem"));
+    world.tenant.add_client(Client::new("pk").key(public).lifetime(LIFE));
+    let credential = json!({"client-id": "pk", "private-key": key("rsa-pkcs8.pem")});
+    put(&world, "Secret", "k", "stringData", &credential);
+    let auth = json!({"privateKeyJwt": {"keyId": "wrong", "secretRef": {"name": "k"}}});
+    put(&world, "QlikContext", "acme", "spec", &json!({"tenantUrl": world.tenant.url(), "auth": auth}));
+    world.start();
+    for (key_id, ready) in [("wrong", "False/"), ("right", "True/TokenValid"), ("wrong again", "False/")] {
+        let edit = |context: &mut serde_json::Value| context["spec"]["auth"]["privateKeyJwt"]["keyId"] = key_id.into();
+        world.api.edit(Kind::QlikContext, "a", "acme", edit).unwrap();
+        pass(Duration::from_secs(10)).await;
+        assert!(world.ready("a", "acme").starts_with(ready), "{key_id}: {}", world.ready("a", "acme"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_that_failed_to_be_written_leaves_no_doubt_about_the_token() {
+    let mut world = World::new();
+    world.add("a", "acme", LIFE, &json!({"verifyInterval": "0s"}));
+    world.api.script(Script::on(Verb::Patch, Kind::QlikContext, Fault::Forbidden).status().once());
+    world.start();
+    pass(3 * HOUR).await;
+    assert_eq!((world.ready("a", "acme").as_str(), world.issued()), ("True/TokenValid", 1));
+    let down = tenant::Fault::Answer { status: 503, body: FaultBody::Html };
+    world.cloud.script(tenant::Script::at(Route::Token, down));
+    pass(HOUR + Duration::from_mins(30)).await;
+    assert_eq!(world.ready("a", "acme"), "True/RenewalFailing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_that_somebody_else_changed_is_put_right_at_the_next_run() {
+    let mut world = World::new();
+    world.add("a", "acme", LIFE, &json!({}));
+    world.start();
+    pass(Duration::from_mins(1)).await;
+    world.api.edit(Kind::QlikContext, "a", "acme", |context| context["status"] = json!({"conditions": []})).unwrap();
+    pass(Duration::from_mins(16)).await;
+    assert_eq!((world.ready("a", "acme").as_str(), world.issued()), ("True/TokenValid", 1));
+}
