@@ -135,7 +135,7 @@ async fn verify(
 async fn renew(act: &Act<'_>, wish: Wish<'_>, left: Option<Duration>, before: Done) -> Result<Done, Error> {
     let Act { cx, context, seen } = *act;
     cx.leadership.check()?;
-    let fresh = |token: &VerifiedToken, now| wish.is_fresh(token, now);
+    let fresh = |token: &VerifiedToken, now| wish.is_fresh(&token.token, now);
     let token = match cx.tokens.obtain(&wish.credential.request, seen.asker(context), left, fresh).await {
         Ok(token) => token,
         Err(setback) => return Ok(failed(setback, serving_on(act, wish, before).await)),

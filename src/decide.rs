@@ -75,11 +75,7 @@ impl Wish<'_> {
     }
 
     /// True until then.
-    pub fn is_fresh(&self, token: &VerifiedToken, now: Timestamp) -> bool {
-        self.is_due_after(&token.token, now)
-    }
-
-    fn is_due_after(&self, token: &Token, now: Timestamp) -> bool {
+    pub fn is_fresh(&self, token: &Token, now: Timestamp) -> bool {
         self.renewal_time(token).is_none_or(|due| now < due)
     }
 
@@ -129,11 +125,11 @@ pub fn decide<'s>(context: &QlikContext, seen: &'s Seen, allowed: &AllowedHosts)
     let fresh = known.and_then(|known| {
         // A refresh request that may not be served yet leaves the token as good as it was.
         let refresh_due = known.refresh_waits && known.refresh_allowed_at <= now;
-        known.token.as_ref().filter(|token| !refresh_due && wish.is_fresh(token, now))
+        known.token.as_ref().filter(|token| !refresh_due && wish.is_fresh(&token.token, now))
     });
     let left_of = |token: &Token| token.expires_at.map(|end| until(end, now));
     let unverified = known.and_then(|known| known.unverified.as_ref());
-    if let (None, Some(token)) = (fresh, unverified.filter(|token| wish.is_due_after(token, now))) {
+    if let (None, Some(token)) = (fresh, unverified.filter(|token| wish.is_fresh(token, now))) {
         return Plan::Verify { wish, token: token.clone(), left: left_of(token) };
     }
     let Some(token) = fresh else {

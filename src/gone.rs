@@ -1,7 +1,7 @@
 //! Letting go of contexts that are no more: whatever is remembered by context is forgotten here, and nowhere else.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kube::{Resource, ResourceExt};
 
@@ -39,8 +39,8 @@ impl Context {
     }
 
     /// These contexts are all there are: the watch began anew, and deletions may have been missed.
-    pub fn only(&self, objects: &[std::sync::Arc<Guarded>]) {
-        let there: std::collections::HashSet<_> = objects.iter().map(|object| uid(object)).collect();
+    pub fn only(&self, objects: &[Arc<Guarded>]) {
+        let there: HashSet<_> = objects.iter().map(|object| uid(object)).collect();
         let known: Vec<_> = self.alive.0.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
         known.iter().filter(|uid| !there.contains(*uid)).for_each(|uid| self.gone(uid));
     }
