@@ -5,15 +5,17 @@ mod publish;
 use std::time::Duration;
 
 use self::publish::publish;
+use crate::api::ConditionType::{self, TokenIssued, Verified};
 use crate::api::QlikContext;
 use crate::clock::Timestamp;
 use crate::context::Context;
 use crate::decide::{Plan, Wish};
 use crate::error::{Error, Failure};
 use crate::metrics::SecretWrite;
-use crate::oauth::cache::{Checked, Known, Setback};
+use crate::oauth::cache::{Checked, Known, NotYet, Setback};
 use crate::oauth::identity::Identity;
 use crate::oauth::token::{Token, VerifiedToken};
+use crate::oauth::traffic::Wait;
 use crate::observe::Seen;
 use crate::secret::derived::Target;
 
@@ -34,6 +36,8 @@ pub struct Done {
     pub handled: Option<String>,
     /// When there is something to do again, besides what follows from the token and the failure.
     pub due: Option<Timestamp>,
+    /// It was not this context's turn; it comes up in this time.
+    pub turn_in: Option<Duration>,
 }
 
 /// The token in the derived Secret.
@@ -128,7 +132,12 @@ async fn verify(
         // The next run finds the identity, and what pins and Secret say of it.
         Ok(Checked::Good(_)) => Err(Error::Changed("what is known of the token")),
         Ok(Checked::Rejected) => renew(act, wish, None, dead(before)).await,
-        Err(setback) => Ok(failed(setback, before)),
+        Err(NotYet::Failed(setback)) => Ok(failed(setback, before)),
+        Err(NotYet::Waits(wait)) => match seen.known.as_ref().and_then(|known| known.token.clone()) {
+            // A check that has to wait takes nothing from a token that was good so far.
+            Some(token) => Ok(Done { turn_in: Some(wait.again), ..kept(wish, seen, seen.known.as_ref(), &token) }),
+            None => waits(wait, Verified, seen, before),
+        },
     }
 }
 
@@ -138,7 +147,8 @@ async fn renew(act: &Act<'_>, wish: Wish<'_>, left: Option<Duration>, before: Do
     let fresh = |token: &VerifiedToken, now| wish.is_fresh(&token.token, now);
     let token = match cx.tokens.obtain(&wish.credential.request, seen.asker(context), left, fresh).await {
         Ok(token) => token,
-        Err(setback) => return Ok(failed(setback, serving_on(act, wish, before).await)),
+        Err(NotYet::Failed(setback)) => return Ok(failed(setback, serving_on(act, wish, before).await)),
+        Err(NotYet::Waits(wait)) => return waits(wait, TokenIssued, seen, serving_on(act, wish, before).await),
     };
     match wish.secret(context, &token, seen.answered(true)) {
         Ok(secret) => publish(act, wish, &token, secret, before).await,
@@ -182,7 +192,8 @@ async fn serving_on(act: &Act<'_>, wish: Wish<'_>, before: Done) -> Done {
     let works = before.holding.as_ref().is_some_and(|holding| holding.fits);
     let held = act.seen.held.as_ref().filter(|held| works && held.token.is_live(act.seen.now));
     let (Some(held), Some(interval)) = (held, wish.desired.verify_interval) else { return before };
-    match act.cx.tokens.still_serves(&wish.credential.request, &held.token, interval).await {
+    let (request, asker) = (&wish.credential.request, act.seen.asker(act.context));
+    match act.cx.tokens.still_serves(request, asker, &held.token, interval).await {
         (true, due) => Done { due: Some(due), ..before },
         (false, _) => dead(before),
     }
@@ -190,6 +201,18 @@ async fn serving_on(act: &Act<'_>, wish: Wish<'_>, before: Done) -> Done {
 
 fn failed(setback: Setback, before: Done) -> Done {
     Done { failure: Some(setback.failure.clone()), setback: Some(setback), ..before }
+}
+
+/// It is not this context's turn. What failed before is told until it was tried again; of a short wait nothing is said, and
+/// of a context that has no token yet nothing is known, so that its status stays.
+fn waits(wait: Wait, condition: ConditionType, seen: &Seen, before: Done) -> Result<Done, Error> {
+    let setback = seen.known.as_ref().and_then(|known| known.setback.clone());
+    let failure = setback.as_ref().map(|setback| setback.failure.clone()).or_else(|| wait.failure(condition));
+    let works = before.holding.as_ref().is_some_and(|holding| holding.fits);
+    if failure.is_none() && !works {
+        return Err(Error::Turn(wait.again));
+    }
+    Ok(Done { failure, setback, turn_in: Some(wait.again), ..before })
 }
 
 /// The token in the Secret no longer works, whatever its expiry says.

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::api::OPERATOR_NAME;
 use crate::oauth::address::AddressPolicy;
 use crate::oauth::tenant::AllowedHosts;
+use crate::oauth::traffic::Limits;
 use crate::telemetry;
 
 /// Keeps a fresh, verified Qlik Cloud access token in a Secret for every QlikContext.
@@ -50,9 +51,21 @@ pub struct RunArgs {
     #[arg(long, env = "QLIK_CONTEXT_TENANT_CA_FILE", value_name = "FILE")]
     pub tenant_ca_file: Option<PathBuf>,
 
-    /// How many contexts are worked on at the same time.
+    /// Token requests that one host gets in a minute; a minute's worth may come at once. 0: no limit.
+    #[arg(long, env = "QLIK_CONTEXT_HOST_TOKEN_REQUESTS_PER_MINUTE", default_value = "100", value_name = "N")]
+    host_token_requests_per_minute: u32,
+
+    /// Requests to its API that one host gets in a minute; checking a token is two. 0: no limit.
+    #[arg(long, env = "QLIK_CONTEXT_HOST_API_REQUESTS_PER_MINUTE", default_value = "600", value_name = "N")]
+    host_api_requests_per_minute: u32,
+
+    /// Token requests for one credential, with equal scopes and user, in a minute. 0: no limit.
+    #[arg(long, env = "QLIK_CONTEXT_KEY_TOKEN_REQUESTS_PER_MINUTE", default_value = "10", value_name = "N")]
+    key_token_requests_per_minute: u32,
+
+    /// Requests to tenants that are under way at the same time.
     #[arg(long, env = "QLIK_CONTEXT_CONCURRENCY", default_value = "32", value_name = "N")]
-    pub concurrency: NonZeroU16,
+    concurrency: NonZeroU16,
 
     /// Let only one of several instances work, the one that holds a Lease.
     #[arg(long, env = "QLIK_CONTEXT_LEADER_ELECT")]
@@ -86,6 +99,16 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
+    /// What tenants are spared.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            host_tokens_per_minute: self.host_token_requests_per_minute,
+            host_requests_per_minute: self.host_api_requests_per_minute,
+            key_tokens_per_minute: self.key_token_requests_per_minute,
+            concurrency: self.concurrency.get(),
+        }
+    }
+
     /// From `--allow-private-addresses`.
     pub fn address_policy(&self) -> AddressPolicy {
         if self.allow_private_addresses { AddressPolicy::PrivateToo } else { AddressPolicy::PublicOnly }

@@ -1,9 +1,9 @@
 //! The control loop, put together from its parts; tests put in a client, a transport, a clock and chance of their own.
 
-use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::channel::mpsc;
 use futures::{Stream, StreamExt};
 use kube::Client;
 use kube::runtime::controller::{self, Controller};
@@ -18,8 +18,9 @@ use crate::gone::Alive;
 use crate::latest::Latest;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
-use crate::oauth::cache::TokenCache;
+use crate::oauth::cache::{Caller, TokenCache};
 use crate::oauth::tenant::AllowedHosts;
+use crate::oauth::traffic::{Limits, Traffic};
 use crate::oauth::transport::Transport;
 use crate::reconcile::{error_policy, reconcile};
 use crate::server::Health;
@@ -27,6 +28,8 @@ use crate::watch;
 
 /// Long enough to fold the events of one `kubectl apply`, too short to be noticed.
 const DEBOUNCE: Duration = Duration::from_millis(50);
+/// Runs at once, for each slot at tenants: most only look.
+const WIDTH: u16 = 2;
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// A wall clock that gains more than this between two beats was set, or the machine slept.
 const JUMP: Duration = Duration::from_secs(5);
@@ -39,8 +42,8 @@ pub struct Parts {
     pub transport: Arc<dyn Transport>,
     /// `--allowed-tenant-hosts`.
     pub allowed_hosts: AllowedHosts,
-    /// `--concurrency`.
-    pub concurrency: NonZeroU16,
+    /// What tenants are spared.
+    pub limits: Limits,
     /// Whether writing is ours.
     pub leadership: Leadership,
     /// Who tells events: the Pod's name.
@@ -57,10 +60,22 @@ pub struct Parts {
 
 /// Runs until it is stopped and the runs in flight are done.
 pub async fn control(parts: Parts, stop: CancellationToken) {
-    let Parts { client, transport, allowed_hosts, concurrency, leadership, instance, metrics, health, clock, jitter } =
+    let Parts { client, transport, allowed_hosts, limits, leadership, instance, metrics, health, clock, jitter } =
         parts;
+    let (waker, woken) = mpsc::unbounded();
+    let wake = Box::new(move |caller| {
+        // Nobody listens any more when the loop has ended.
+        let _ = waker.unbounded_send(caller);
+    });
     let context = Arc::new(Context {
-        tokens: TokenCache::new(transport, clock.clone(), jitter.clone(), metrics.clone()),
+        tokens: TokenCache::new(
+            transport,
+            Traffic::new(limits, metrics.clone()),
+            wake,
+            clock.clone(),
+            jitter.clone(),
+            metrics.clone(),
+        ),
         allowed_hosts,
         events: Events::new(client.clone(), instance, leadership.clone()),
         leadership,
@@ -74,11 +89,14 @@ pub async fn control(parts: Parts, stop: CancellationToken) {
     });
     let (contexts, writer) = reflector::store::<Guarded>();
     let store = (contexts.clone(), writer);
-    let config = controller::Config::default().debounce(DEBOUNCE).concurrency(concurrency.get());
+    // Wider than what may be under way at tenants: kube's queue has no order, so whose turn it is is not decided there.
+    let width = limits.concurrency.saturating_mul(WIDTH);
+    let config = controller::Config::default().debounce(DEBOUNCE).concurrency(width);
     let runs = Controller::for_stream(watch::contexts(&client, store, &context), contexts.clone())
         .watches_stream(watch::credentials(&client, &metrics), watch::contexts_using(contexts.clone()))
         .owns_stream(watch::derived(&client, &metrics))
         .reconcile_on(heartbeat(health.clone()))
+        .reconcile_on(woken.map(|caller: Caller| ObjectRef::new(&caller.name).within(&caller.namespace)))
         .reconcile_all_on(clock_jumps(clock))
         .with_config(config)
         .graceful_shutdown_on(stop.cancelled_owned())

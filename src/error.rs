@@ -65,6 +65,9 @@ pub enum Error {
     /// Another instance leads, or may soon.
     #[error("this instance does not lead")]
     NotLeader,
+    /// It is not this context's turn at its tenant; nothing is wrong.
+    #[error("waits for its turn, {:.1} s", .0.as_secs_f32())]
+    Turn(Duration),
     /// A run did not end in time.
     #[error("a run took longer than {} s", .0.as_secs())]
     Deadline(Duration),

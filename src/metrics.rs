@@ -34,6 +34,8 @@ pub struct Metrics {
     reconciles: Family<ReconcileLabels, Counter>,
     reconcile_duration: Histogram,
     secret_writes: Family<WriteLabels, Counter>,
+    host_budget_waits: Counter,
+    circuits_open: Gauge,
     watch_errors: Family<WatchLabels, Counter>,
     leader: Gauge,
     expired_served: Counter<f64, AtomicU64>,
@@ -116,6 +118,8 @@ pub enum Reconciled {
     Ready,
     /// A failure stands in the conditions.
     NotReady,
+    /// It is not yet the context's turn at its tenant.
+    Waiting,
     /// The Kubernetes API failed; the run is repeated.
     Error,
 }
@@ -172,6 +176,8 @@ impl Metrics {
             reconciles: Family::default(),
             reconcile_duration: seconds(),
             secret_writes: Family::default(),
+            host_budget_waits: Counter::default(),
+            circuits_open: Gauge::default(),
             watch_errors: Family::default(),
             leader: Gauge::default(),
             expired_served: Counter::default(),
@@ -189,6 +195,10 @@ impl Metrics {
         let (name, help) = ("reconcile_duration", "Time a run took");
         r.register_with_unit(name, help, Unit::Seconds, metrics.reconcile_duration.clone());
         r.register("secret_writes", "Writes to derived Secrets", metrics.secret_writes.clone());
+        let (name, help) =
+            ("host_budget_waits", "Times that a request to a tenant had to wait for the operator's own limits");
+        r.register(name, help, metrics.host_budget_waits.clone());
+        r.register("circuits_open", "Tenants that are down and only probed", metrics.circuits_open.clone());
         r.register("watch_errors", "Failures of a watch", metrics.watch_errors.clone());
         r.register("leader", "1 while this instance leads", metrics.leader.clone());
         let (name, help) = ("expired_served", "Time in which a Secret held an expired token, over all contexts");
@@ -227,6 +237,16 @@ impl Metrics {
     /// A derived Secret was written.
     pub fn secret_written(&self, operation: SecretWrite) {
         self.secret_writes.get_or_create(&WriteLabels { operation }).inc();
+    }
+
+    /// A request to a tenant had to wait for the operator's own limits.
+    pub fn host_budget_wait(&self) {
+        self.host_budget_waits.inc();
+    }
+
+    /// So many tenants are down and only probed.
+    pub fn circuits_open(&self, hosts: usize) {
+        self.circuits_open.set(i64::try_from(hosts).unwrap_or(i64::MAX));
     }
 
     /// A watch failed.

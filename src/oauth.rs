@@ -16,4 +16,5 @@ pub mod request;
 pub mod tenant;
 pub mod token;
 pub mod token_endpoint;
+pub mod traffic;
 pub mod transport;

@@ -95,8 +95,12 @@ impl Seen {
     /// Who asks about the request.
     pub fn asker<'a>(&'a self, context: &'a QlikContext) -> Asker<'a> {
         let held = self.held.as_ref().filter(|held| held.fit.credential);
+        let metadata = &context.metadata;
         Asker {
-            uid: context.metadata.uid.as_deref().unwrap_or_default(),
+            uid: metadata.uid.as_deref().unwrap_or_default(),
+            namespace: metadata.namespace.as_deref().unwrap_or_default(),
+            name: metadata.name.as_deref().unwrap_or_default(),
+            failed: context.status.as_ref().is_some_and(|status| status.failure.is_some()),
             held: held.map(|held| &held.token.access_token),
             refresh: self.refresh.as_deref(),
         }

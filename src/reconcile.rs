@@ -44,7 +44,11 @@ pub async fn reconcile(object: Arc<Guarded>, cx: Arc<Context>) -> Result<Action,
         }
     };
     let result = tokio::time::timeout(DEADLINE, run).await.unwrap_or(Err(Error::Deadline(DEADLINE)));
-    let outcome = result.as_ref().map_or(Reconciled::Error, |(outcome, _)| *outcome);
+    let outcome = match &result {
+        Ok((outcome, _)) => *outcome,
+        Err(Error::Turn(_)) => Reconciled::Waiting,
+        Err(_) => Reconciled::Error,
+    };
     cx.metrics.reconciled(outcome, begun.elapsed());
     if result.is_ok() {
         cx.troubles.forget(&uid(&object));
@@ -182,6 +186,10 @@ async fn report_unreadable(object: &Guarded, problem: &str, cx: &Context) -> Res
 pub fn error_policy(object: Arc<Guarded>, error: &Error, cx: Arc<Context>) -> Action {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     match error {
+        Error::Turn(wait) => {
+            tracing::debug!(%namespace, %name, %error, "not yet");
+            return Action::requeue(*wait);
+        }
         Error::Changed(_) => tracing::debug!(%namespace, %name, %error, "judging anew"),
         _ => tracing::warn!(%namespace, %name, %error, "will be tried again"),
     }

@@ -65,7 +65,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
             client,
             transport,
             allowed_hosts: args.allowed_tenant_hosts.clone(),
-            concurrency: args.concurrency,
+            limits: args.limits(),
             leadership: election.as_ref().map_or_else(Leadership::undisputed, Election::leadership),
             instance,
             metrics: metrics.clone(),

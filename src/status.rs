@@ -85,7 +85,11 @@ pub fn next_run(done: &Done, now: Timestamp, jitter: f64) -> Duration {
     let expires = expiry.map(|expiry| until(expiry, now));
     let recheck = retry::delay(Class::User, 1, None, None, jitter);
     let also = done.due.map(|due| until(due, now));
-    [due, expires, also].into_iter().flatten().min().unwrap_or(recheck).max(soon)
+    match done.turn_in {
+        // As short as it is: places in a queue are less than a second apart.
+        Some(turn) => expires.map_or(turn, |expires| turn.min(expires.max(soon))),
+        None => [due, expires, also].into_iter().flatten().min().unwrap_or(recheck).max(soon),
+    }
 }
 
 fn stages(desired: &Desired, credential: Result<(), &Failure>, done: &Done) -> Vec<Finding> {

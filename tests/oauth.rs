@@ -12,10 +12,11 @@ use qlik_context_operator::clock::{Clock, Jitter};
 use qlik_context_operator::error::Failure;
 use qlik_context_operator::metrics::Metrics;
 use qlik_context_operator::oauth::address::AddressPolicy;
-use qlik_context_operator::oauth::cache::{Asker, TokenCache};
+use qlik_context_operator::oauth::cache::{Asker, NotYet, TokenCache};
 use qlik_context_operator::oauth::https::{Https, Resolver};
 use qlik_context_operator::oauth::request::{Credential, Grant, TokenRequest};
 use qlik_context_operator::oauth::token::VerifiedToken;
+use qlik_context_operator::oauth::traffic::{Limits, Traffic};
 use support::tenant::{Client, Fault, FaultBody, Handshake, Hop, Pacing, QlikCloud, Route, Script, Tenant, UserShape};
 
 const NAME: &str = "acme.eu.qlikcloud.com";
@@ -70,7 +71,9 @@ impl Case {
     async fn ask_at(&self, url: &str) -> Result<Arc<VerifiedToken>, Failure> {
         let transport = Https::new(self.resolver.clone(), self.policy, Some(self.cloud.ca_pem().as_bytes())).unwrap();
         let metrics = Arc::new(Metrics::new());
-        let tokens = TokenCache::new(Arc::new(transport), Clock::system(), Jitter::fixed(0.0), metrics);
+        let traffic = Traffic::new(Limits::default(), metrics.clone());
+        let wake = Box::new(|_| ());
+        let tokens = TokenCache::new(Arc::new(transport), traffic, wake, Clock::system(), Jitter::fixed(0.0), metrics);
         let request = TokenRequest {
             tenant: url.parse().unwrap(),
             grant: Grant::ClientCredentials,
@@ -80,7 +83,11 @@ impl Case {
                 client_secret: "s3cret-of-the-client".into(),
             },
         };
-        tokens.obtain(&request, Asker::default(), None, |_, _| true).await.map_err(|setback| setback.failure)
+        match tokens.obtain(&request, Asker::default(), None, |_, _| true).await {
+            Ok(token) => Ok(token),
+            Err(NotYet::Failed(setback)) => Err(setback.failure),
+            Err(NotYet::Waits(wait)) => unreachable!("nobody else asks: {wait:?}"),
+        }
     }
 
     fn connections(&self) -> u64 {

@@ -1,8 +1,9 @@
 //! One token for equal requests.
 //!
 //! Everything a token request leads to belongs to its key: the token, its verification, the failure and the back-off.
-//! Whoever asks with the same key while a request is under way waits for it and takes its result. A token that was issued
-//! but could not be verified yet is kept, and only the verification is repeated. A token that was found in a Secret serves
+//! Whoever asks with the same key while a request is under way is woken when it ends, and finds its result. Nothing is sent
+//! before [`Traffic`] lets it go. A token that was issued but could not be verified yet is kept, and only the verification
+//! is repeated. A token that was found in a Secret serves
 //! that Secret alone: whoever may write one Secret must not choose the token of another. Tokens live in memory alone;
 //! nothing here is ever written down or printed.
 
@@ -14,14 +15,16 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use secrecy::ExposeSecret;
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use self::entry::{Entry, State};
 use super::identity::{Identity, who_is};
-use super::request::{Credential, RequestKey, RequestKeys, TokenRequest};
+use super::request::{RequestKey, RequestKeys, TokenRequest};
 use super::tenant::TenantUrl;
 use super::token::{AccessToken, Token, VerifiedToken};
 use super::token_endpoint::request_token;
+use super::traffic::{Bid, Cause, Errand, Permit, Traffic, Urgency, Wait};
 use super::transport::Transport;
 use crate::api::Reason;
 use crate::clock::{Clock, Jitter, SignedDuration, Timestamp};
@@ -36,9 +39,14 @@ const SECOND_LOOK: Duration = Duration::from_secs(1);
 /// No token lives longer, so none has to be remembered as rejected for longer.
 const LONGEST_LIFE: SignedDuration = SignedDuration::from_hours(30 * 24);
 
+/// Who waits for a request that is under way is woken when it ends; this is for the case that it never does.
+const JOINED: Wait = Wait { again: Duration::from_mins(1), cause: Cause::Flight };
+
 /// Every token this process knows, by request.
 pub struct TokenCache {
     transport: Arc<dyn Transport>,
+    traffic: Traffic,
+    wake: Wake,
     keys: RequestKeys,
     entries: Mutex<HashMap<RequestKey, Arc<Entry>>>,
     /// Tokens that their tenant no longer accepts, whichever request they came from, and until when that matters.
@@ -61,15 +69,53 @@ impl TokenDigest {
     }
 }
 
+/// Somebody to be woken.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Caller {
+    /// The namespace of the context.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// Wakes somebody who waits for a request that is under way.
+pub type Wake = Box<dyn Fn(Caller) + Send + Sync>;
+
 /// Who asks about a request.
 #[derive(Clone, Copy, Default)]
 pub struct Asker<'a> {
     /// The uid of the context.
     pub uid: &'a str,
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// Its last attempt failed, as the status says; it may have been another process that tried.
+    pub failed: bool,
     /// The token in its Secret, when that belongs to this request.
     pub held: Option<&'a AccessToken>,
     /// The refresh request that the token has to answer.
     pub refresh: Option<&'a str>,
+}
+
+impl Asker<'_> {
+    fn caller(self) -> Caller {
+        Caller { namespace: self.namespace.to_owned(), name: self.name.to_owned() }
+    }
+}
+
+/// Why there is no answer yet.
+pub enum NotYet {
+    /// The last attempt failed, and the next is due at a time.
+    Failed(Setback),
+    /// It is not this request's turn.
+    Waits(Wait),
+}
+
+/// Why an attempt stopped.
+enum Stop {
+    Failed(Failure),
+    Waits(Wait),
 }
 
 /// What a tenant says of a token that is in use.
@@ -82,9 +128,16 @@ pub enum Checked {
 
 impl TokenCache {
     /// An empty cache over a transport.
-    pub fn new(transport: Arc<dyn Transport>, clock: Clock, jitter: Jitter, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        transport: Arc<dyn Transport>,
+        traffic: Traffic,
+        wake: Wake,
+        clock: Clock,
+        jitter: Jitter,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let (entries, rejected, serving) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { transport, keys: RequestKeys::new(), entries, rejected, serving, clock, jitter, metrics }
+        Self { transport, traffic, wake, keys: RequestKeys::new(), entries, rejected, serving, clock, jitter, metrics }
     }
 
     /// What is known of this request; a refresh request is noted when it is seen first.
@@ -122,9 +175,11 @@ impl TokenCache {
         asker: Asker<'_>,
         left: Option<Duration>,
         fresh: impl Fn(&VerifiedToken, Timestamp) -> bool,
-    ) -> Result<Arc<VerifiedToken>, Setback> {
+    ) -> Result<Arc<VerifiedToken>, NotYet> {
         let entry = self.entry(request);
-        let _flight = entry.flight.lock().await;
+        let Some(_flight) = entry.begin(&asker.caller(), &self.wake) else {
+            return Err(NotYet::Waits(JOINED));
+        };
         let known = entry.state().known(asker, &self.clock);
         let usable = known.token.as_ref().filter(|token| fresh(token, known.now));
         if let Some(token) = usable.filter(|_| !known.refresh_waits) {
@@ -133,19 +188,37 @@ impl TokenCache {
         let forced = known.refresh_waits && known.refresh_allowed_at <= known.now;
         let cut_short = forced && known.refresh_untried;
         let binding = |setback: &Setback| !cut_short || setback.failure.retry_after.is_some();
-        if let Some(setback) = known.setback.filter(|setback| setback.next > known.now && binding(setback)) {
-            return Err(setback);
+        if let Some(setback) = known.setback.as_ref().filter(|setback| setback.next > known.now && binding(setback)) {
+            return Err(NotYet::Failed(setback.clone()));
         }
-        let candidate = entry.state().begin(forced, known.refresh_after, &self.clock);
+        let left = left.filter(|left| !left.is_zero());
+        let urgency = match left {
+            _ if usable.is_some() => Urgency::Routine,
+            Some(left) => Urgency::Due { left },
+            None if asker.failed || known.setback.is_some() => Urgency::Failed,
+            None => Urgency::New,
+        };
+        let working = left.is_some() || known.token.as_ref().is_some_and(|token| token.token.is_live(known.now));
+        let candidate = entry.state().candidate(known.refresh_after, &self.clock);
+        let errand = if candidate.is_some() || request.is_api_key() { Errand::Check } else { Errand::Token };
+        let permit = self.enter(request, asker, errand, urgency, working)?;
+        if candidate.is_none() {
+            entry.state().asks(forced, &self.clock);
+        }
         let result = self.mint(request, candidate, &entry).await;
         let mut state = entry.state();
         match result {
-            Ok(token) => Ok(state.succeed(token, &self.clock)),
-            Err(failure) => {
+            Ok(token) => {
+                permit.ended(None, Instant::now());
+                Ok(state.succeed(token, &self.clock))
+            }
+            Err(Stop::Failed(failure)) => {
+                permit.ended(Some(&failure), Instant::now());
                 // A refresh of a token that works may be tried again only when the next one is allowed.
                 let not_before = usable.map(|_| state.known(asker, &self.clock).refresh_allowed_at);
-                Err(state.fail(failure, left, not_before, &self.clock, self.jitter.draw()))
+                Err(NotYet::Failed(state.fail(failure, left, not_before, &self.clock, self.jitter.draw())))
             }
+            Err(Stop::Waits(wait)) => Err(NotYet::Waits(wait)),
         }
     }
 
@@ -157,9 +230,11 @@ impl TokenCache {
         token: &Token,
         left: Option<Duration>,
         due: impl Fn(&Known) -> bool,
-    ) -> Result<Checked, Setback> {
+    ) -> Result<Checked, NotYet> {
         let entry = self.entry(request);
-        let _flight = entry.flight.lock().await;
+        let Some(_flight) = entry.begin(&asker.caller(), &self.wake) else {
+            return Err(NotYet::Waits(JOINED));
+        };
         if self.is_rejected(&request.tenant, &token.access_token) {
             return Ok(Checked::Rejected);
         }
@@ -168,9 +243,13 @@ impl TokenCache {
             return Ok(Checked::Good(current));
         }
         if let Some(setback) = known.setback.filter(|setback| setback.next > known.now) {
-            return Err(setback);
+            return Err(NotYet::Failed(setback));
         }
+        let working = known.token.is_some();
+        let urgency = if working { Urgency::Routine } else { Urgency::New };
+        let permit = self.enter(request, asker, Errand::Check, urgency, working)?;
         let answer = self.verify(request, token).await;
+        permit.ended(answer.as_ref().err(), Instant::now());
         let mut state = entry.state();
         match answer {
             Ok(identity) => Ok(Checked::Good(state.confirm(token, identity, &self.clock))),
@@ -178,27 +257,38 @@ impl TokenCache {
                 self.reject(request, token, &mut state);
                 Ok(Checked::Rejected)
             }
-            Err(failure) => Err(state.fail(failure, left, None, &self.clock, self.jitter.draw())),
+            Err(failure) => Err(NotYet::Failed(state.fail(failure, left, None, &self.clock, self.jitter.draw()))),
         }
     }
 
     /// Looks, once in each interval, at a token that serves on while its renewal fails: whether the tenant still accepts it,
     /// and when the next look is due. An answer that says neither changes nothing.
-    pub async fn still_serves(&self, request: &TokenRequest, token: &Token, interval: Duration) -> (bool, Timestamp) {
+    pub async fn still_serves(
+        &self,
+        request: &TokenRequest,
+        asker: Asker<'_>,
+        token: &Token,
+        interval: Duration,
+    ) -> (bool, Timestamp) {
         let (now, digest) = (self.clock.now(), TokenDigest::of(&request.tenant, &token.access_token));
         let after = |time: Timestamp| time.checked_add(interval).unwrap_or(Timestamp::MAX);
-        let due = {
+        let last = {
             let mut serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
             serving.retain(|_, last| now.duration_since(*last) < LONGEST_LIFE);
             let last = serving.entry(digest).or_insert(now);
-            if after(*last) > now {
-                return (true, after(*last));
-            }
             // Whoever else holds it need not ask as well.
-            *last = now;
-            after(now)
+            if after(*last) > now { *last } else { std::mem::replace(last, now) }
         };
-        match self.verify(request, token).await {
+        if after(last) > now {
+            return (true, after(last));
+        }
+        let due = after(now);
+        let Ok(permit) = self.enter(request, asker, Errand::Check, Urgency::Routine, true) else {
+            return (true, due);
+        };
+        let answer = self.verify(request, token).await;
+        permit.ended(answer.as_ref().err(), Instant::now());
+        match answer {
             Err(failure) if is_end(&failure) => {
                 self.reject(request, token, &mut self.entry(request).state());
                 (false, due)
@@ -212,13 +302,16 @@ impl TokenCache {
         request: &TokenRequest,
         candidate: Option<Token>,
         entry: &Entry,
-    ) -> Result<VerifiedToken, Failure> {
+    ) -> Result<VerifiedToken, Stop> {
         let token = match candidate {
             Some(token) => token,
             None => {
-                let token = self.issue(request).await?;
+                let token = self.issue(request).await.map_err(Stop::Failed)?;
                 // Before anything else can go wrong: whatever happens to this run, the token is not asked for again.
                 entry.state().issued(&token);
+                if let Some(pause) = self.traffic.paused(&request.tenant.authority(), Instant::now()) {
+                    return Err(Stop::Waits(pause));
+                }
                 token
             }
         };
@@ -228,16 +321,30 @@ impl TokenCache {
                 if failure.reason == Reason::TokenRejected {
                     self.reject(request, &token, &mut entry.state());
                 }
-                Err(failure)
+                Err(Stop::Failed(failure))
             }
         }
+    }
+
+    /// Asks for leave to send something.
+    fn enter(
+        &self,
+        request: &TokenRequest,
+        asker: Asker<'_>,
+        errand: Errand,
+        urgency: Urgency,
+        working: bool,
+    ) -> Result<Permit<'_>, NotYet> {
+        let (host, key) = (&request.tenant.authority(), self.keys.of(request));
+        let bid = Bid { host, key, namespace: asker.namespace, errand, urgency, working };
+        self.traffic.enter(&bid, Instant::now()).map_err(NotYet::Waits)
     }
 
     async fn issue(&self, request: &TokenRequest) -> Result<Token, Failure> {
         let timer = self.metrics.token_request(&request.grant);
         let issued = request_token(&*self.transport, request, self.clock.now()).await;
         // An API key is its own token: nobody was asked.
-        if !matches!(request.credential, Credential::ApiKey(_)) {
+        if !request.is_api_key() {
             timer.done(issued.as_ref().err().map(|failure| failure.reason));
         }
         issued
@@ -261,7 +368,7 @@ impl TokenCache {
     fn reject(&self, request: &TokenRequest, token: &Token, state: &mut State) {
         state.reject(&token.access_token);
         // An API key may be accepted again, when its user is; a token is not.
-        if matches!(request.credential, Credential::ApiKey(_)) {
+        if request.is_api_key() {
             return;
         }
         let now = self.clock.now();
@@ -288,6 +395,7 @@ impl TokenCache {
         // A new key is rare: the moment to let go of those that nothing can ask for again with profit.
         let now = self.clock.now();
         entries.retain(|_, entry| Arc::strong_count(entry) > 1 || entry.state().worth_keeping(now));
+        self.traffic.keep(|known| *known == key || entries.contains_key(known), Instant::now());
         entries.entry(key).or_default().clone()
     }
 }

@@ -119,6 +119,11 @@ pub struct TokenRequest {
 }
 
 impl TokenRequest {
+    /// True when there is nothing to ask for: the credential is the token.
+    pub fn is_api_key(&self) -> bool {
+        matches!(self.credential, Credential::ApiKey(_))
+    }
+
     /// The JSON to post, signed for `now` where it is signed. The best documented of the shapes that Qlik takes, and the only
     /// safe one for `user_lookup`. `None` when there is nothing to post, or the key cannot sign.
     pub(super) fn body(&self, now: Timestamp) -> Option<Body> {
@@ -206,6 +211,16 @@ impl RequestKeys {
         context.update(method);
         context.update(proof);
         RequestKey(context.sign().as_ref().first_chunk().copied().unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+impl RequestKey {
+    /// One of many, for tests that need no request.
+    pub(super) fn numbered(n: usize) -> Self {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&n.to_be_bytes());
+        Self(bytes)
     }
 }
 

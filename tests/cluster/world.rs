@@ -13,7 +13,7 @@ use qlik_context_operator::api::QlikContext;
 use serde_json::{Value, json};
 use support::control_plane::{ControlPlane, Options};
 use support::operator::{self, Operator};
-use support::planted;
+use support::planted::Planted;
 use support::tenant::{self, QlikCloud, Tenant};
 use tokio::runtime::Builder;
 
@@ -111,9 +111,10 @@ impl Case {
         let log = String::from_utf8_lossy(&log[self.log_from..]).into_owned();
         let told = self.kubectl(&["get", "events.events.k8s.io,qctx", "-o", "json"]).await;
         let metrics = self.world.operator.get("/metrics").await.unwrap();
+        let planted = Planted::new(PLANTED).unwrap();
         for (sink, text) in [("log", log), ("status or events", told), ("metrics", metrics)] {
-            if let Some(spelling) = planted::found(&text, PLANTED) {
-                let line = text.lines().find(|line| line.contains(&spelling)).unwrap_or_default();
+            if let Some(spelling) = planted.found(&text) {
+                let line = text.lines().find(|line| line.contains(spelling)).unwrap_or_default();
                 panic!("{spelling} stands in the {sink}: {line}");
             }
         }

@@ -1,8 +1,7 @@
 //! A controller, an API server and a cloud, all in this process and on tokio's paused clock.
 
-use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, Once, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -12,13 +11,14 @@ use qlik_context_operator::clock::{Clock, Jitter, SignedDuration, Timestamp};
 use qlik_context_operator::controller::{Parts, control};
 use qlik_context_operator::lease::Leadership;
 use qlik_context_operator::metrics::Metrics;
+use qlik_context_operator::oauth::traffic::Limits;
 use qlik_context_operator::oauth::transport::{Answer, Request, Transport, TransportFailure, retry_after};
 use qlik_context_operator::server::Health;
 use qlik_context_operator::telemetry::filtered;
 use secrecy::{ExposeSecret, SecretSlice};
 use serde_json::{Value, json};
 use support::api_server::{ApiServer, Kind, Verb};
-use support::planted;
+use support::planted::Planted;
 use support::tenant::{self, QlikCloud, Route, Tenant};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -36,11 +36,15 @@ pub struct World {
     pub tenant: Tenant,
     pub metrics: Arc<Metrics>,
     pub clock: Clock,
+    pub limits: Limits,
+    /// What happens to requests on their way.
+    pub weather: Option<Weather>,
     running: Option<(JoinHandle<()>, CancellationToken)>,
 }
 
 /// What nothing that the operator says may hold; the last one begins every token of the fake tenant.
-const PLANTED: [&str; 4] = [CLIENT_SECRET, "planted-wrong-secret", "planted-echo", TOKEN_BEGINNING];
+static PLANTED: LazyLock<Planted> =
+    LazyLock::new(|| Planted::new(&[CLIENT_SECRET, "planted-wrong-secret", "planted-echo", TOKEN_BEGINNING]).unwrap());
 
 /// Where the log goes, at TRACE: nothing is kept but the first line that holds what was planted.
 struct Searched;
@@ -52,7 +56,7 @@ impl std::io::Write for Searched {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
         LINES.fetch_add(1, Ordering::Relaxed);
         let text = String::from_utf8_lossy(line);
-        if planted::found(&text, &PLANTED).is_some() {
+        if PLANTED.found(&text).is_some() {
             LEAKED.lock().unwrap_or_else(PoisonError::into_inner).replace(text.into_owned());
         }
         Ok(line.len())
@@ -80,7 +84,16 @@ impl World {
         let tenant = cloud.tenant("acme.eu.qlikcloud.com");
         let clock = Clock::starting_at(Timestamp::UNIX_EPOCH + SignedDuration::from_secs(BEGIN));
         let metrics = Arc::new(Metrics::new());
-        Self { api: ApiServer::with_clock(wall), cloud, tenant, metrics, clock, running: None }
+        Self {
+            api: ApiServer::with_clock(wall),
+            cloud,
+            tenant,
+            metrics,
+            clock,
+            limits: Limits::default(),
+            weather: None,
+            running: None,
+        }
     }
 
     /// Starts the controller; one that runs already is killed, as by `kill -9`.
@@ -92,9 +105,9 @@ impl World {
         self.metrics = Arc::new(Metrics::new());
         let parts = Parts {
             client: self.api.kube_client(),
-            transport: Arc::new(InMemory(self.cloud.clone())),
+            transport: Arc::new(InMemory(self.cloud.clone(), self.weather.clone())),
             allowed_hosts: "*.qlikcloud.com".parse().unwrap(),
-            concurrency: NonZeroU16::new(32).unwrap(),
+            limits: self.limits,
             leadership: Leadership::undisputed(),
             instance: None,
             metrics: self.metrics.clone(),
@@ -176,7 +189,7 @@ impl World {
             sinks.extend(self.api.list(kind, None).into_iter().map(|object| (sink, object.to_string())));
         }
         for (sink, text) in sinks {
-            assert_eq!(planted::found(&text, &PLANTED), None, "in {sink}: {text}");
+            assert_eq!(PLANTED.found(&text), None, "in {sink}: {text}");
         }
     }
 }
@@ -189,8 +202,11 @@ impl Drop for World {
     }
 }
 
+/// What happens to a request for a host and path, if anything; may also script the tenant's answer.
+pub type Weather = Arc<dyn Fn(&QlikCloud, &str, &str) -> Option<TransportFailure> + Send + Sync>;
+
 /// A transport without sockets: what lies above the seam cannot tell.
-struct InMemory(QlikCloud);
+struct InMemory(QlikCloud, Option<Weather>);
 
 impl Transport for InMemory {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Answer, TransportFailure>> {
@@ -215,6 +231,12 @@ impl InMemory {
             let call = call.header("content-type", "application/json").body(body.unwrap_or_default()).unwrap();
             // Without it nobody would ever wait for anybody.
             tokio::time::sleep(LATENCY).await;
+            let authority = request.tenant.authority();
+            match self.1.as_ref().and_then(|weather| weather(&self.0, &authority, &path)) {
+                Some(TransportFailure::Timeout) => std::future::pending().await,
+                Some(failure) => return Err(failure),
+                None => {}
+            }
             let answer = self.0.exchange(&call).await.map_err(|_| TransportFailure::Connection)?;
             let (head, body) = answer.into_parts();
             let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);

@@ -1,10 +1,10 @@
 //! What is remembered of one request, and how each outcome changes it. No waiting, no asking.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::Asker;
+use super::{Asker, Caller, Wake};
 use crate::clock::{Clock, Reading, SignedDuration, Timestamp};
 use crate::error::Failure;
 use crate::oauth::identity::Identity;
@@ -58,8 +58,12 @@ pub struct Known {
 #[derive(Default)]
 pub(super) struct Entry {
     state: Mutex<State>,
-    /// Held while a request of this key is under way.
-    pub(super) flight: tokio::sync::Mutex<()>,
+}
+
+/// A request of this key is under way; when it ends, those who came meanwhile are woken.
+pub(super) struct Flight<'e> {
+    entry: &'e Entry,
+    wake: &'e Wake,
 }
 
 /// A token, and what this process knows of it.
@@ -90,6 +94,8 @@ pub(super) struct State {
     /// The refresh request of each context, with the number of token requests begun when it was seen first.
     refreshes: HashMap<String, (String, u64)>,
     last_forced: Option<Reading>,
+    /// Who waits for the request that is under way; `None` while there is none.
+    joined: Option<HashSet<Caller>>,
 }
 
 impl Entered {
@@ -103,6 +109,24 @@ impl Entry {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         // A panic elsewhere ends the process; until then the state is still whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a request, unless one is under way; then the caller is woken when that ends.
+    pub(super) fn begin<'e>(&'e self, caller: &Caller, wake: &'e Wake) -> Option<Flight<'e>> {
+        let mut state = self.state();
+        if let Some(joined) = &mut state.joined {
+            joined.insert(caller.clone());
+            return None;
+        }
+        state.joined = Some(HashSet::new());
+        Some(Flight { entry: self, wake })
+    }
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        let joined = self.entry.state().joined.take();
+        joined.into_iter().flatten().for_each(|caller| (self.wake)(caller));
     }
 }
 
@@ -168,18 +192,20 @@ impl State {
         self.refreshes.remove(uid);
     }
 
-    /// A token request begins, or the verification of a candidate that makes one needless.
-    pub(super) fn begin(&mut self, forced: bool, refresh_after: Option<u64>, clock: &Clock) -> Option<Token> {
+    /// The token that was issued and only has to be verified, if it still is what is wanted.
+    pub(super) fn candidate(&mut self, refresh_after: Option<u64>, clock: &Clock) -> Option<Token> {
         let now = self.now(clock);
         let answers = |origin: u64| refresh_after.is_none_or(|after| origin > after);
         self.candidate = self.candidate.take().filter(|(token, origin)| token.is_live(now) && answers(*origin));
-        if self.candidate.is_none() {
-            self.begun += 1;
-            if forced {
-                self.last_forced = Some(clock.reading());
-            }
-        }
         self.candidate.as_ref().map(|(token, _)| token.clone())
+    }
+
+    /// A token request begins.
+    pub(super) fn asks(&mut self, forced: bool, clock: &Clock) {
+        self.begun += 1;
+        if forced {
+            self.last_forced = Some(clock.reading());
+        }
     }
 
     /// The token request that was begun last led to this token.

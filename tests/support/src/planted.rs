@@ -1,5 +1,7 @@
 //! Finds planted secrets in whatever the operator says, in every spelling in which they could leave it.
 
+use aho_corasick::AhoCorasick;
+use anyhow::Result;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
@@ -19,9 +21,20 @@ fn spellings(secret: &str) -> Vec<String> {
     [secret.to_owned(), percent, debug].into_iter().chain(phases).collect()
 }
 
-/// The first spelling of a secret that stands in the text.
-pub fn found(text: &str, secrets: &[&str]) -> Option<String> {
-    secrets.iter().flat_map(|secret| spellings(secret)).find(|spelling| text.contains(spelling.as_str()))
+/// What was planted, ready to be looked for in a great deal of text.
+#[derive(Debug)]
+pub struct Planted(AhoCorasick);
+
+impl Planted {
+    /// These secrets, in every spelling.
+    pub fn new(secrets: &[&str]) -> Result<Self> {
+        Ok(Self(AhoCorasick::new(secrets.iter().flat_map(|secret| spellings(secret)))?))
+    }
+
+    /// The first that stands in the text.
+    pub fn found<'t>(&self, text: &'t str) -> Option<&'t str> {
+        self.0.find(text).map(|found| &text[found.range()])
+    }
 }
 
 #[cfg(test)]
@@ -33,6 +46,7 @@ mod tests {
     #[test]
     fn a_planted_secret_is_found_in_every_spelling_and_nothing_else_is() {
         let secret = "planted s3cret/+ü";
+        let planted = Planted::new(&[secret]).unwrap();
         let within = |before: &str| STANDARD.encode(format!("{before}{secret} and more"));
         for text in [
             secret.to_owned(),
@@ -42,8 +56,8 @@ mod tests {
             "planted+s3cret%2F%2B%C3%BC".into(),
             format!("{:?}", secret.as_bytes()),
         ] {
-            assert!(found(&text, &[secret]).is_some(), "{text}");
+            assert!(planted.found(&text).is_some(), "{text}");
         }
-        assert_eq!(found("planted and s3cret", &[secret]), None);
+        assert_eq!(planted.found("planted and s3cret"), None);
     }
 }
