@@ -5,7 +5,9 @@
 mod after_restart;
 mod clocks;
 mod methods;
+mod neighbour;
 mod sharing;
+mod storm;
 mod time;
 mod trouble;
 mod world;
