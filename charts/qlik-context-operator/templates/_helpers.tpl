@@ -43,3 +43,19 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
 {{- end }}
 {{- end }}
+
+{{/*
+Full name with an ending, within 63 characters: (dict "context" $ "ending" "leader-election").
+*/}}
+{{- define "qlik-context-operator.suffixed" -}}
+{{- $room := sub 62 (len .ending) | int }}
+{{- printf "%s-%s" (include "qlik-context-operator.fullname" .context | trunc $room | trimSuffix "-") .ending }}
+{{- end }}
+
+{{/*
+Name of what stands where releases of other namespaces stand, too. The colon is in no namespace's name, so two releases
+never share it.
+*/}}
+{{- define "qlik-context-operator.rbacName" -}}
+{{- printf "%s:%s" .Release.Namespace (include "qlik-context-operator.fullname" .) }}
+{{- end }}
