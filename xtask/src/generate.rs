@@ -1,5 +1,6 @@
 //! `cargo xtask generate`: writes what is made from code and committed: the CRD, where `kubectl
-//! apply` and where the chart look for it, and the table of states, which a test makes.
+//! apply` and where the chart look for it, and what tests make: the table of states, the table of the chart's values, and the
+//! manifest for `kubectl apply`.
 
 use std::fs;
 use std::process::Command;
@@ -13,8 +14,11 @@ use crate::screen::Screen;
 /// The CRD as a file, and its copy for Helm, which sees nothing outside of the chart.
 const CRD: [&str; 2] = ["crds/qlikcontexts.yaml", "charts/qlik-context-operator/files/crds/qlikcontexts.yaml"];
 
-/// What other tools say of every state.
-const STATES: &str = "docs/states.md";
+/// What tests make: the test, which of its cases, and the files. Theirs is the CRD in the chart, so they come after it.
+const MADE_BY_TESTS: [(&str, &str, &str); 2] = [
+    ("states", "", "docs/states.md"),
+    ("chart", "generated::", "charts/qlik-context-operator/README.md, deploy/kubernetes/qlik-context-operator.yaml"),
+];
 
 /// Flags of `generate`.
 #[derive(clap::Args, Clone, Copy, Debug)]
@@ -39,17 +43,20 @@ pub fn run(args: Args, screen: Screen) -> anyhow::Result<()> {
             screen.text(&format!("{file}: written"));
         }
     }
-    if !states(args)? {
-        stale.push(STATES);
+    for (test, cases, files) in MADE_BY_TESTS {
+        if made_by(test, cases, args)? {
+            screen.text(&format!("{files}: up to date"));
+        } else {
+            stale.push(files);
+        }
     }
     ensure!(stale.is_empty(), "not as generated: {}; run cargo xtask generate", stale.join(", "));
-    screen.text(&format!("{STATES}: up to date"));
     Ok(())
 }
 
-/// Has the test compare the table of states, or write it; false when it is old.
-fn states(args: Args) -> anyhow::Result<bool> {
-    let mut test = cargo::cargo(&["test", "--quiet", "--test", "states"]);
+/// Has a test compare its files, or write them; false when one is old.
+fn made_by(test: &str, cases: &str, args: Args) -> anyhow::Result<bool> {
+    let mut test = cargo::cargo(&["test", "--quiet", "--test", test, cases]);
     if !args.check {
         test.env("WRITE_GENERATED", "1");
     }

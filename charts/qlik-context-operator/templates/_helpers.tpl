@@ -15,35 +15,6 @@
 {{- end }}
 {{- end }}
 
-{{- define "qlik-context-operator.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "qlik-context-operator.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
-{{- end }}
-
-{{- define "qlik-context-operator.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-{{ include "qlik-context-operator.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/part-of: qlik-context-operator
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{- end }}
-
-{{- define "qlik-context-operator.serviceAccountName" -}}
-{{- if .Values.serviceAccount.create }}
-{{- default (include "qlik-context-operator.fullname" .) .Values.serviceAccount.name }}
-{{- else }}
-{{- default "default" .Values.serviceAccount.name }}
-{{- end }}
-{{- end }}
-
-{{- define "qlik-context-operator.image" -}}
-{{- if .Values.image.digest -}}
-{{ .Values.image.repository }}@{{ .Values.image.digest }}
-{{- else -}}
-{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
-{{- end }}
-{{- end }}
-
 {{/*
 Full name with an ending, within 63 characters: (dict "context" $ "ending" "leader-election").
 */}}
@@ -58,4 +29,63 @@ never share it.
 */}}
 {{- define "qlik-context-operator.rbacName" -}}
 {{- printf "%s:%s" .Release.Namespace (include "qlik-context-operator.fullname" .) }}
+{{- end }}
+
+{{/* What never changes in the life of a release: a Deployment's selector cannot. */}}
+{{- define "qlik-context-operator.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "qlik-context-operator.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{/* Labels of every object. A label of the user never takes the place of one of ours, nor stands twice. */}}
+{{- define "qlik-context-operator.labels" -}}
+{{- include "qlik-context-operator.labelsWith" (dict "context" . "more" dict) }}
+{{- end }}
+
+{{/*
+The same with more: (dict "context" $ "more" .Values.podLabels).
+*/}}
+{{- define "qlik-context-operator.labelsWith" -}}
+{{- $ours := include "qlik-context-operator.selectorLabels" .context | fromYaml }}
+{{- $_ := set $ours "helm.sh/chart" (printf "%s-%s" .context.Chart.Name .context.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-") }}
+{{- $_ := set $ours "app.kubernetes.io/version" .context.Chart.AppVersion }}
+{{- $_ := set $ours "app.kubernetes.io/part-of" "qlik-context-operator" }}
+{{- $_ := set $ours "app.kubernetes.io/managed-by" .context.Release.Service }}
+{{- merge $ours .more .context.Values.commonLabels | toYaml }}
+{{- end }}
+
+{{- define "qlik-context-operator.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "qlik-context-operator.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- /* Never the account "default": every Pod of the namespace would get the operator's rights. */}}
+{{- required "serviceAccount.name: name the account to use, since serviceAccount.create is false" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- define "qlik-context-operator.image" -}}
+{{- $registry := .Values.global.imageRegistry | default .Values.image.registry }}
+{{- with $registry }}{{ trimSuffix "/" . }}/{{ end }}
+{{- .Values.image.repository }}
+{{- if .Values.image.digest }}@{{ .Values.image.digest }}{{ else }}:{{ default .Chart.AppVersion .Values.image.tag }}{{ end }}
+{{- end }}
+
+{{/* The volume with the tenants' authorities, or nothing. */}}
+{{- define "qlik-context-operator.tenantCA" -}}
+{{- if .Values.tenantCA.configMap.name }}
+name: tenant-ca
+configMap:
+  name: {{ .Values.tenantCA.configMap.name }}
+  items: [{key: {{ .Values.tenantCA.configMap.key | quote }}, path: ca.crt}]
+{{- else if .Values.tenantCA.secret.name }}
+name: tenant-ca
+secret:
+  secretName: {{ .Values.tenantCA.secret.name }}
+  items: [{key: {{ .Values.tenantCA.secret.key | quote }}, path: ca.crt}]
+{{- end }}
+{{- end }}
+
+{{/* Whether the operator is to be seen by the cluster's own roles: as asked, else where it has the cluster anyway. */}}
+{{- define "qlik-context-operator.aggregates" -}}
+{{- if kindIs "bool" .wish }}{{ .wish }}{{ else }}{{ empty .context.Values.watchNamespaces }}{{ end }}
 {{- end }}

@@ -1,0 +1,172 @@
+//! The other objects: their names and labels, budget, network, and what users add.
+
+use std::collections::HashSet;
+
+use serde_json::{Value, json};
+
+use super::helm::{NAMESPACE, RELEASE, Rendered};
+use super::values::{alternatives, everything};
+
+/// Kind, namespace and name.
+fn key(object: &Value) -> (String, String, String) {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    (text(&object["kind"]), text(&object["metadata"]["namespace"]), text(&object["metadata"]["name"]))
+}
+
+fn selects(selector: &Value, labels: &Value) -> bool {
+    let selector = selector.as_object().unwrap();
+    !selector.is_empty() && selector.iter().all(|(key, value)| labels[key] == *value)
+}
+
+#[test]
+fn names_have_at_most_63_characters_however_long_the_releases_is() {
+    let release = "r".repeat(53);
+    let values = [everything(), json!({"fullnameOverride": format!("{}-{}", "f".repeat(60), "aa")})];
+    for values in values {
+        let rendered = Rendered::try_new(&release, NAMESPACE, &values).unwrap();
+        for (kind, _, name) in rendered.0.iter().map(key) {
+            // Roles may be longer: their names are no labels and no part of an address.
+            let name = name.strip_prefix("qlik-system:").unwrap_or(&name);
+            let name = name.trim_end_matches(":view").trim_end_matches(":edit");
+            assert!(name.len() <= 63 && !name.ends_with('-'), "{kind} {name}");
+        }
+        let labels = rendered.0.iter().filter_map(|object| object["metadata"]["labels"].as_object()).flatten();
+        for (key, value) in labels {
+            assert!(value.as_str().unwrap().len() <= 63, "{key}");
+        }
+    }
+}
+
+#[test]
+fn two_releases_of_one_cluster_share_no_object_but_the_crd() {
+    let releases = [(RELEASE, "a"), (RELEASE, "a-b"), ("b-qlik-context-operator", "a"), ("x", "a")];
+    let values = json!({"watchNamespaces": ["shared"], "rbac": {"aggregateToView": true, "aggregateToEdit": true}});
+    let mut everything = everything();
+    // What users add is theirs to name.
+    everything["extraObjects"] = json!([]);
+    for values in [everything, values] {
+        let mut seen = HashSet::new();
+        for (release, namespace) in releases {
+            for object in Rendered::try_new(release, namespace, &values).unwrap().0 {
+                let key = key(&object);
+                assert!(key.0 == "CustomResourceDefinition" || seen.insert(key.clone()), "{key:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn everything_of_a_namespace_is_in_the_releases_and_has_the_usual_labels() {
+    for (what, values) in alternatives() {
+        for object in Rendered::new(&values).0 {
+            let (kind, namespace, name) = key(&object);
+            if name.starts_with(RELEASE) && !name.ends_with("-object") && !name.ends_with("-text") {
+                assert_eq!(namespace, NAMESPACE, "{what}: {kind} {name}");
+                let labels = &object["metadata"]["labels"];
+                assert_eq!(labels["app.kubernetes.io/name"], RELEASE, "{what}: {kind} {name}");
+                assert_eq!(labels["app.kubernetes.io/instance"], RELEASE, "{what}: {kind} {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn common_labels_are_on_everything_and_never_in_place_of_the_charts() {
+    let mut values = everything();
+    values["extraObjects"] = json!([]);
+    values["commonLabels"] = json!({"team": "analytics", "app.kubernetes.io/name": "mine"});
+    values["podLabels"] = json!({"app.kubernetes.io/instance": "mine", "team": "pods"});
+    let rendered = Rendered::new(&values);
+    for object in &rendered.0 {
+        assert_eq!(object["metadata"]["labels"]["team"], "analytics", "{:?}", key(object));
+    }
+    let (selector, labels) = (&rendered.only("Deployment")["spec"]["selector"], &rendered.pod()["metadata"]["labels"]);
+    assert!(selects(&selector["matchLabels"], labels));
+    assert_eq!(labels["team"], "pods");
+    assert_eq!(*selector, Rendered::new(&json!({})).only("Deployment")["spec"]["selector"]);
+}
+
+#[test]
+fn whatever_selects_pods_selects_the_operators() {
+    let rendered = Rendered::new(&everything());
+    let labels = &rendered.pod()["metadata"]["labels"];
+    assert!(selects(&rendered.only("Service")["spec"]["selector"], labels));
+    assert!(selects(&rendered.only("PodDisruptionBudget")["spec"]["selector"]["matchLabels"], labels));
+    assert!(selects(&rendered.only("NetworkPolicy")["spec"]["podSelector"]["matchLabels"], labels));
+}
+
+#[test]
+fn the_crd_is_kept_unless_it_is_not_to_be() {
+    let policy = |values: &Value| {
+        let rendered = Rendered::new(values);
+        rendered.only("CustomResourceDefinition")["metadata"]["annotations"]["helm.sh/resource-policy"].clone()
+    };
+    assert_eq!(policy(&json!({})), "keep");
+    assert_eq!(policy(&json!({"crds": {"keep": false}})), Value::Null);
+    assert!(Rendered::new(&json!({"crds": {"enabled": false}})).of_kind("CustomResourceDefinition").is_empty());
+}
+
+#[test]
+fn a_disruption_budget_has_one_of_its_two_numbers() {
+    let spec = |values: Value| {
+        let mut budget = values;
+        budget["enabled"] = true.into();
+        Rendered::new(&json!({"podDisruptionBudget": budget})).only("PodDisruptionBudget")["spec"].clone()
+    };
+    let cases = [
+        (json!({}), "maxUnavailable", json!(1)),
+        (json!({"maxUnavailable": "50%"}), "maxUnavailable", json!("50%")),
+        (json!({"maxUnavailable": 0}), "maxUnavailable", json!(0)),
+        (json!({"minAvailable": 0}), "minAvailable", json!(0)),
+    ];
+    for (values, field, number) in cases {
+        let spec = spec(values);
+        assert_eq!(spec[field], number);
+        assert_eq!(spec.as_object().unwrap().len(), 3, "{spec}");
+        assert_eq!(spec["unhealthyPodEvictionPolicy"], "AlwaysAllow");
+    }
+}
+
+#[test]
+fn the_network_policy_lets_out_what_the_operator_needs_and_in_who_reads_metrics() {
+    let spec = |values: Value| {
+        let mut values = values;
+        values["networkPolicy"]["enabled"] = true.into();
+        Rendered::new(&values).only("NetworkPolicy")["spec"].clone()
+    };
+    let ports = |spec: &Value| -> Vec<u64> {
+        let rules = spec["egress"].as_array().unwrap().iter();
+        let ports = rules.flat_map(|rule| rule["ports"].as_array().into_iter().flatten());
+        ports.filter_map(|port| port["port"].as_u64()).collect()
+    };
+    let plain = spec(json!({}));
+    assert_eq!(plain["policyTypes"], json!(["Ingress", "Egress"]));
+    assert_eq!(ports(&plain), [53, 53, 443, 6443]);
+    assert_eq!(plain["ingress"], json!([{"ports": [{"port": "http", "protocol": "TCP"}]}]));
+    for (proxy, port) in [
+        ("http://proxy.example.com:3128", 3128),
+        ("http://user:word@proxy:8080/", 8080),
+        ("proxy:3128", 3128),
+        ("http://[2001:db8::1]:3128", 3128),
+        ("http://[2001:db8::1]", 80),
+        ("http://proxy", 80),
+        ("https://proxy", 443),
+    ] {
+        let found = ports(&spec(json!({"proxy": {"httpsProxy": proxy}})));
+        assert!(found.contains(&port) && found.len() <= 5, "{proxy}: {found:?}");
+    }
+    let (to, from) = (json!({"to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}]}), json!([{"podSelector": {}}]));
+    let strict = spec(json!({"networkPolicy": {"egressPorts": [], "egress": [to], "ingressFrom": from}}));
+    assert_eq!(ports(&strict), [53, 53]);
+    assert_eq!(strict["egress"][1], to);
+    assert_eq!(strict["ingress"][0]["from"], from);
+}
+
+#[test]
+fn extra_objects_are_templates() {
+    let rendered = Rendered::new(&everything());
+    let names: Vec<_> = rendered.of_kind("ConfigMap").iter().map(|object| object["metadata"]["name"].clone()).collect();
+    for name in ["qlik-context-operator-object", "qlik-context-operator-text"] {
+        assert!(names.contains(&json!(name)), "{names:?}");
+    }
+}

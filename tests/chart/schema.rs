@@ -1,0 +1,127 @@
+//! What may be set: what values.yaml has, and nothing else.
+
+use serde_json::{Value, json};
+
+use super::helm::{NAMESPACE, PROGRAMS, RELEASE, Rendered, chart, run};
+use super::values::{alternatives, everything};
+
+/// Why Helm refuses these values.
+fn refusal(values: &Value) -> String {
+    match Rendered::try_new(RELEASE, NAMESPACE, values) {
+        Ok(_) => panic!("{values} is accepted"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn every_set_of_values_renders_objects_with_a_kind_and_a_name() {
+    for (what, values) in alternatives() {
+        for object in Rendered::new(&values).0 {
+            assert!(object["apiVersion"].is_string() && object["kind"].is_string(), "{what}: {object}");
+            assert!(object["metadata"]["name"].is_string(), "{what}: {object}");
+        }
+    }
+}
+
+#[test]
+fn helm_lint_finds_nothing() {
+    for values in [json!({}), everything()] {
+        let args = ["lint", "--strict", "charts/qlik-context-operator", "--values", "-"];
+        let said = run(&PROGRAMS.helm, &args, &values.to_string());
+        assert!(said.is_ok(), "{said:?}");
+    }
+}
+
+#[test]
+fn a_mistake_is_refused_and_named() {
+    let cases = [
+        (json!({"replicas": 2}), "replicas"),
+        (json!({"image": {"name": "x"}}), "name"),
+        (json!({"tenantCA": {"configmap": {"name": "x"}}}), "configmap"),
+        (json!({"tenantCA": {"secret": {"keys": "x"}}}), "keys"),
+        (json!({"proxy": {"https": "http://proxy"}}), "https"),
+        (json!({"budget": {"hostTokenRequests": 1}}), "hostTokenRequests"),
+        (json!({"leaderElection": {"enable": true}}), "enable"),
+        (json!({"log": {"level": "debug"}}), "level"),
+        (json!({"crds": {"install": true}}), "install"),
+        (json!({"rbac": {"aggregatetoview": true}}), "aggregatetoview"),
+        (json!({"serviceAccount": {"labels": {}}}), "labels"),
+        (json!({"podDisruptionBudget": {"maxunavailable": 1}}), "maxunavailable"),
+        (json!({"networkPolicy": {"ingress": []}}), "ingress"),
+        (json!({"service": {"type": "NodePort"}}), "type"),
+        (json!({"serviceMonitor": {"intervall": "30s"}}), "intervall"),
+        (json!({"prometheusRules": {"overrides": {"QlikContextNotReady": {"severity": "x"}}}}), "severity"),
+        (
+            json!({"prometheusRules": {"enabled": true, "overrides": {"NotReady": {}}}}),
+            "NotReady: there is no such alert",
+        ),
+        (json!({"grafanaDashboard": {"label": {}}}), "label"),
+        (json!({"imagePullSecrets": ["pull"]}), "/imagePullSecrets/0"),
+        (json!({"image": {"tag": 1.0}}), "/image/tag"),
+        (json!({"image": {"digest": "sha256:abc"}}), "/image/digest"),
+        (json!({"watchNamespaces": "a,b"}), "/watchNamespaces"),
+        (json!({"watchNamespaces": ["a,b"]}), "/watchNamespaces/0"),
+        (json!({"watchNamespaces": ["a", "a"]}), "/watchNamespaces"),
+        (json!({"allowedTenantHosts": ["a.example.com,b.example.com"]}), "/allowedTenantHosts/0"),
+        (json!({"allowedTenantHosts": ["https://a.example.com"]}), "/allowedTenantHosts/0"),
+        (json!({"concurrency": 0}), "/concurrency"),
+        (json!({"budget": {"keyTokenRequestsPerMinute": -1}}), "/budget/keyTokenRequestsPerMinute"),
+        (json!({"log": {"format": "xml"}}), "/log/format"),
+        (json!({"networkPolicy": {"egressPorts": [70000]}}), "/networkPolicy/egressPorts/0"),
+        (json!({"serviceMonitor": {"interval": "30"}}), "/serviceMonitor/interval"),
+        (json!({"image": null}), "image"),
+        (json!({"tenantCA": {"configMap": {"name": "a"}, "secret": {"name": "b"}}}), "/tenantCA"),
+        (json!({"podDisruptionBudget": {"minAvailable": 1, "maxUnavailable": 1}}), "/podDisruptionBudget"),
+        (json!({"replicaCount": 2, "leaderElection": {"enabled": false}}), "needs leaderElection.enabled"),
+        (json!({"serviceAccount": {"create": false}}), "serviceAccount.name"),
+        (json!({"serviceMonitor": {"enabled": true}, "service": {"enabled": false}}), "needs service.enabled"),
+    ];
+    for (values, named) in cases {
+        let error = refusal(&values);
+        assert!(error.contains(named), "{values}: {error}");
+    }
+}
+
+/// The paths of a schema's values, where the shape is ours.
+fn paths(schema: &Value, definitions: &Value, path: &str, found: &mut Vec<String>) {
+    let schema = match schema["$ref"].as_str() {
+        Some(reference) => &definitions[reference.trim_start_matches("#/$defs/")],
+        None => schema,
+    };
+    let Some(properties) = schema["properties"].as_object() else {
+        found.push(path.to_owned());
+        return;
+    };
+    // A parent chart puts values of its own beside ours there.
+    assert!(schema["additionalProperties"] == false || path == "global", "{path} takes anything");
+    for (name, property) in properties {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        paths(property, definitions, &path, found);
+    }
+}
+
+/// The parts of values.yaml that hold values, and so are never left out.
+fn groups(paths: &[String]) -> Vec<String> {
+    let mut groups: Vec<_> = paths.iter().filter_map(|path| Some(path.split_once('.')?.0.to_owned())).collect();
+    groups.sort();
+    groups.dedup();
+    groups
+}
+
+#[test]
+fn schema_and_values_have_the_same_values() {
+    let schema: Value = serde_json::from_str(&chart("values.schema.json")).unwrap();
+    let mut known = Vec::new();
+    paths(&schema, &schema["$defs"], "", &mut known);
+    let mut documented: Vec<_> = super::generated::rows().into_iter().map(|row| row.path).collect();
+    known.sort();
+    documented.sort();
+    assert_eq!(known, documented);
+
+    // Without this a `null` in place of one ends in a message about Go.
+    let mut required: Vec<_> =
+        schema["required"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    required.retain(|name| *name != "replicaCount");
+    required.sort_unstable();
+    assert_eq!(required, groups(&documented));
+}
