@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says no by panicking")]
 
+mod deploy;
 mod flags;
 mod generated;
 mod helm;

@@ -15,8 +15,9 @@ use crate::screen::Screen;
 const CRD: [&str; 2] = ["crds/qlikcontexts.yaml", "charts/qlik-context-operator/files/crds/qlikcontexts.yaml"];
 
 /// What tests make: the test, which of its cases, and the files. Theirs is the CRD in the chart, so they come after it.
-const MADE_BY_TESTS: [(&str, &str, &str); 2] = [
+const MADE_BY_TESTS: [(&str, &str, &str); 3] = [
     ("states", "", "docs/states.md"),
+    ("argocd", "", "deploy/argocd/argocd-cm.yaml"),
     ("chart", "generated::", "charts/qlik-context-operator/README.md, deploy/kubernetes/qlik-context-operator.yaml"),
 ];
 

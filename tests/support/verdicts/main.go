@@ -1,6 +1,7 @@
-// Says what other tools make of an object: kstatus, by which Flux and Helm 4 wait, and Argo CD with our health script.
+// Says what other tools make of an object: kstatus, by which Flux and Helm 4 wait, and Argo CD with our scripts.
 //
-// Reads a JSON array of objects from standard input and writes a JSON array of {kstatus, argo} to standard output. The
+// Reads a JSON array of objects from standard input. With one argument, the health script, it writes a JSON array of
+// {kstatus, argo} to standard output; with two, an action's discovery script and the action, one of {actions, object}. The
 // libraries are those that the tools themselves use; nothing of their judgement is written again here.
 package main
 
@@ -27,13 +28,20 @@ func main() {
 }
 
 func run() error {
-	script, err := os.ReadFile(os.Args[1])
-	if err != nil {
-		return err
+	var scripts []string
+	for _, file := range os.Args[1:] {
+		script, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		scripts = append(scripts, string(script))
 	}
 	var objects []map[string]any
 	if err := json.NewDecoder(os.Stdin).Decode(&objects); err != nil {
 		return err
+	}
+	if len(scripts) == 2 {
+		return act(scripts[0], scripts[1], objects)
 	}
 	verdicts := make([]verdict, 0, len(objects))
 	for _, object := range objects {
@@ -41,7 +49,7 @@ func run() error {
 		if err != nil {
 			return err
 		}
-		health, err := argo(string(script), object)
+		health, err := argo(scripts[0], object)
 		if err != nil {
 			return err
 		}
@@ -68,17 +76,87 @@ func whole(value any) any {
 }
 
 func argo(script string, object map[string]any) (string, error) {
-	state := lua.NewState()
-	defer state.Close()
-	state.SetGlobal("obj", table(state, object))
-	if err := state.DoString(script); err != nil {
+	health, err := call(script, object)
+	if err != nil {
 		return "", err
 	}
-	health, ok := state.Get(-1).(*lua.LTable)
-	if !ok {
-		return "", fmt.Errorf("the health script returned no table")
-	}
 	return health.RawGetString("status").String(), nil
+}
+
+// Asks which actions there are and performs the one at hand.
+func act(discovery, action string, objects []map[string]any) error {
+	type result struct {
+		Actions any `json:"actions"`
+		Object  any `json:"object"`
+	}
+	results := make([]result, 0, len(objects))
+	for _, object := range objects {
+		whole(object)
+		actions, err := call(discovery, object)
+		if err != nil {
+			return err
+		}
+		changed, err := call(action, object)
+		if err != nil {
+			return err
+		}
+		results = append(results, result{plain(actions), plain(changed)})
+	}
+	return json.NewEncoder(os.Stdout).Encode(results)
+}
+
+// Runs a script as Argo CD does: with the object as `obj`, few libraries, and of `os` the time alone.
+func call(script string, object map[string]any) (*lua.LTable, error) {
+	state := lua.NewState(lua.Options{SkipOpenLibs: true})
+	defer state.Close()
+	for _, library := range []struct {
+		name string
+		open lua.LGFunction
+	}{
+		{lua.LoadLibName, lua.OpenPackage}, {lua.BaseLibName, lua.OpenBase}, {lua.TabLibName, lua.OpenTable}, {lua.OsLibName, lua.OpenOs},
+	} {
+		state.Push(state.NewFunction(library.open))
+		state.Push(lua.LString(library.name))
+		state.Call(1, 0)
+	}
+	system := state.GetGlobal(lua.OsLibName).(*lua.LTable)
+	system.ForEach(func(name, _ lua.LValue) {
+		if name.String() != "date" && name.String() != "time" {
+			system.RawSet(name, lua.LNil)
+		}
+	})
+	state.SetGlobal("obj", table(state, object))
+	if err := state.DoString(script); err != nil {
+		return nil, err
+	}
+	result, ok := state.Get(-1).(*lua.LTable)
+	if !ok {
+		return nil, fmt.Errorf("the script returned no table")
+	}
+	return result, nil
+}
+
+// What JSON can hold, of what Lua has.
+func plain(value lua.LValue) any {
+	switch value := value.(type) {
+	case *lua.LTable:
+		if value.Len() > 0 {
+			var list []any
+			value.ForEach(func(_, inner lua.LValue) { list = append(list, plain(inner)) })
+			return list
+		}
+		fields := map[string]any{}
+		value.ForEach(func(key, inner lua.LValue) { fields[key.String()] = plain(inner) })
+		return fields
+	case lua.LString:
+		return string(value)
+	case lua.LBool:
+		return bool(value)
+	case lua.LNumber:
+		return float64(value)
+	default:
+		return nil
+	}
 }
 
 func table(state *lua.LState, value any) lua.LValue {
