@@ -33,6 +33,14 @@ fn helm_lint_finds_nothing() {
 }
 
 #[test]
+fn an_older_kubernetes_is_refused_and_a_vendors_version_is_not() {
+    for (version, taken) in [("v1.31.9", false), ("v1.32.0", true), ("v1.32.1-gke.100", true), ("v1.33.1+k3s1", true)] {
+        let args = ["template", RELEASE, "charts/qlik-context-operator", "--kube-version", version];
+        assert_eq!(run(&PROGRAMS.helm, &args, "").is_ok(), taken, "{version}");
+    }
+}
+
+#[test]
 fn a_mistake_is_refused_and_named() {
     let cases = [
         (json!({"replicas": 2}), "replicas"),
