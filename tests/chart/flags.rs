@@ -8,11 +8,11 @@ use serde_json::json;
 use super::helm::Rendered;
 use super::values::{alternatives, everything};
 
-/// As the program itself reads them.
-fn parse(what: &str, rendered: &Rendered) -> RunArgs {
+/// Looks at the flags as the program itself reads them.
+fn read<T>(what: &str, rendered: &Rendered, look: impl FnOnce(&RunArgs) -> T) -> T {
     let words = ["qlik-context-operator"].into_iter().chain(rendered.args());
     match CommandLine::try_parse_from(words) {
-        Ok(CommandLine { command: Command::Run(args) }) => args,
+        Ok(CommandLine { command: Command::Run(args) }) => look(&args),
         other => panic!("{what}: {other:?}"),
     }
 }
@@ -20,7 +20,7 @@ fn parse(what: &str, rendered: &Rendered) -> RunArgs {
 #[test]
 fn the_program_takes_every_flag_that_the_chart_passes() {
     for (what, values) in alternatives() {
-        parse(what, &Rendered::new(&values));
+        read(what, &Rendered::new(&values), |_| ());
     }
 }
 
@@ -38,15 +38,16 @@ fn what_no_value_asks_for_is_left_to_the_operator() {
 #[test]
 fn a_flag_says_what_its_value_says() {
     let rendered = Rendered::new(&everything());
-    let args = parse("everything", &rendered);
-    assert_eq!(args.concurrency.get(), 8);
-    assert!(args.leader_elect);
-    assert_eq!(args.lease_name, "qlik-context-operator");
-    assert_eq!(args.log_format, LogFormat::Text);
-    assert_eq!(args.log_filter, "qlik_context_operator=debug,info");
-    assert_eq!(args.listen.to_string(), "0.0.0.0:8080");
+    read("everything", &rendered, |args| {
+        assert_eq!(args.concurrency.get(), 8);
+        assert!(args.leader_elect);
+        assert_eq!(args.lease_name, "qlik-context-operator");
+        assert_eq!(args.log_format, LogFormat::Text);
+        assert_eq!(args.log_filter, "qlik_context_operator=debug,info");
+        assert_eq!(args.listen.to_string(), "0.0.0.0:8080");
+        assert_eq!(args.address_policy(), AddressPolicy::PrivateToo);
+    });
     assert!(rendered.args().contains(&"--allowed-tenant-hosts=*.eu.qlikcloud.com,tenant.example.com:8443"));
-    assert_eq!(args.address_policy(), AddressPolicy::PrivateToo);
 }
 
 #[test]
@@ -95,7 +96,7 @@ fn authorities_are_mounted_and_their_file_is_named() {
         assert_eq!(rendered.pod()["spec"]["volumes"], json!([volume]));
         let mount = &rendered.container()["volumeMounts"][0];
         assert_eq!((&mount["name"], &mount["readOnly"]), (&json!("tenant-ca"), &json!(true)));
-        let file = parse("authorities", &rendered).tenant_ca_file.unwrap();
+        let file = read("authorities", &rendered, |args| args.tenant_ca_file.clone()).unwrap();
         assert_eq!(file.parent().unwrap().to_str(), mount["mountPath"].as_str());
         assert_eq!(file.file_name().unwrap(), "ca.crt");
     }
