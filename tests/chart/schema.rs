@@ -33,6 +33,16 @@ fn helm_lint_finds_nothing() {
 }
 
 #[test]
+fn every_recipe_of_the_readme_is_accepted() {
+    let readme = chart("README.md");
+    let recipes: Vec<_> = readme.split("```yaml\n").skip(1).map(|text| text.split("```").next().unwrap()).collect();
+    assert!(recipes.len() >= 3);
+    for recipe in recipes {
+        Rendered::new(&serde_saphyr::from_str(recipe).unwrap());
+    }
+}
+
+#[test]
 fn an_older_kubernetes_is_refused_and_a_vendors_version_is_not() {
     for (version, taken) in [("v1.31.9", false), ("v1.32.0", true), ("v1.32.1-gke.100", true), ("v1.33.1+k3s1", true)] {
         let args = ["template", RELEASE, "charts/qlik-context-operator", "--kube-version", version];
