@@ -5,11 +5,13 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use kube::core::Selector;
 
 use crate::api::OPERATOR_NAME;
 use crate::oauth::address::AddressPolicy;
 use crate::oauth::tenant::AllowedHosts;
 use crate::oauth::traffic::Limits;
+use crate::scope::{Namespaces, Scope, selector};
 use crate::telemetry;
 
 /// Keeps a fresh, verified Qlik Cloud access token in a Secret for every QlikContext.
@@ -25,7 +27,7 @@ pub struct CommandLine {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the operator.
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Print every CustomResourceDefinition as YAML.
     Crd,
 }
@@ -33,6 +35,31 @@ pub enum Command {
 /// Flags of `run`. Each can be set in the environment too.
 #[derive(Args, Debug)]
 pub struct RunArgs {
+    /// Namespaces in which QlikContexts are worked on, separated by commas. Empty: all. With a list nothing is asked of the
+    /// cluster as a whole; a Role in each namespace is enough.
+    #[arg(long, env = "QLIK_CONTEXT_WATCH_NAMESPACES", default_value = "", value_name = "NAMESPACES")]
+    pub watch_namespaces: Namespaces,
+
+    /// Label selector: only these QlikContexts are worked on, others are left alone. Shards a fleet.
+    #[arg(
+        long,
+        env = "QLIK_CONTEXT_CONTEXT_SELECTOR",
+        default_value = "",
+        value_name = "SELECTOR",
+        value_parser = selector::parse
+    )]
+    context_selector: Selector,
+
+    /// Label selector: only these Secrets are watched. The rotation of another one is seen at the next run only.
+    #[arg(
+        long,
+        env = "QLIK_CONTEXT_CREDENTIAL_SELECTOR",
+        default_value = "",
+        value_name = "SELECTOR",
+        value_parser = selector::parse
+    )]
+    credential_selector: Selector,
+
     /// Hosts that credentials may be sent to, separated by commas. `*.` stands for one or more labels, `*` alone for every
     /// host name. Port 443 unless one is named. Addresses count only when written out.
     #[arg(
@@ -109,6 +136,15 @@ impl RunArgs {
         }
     }
 
+    /// From `--watch-namespaces`, `--context-selector` and `--credential-selector`.
+    pub fn scope(&self) -> Scope {
+        Scope {
+            namespaces: self.watch_namespaces.clone(),
+            contexts: self.context_selector.clone(),
+            credentials: self.credential_selector.clone(),
+        }
+    }
+
     /// From `--allow-private-addresses`.
     pub fn address_policy(&self) -> AddressPolicy {
         if self.allow_private_addresses { AddressPolicy::PrivateToo } else { AddressPolicy::PublicOnly }
@@ -168,6 +204,9 @@ mod tests {
         for words in [
             &["op", "run", "--allowed-tenant-hosts", "https://x"][..],
             &["op", "run", "--concurrency", "0"],
+            &["op", "run", "--watch-namespaces", "a,B"],
+            &["op", "run", "--context-selector", "a b"],
+            &["op", "run", "--credential-selector", "a in b"],
             &["op", "run", "--nonsense"],
             &["op", "walk"],
         ] {

@@ -10,6 +10,7 @@ use kube::runtime::controller::{self, Controller};
 use kube::runtime::reflector::{self, ObjectRef};
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, Jitter};
 use crate::context::{Context, Guarded, Troubles};
@@ -23,6 +24,7 @@ use crate::oauth::tenant::AllowedHosts;
 use crate::oauth::traffic::{Limits, Traffic};
 use crate::oauth::transport::Transport;
 use crate::reconcile::{error_policy, reconcile};
+use crate::scope::Scope;
 use crate::server::Health;
 use crate::watch;
 
@@ -38,6 +40,8 @@ const JUMP: Duration = Duration::from_secs(5);
 pub struct Parts {
     /// The Kubernetes API.
     pub client: Client,
+    /// What it cares for.
+    pub scope: Scope,
     /// The way to tenants.
     pub transport: Arc<dyn Transport>,
     /// `--allowed-tenant-hosts`.
@@ -60,7 +64,7 @@ pub struct Parts {
 
 /// Runs until it is stopped and the runs in flight are done.
 pub async fn control(parts: Parts, stop: CancellationToken) {
-    let Parts { client, transport, allowed_hosts, limits, leadership, instance, metrics, health, clock, jitter } =
+    let Parts { client, scope, transport, allowed_hosts, limits, leadership, instance, metrics, health, clock, jitter } =
         parts;
     let (waker, woken) = mpsc::unbounded();
     let wake = Box::new(move |caller| {
@@ -88,13 +92,13 @@ pub async fn control(parts: Parts, stop: CancellationToken) {
         metrics: metrics.clone(),
     });
     let (contexts, writer) = reflector::store::<Guarded>();
-    let store = (contexts.clone(), writer);
+    let (store, unanswered) = ((contexts.clone(), writer), TaskTracker::new());
     // Wider than what may be under way at tenants: kube's queue has no order, so whose turn it is is not decided there.
     let width = limits.concurrency.saturating_mul(WIDTH);
     let config = controller::Config::default().debounce(DEBOUNCE).concurrency(width);
-    let runs = Controller::for_stream(watch::contexts(&client, store, &context), contexts.clone())
-        .watches_stream(watch::credentials(&client, &metrics), watch::contexts_using(contexts.clone()))
-        .owns_stream(watch::derived(&client, &metrics))
+    let runs = Controller::for_stream(watch::contexts(&client, &scope, store, &context, &unanswered), contexts.clone())
+        .watches_stream(watch::credentials(&client, &scope, &metrics), watch::contexts_using(contexts.clone()))
+        .owns_stream(watch::derived(&client, &scope, &metrics))
         .reconcile_on(heartbeat(health.clone()))
         .reconcile_on(woken.map(|caller: Caller| ObjectRef::new(&caller.name).within(&caller.namespace)))
         .reconcile_all_on(clock_jumps(clock))
@@ -108,6 +112,8 @@ pub async fn control(parts: Parts, stop: CancellationToken) {
             }
         });
     let ready = async {
+        unanswered.close();
+        unanswered.wait().await;
         if contexts.wait_until_ready().await.is_ok() {
             health.set_ready();
         }

@@ -1,21 +1,48 @@
-//! Letting go of contexts that are no more: whatever is remembered by context is forgotten here, and nowhere else.
+//! The contexts that are there, and letting go of those that are no more: whatever is remembered by context is forgotten
+//! here, and nowhere else.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kube::{Resource, ResourceExt};
 
 use crate::context::{Context, Guarded};
 
-/// The contexts that something is remembered of, by uid: namespace and name.
+/// The contexts that something is remembered of, by uid.
 #[derive(Default)]
-pub struct Alive(Mutex<HashMap<String, (String, String)>>);
+pub struct Alive(Mutex<HashMap<String, Known>>);
+
+struct Known {
+    namespace: String,
+    name: String,
+    seen: u64,
+}
+
+impl Known {
+    fn of(object: &Guarded) -> Self {
+        let mut seen = DefaultHasher::new();
+        let meta = object.meta();
+        (meta.generation, &meta.annotations, &meta.finalizers).hash(&mut seen);
+        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        Self { namespace, name, seen: seen.finish() }
+    }
+}
 
 impl Context {
     /// A run begins for this context.
     pub fn alive(&self, object: &Guarded) {
-        let place = (object.namespace().unwrap_or_default(), object.name_any());
-        self.alive.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uid(object), place);
+        let mut alive = self.alive.0.lock().unwrap_or_else(PoisonError::into_inner);
+        alive.entry(uid(object)).or_insert_with(|| Known::of(object));
+    }
+
+    /// Whether this context was not known, or not so: what only changed its status is no news. (kube's predicates forget
+    /// nothing when a context goes; one that is selected again would not wake.)
+    pub fn is_news(&self, object: &Guarded) -> bool {
+        let known = Known::of(object);
+        let mut alive = self.alive.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = known.seen;
+        alive.insert(uid(object), known).is_none_or(|before| before.seen != seen)
     }
 
     /// Does this unless the context has gone since its run began; a run in flight must not bring it back.
@@ -29,7 +56,7 @@ impl Context {
     /// This context is gone.
     pub fn gone(&self, uid: &str) {
         let mut alive = self.alive.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((namespace, name)) = alive.remove(uid) {
+        if let Some(Known { namespace, name, .. }) = alive.remove(uid) {
             self.metrics.forget(&namespace, &name, self.clock.now());
         }
         self.latest.forget(uid);

@@ -10,6 +10,7 @@
 //!
 //! - [`reconcile`]: that line as code, with its deadline; the first file to open.
 //! - [`watch`]: the three streams that wake it: contexts, credential Secrets, derived Secrets.
+//! - [`scope`]: which namespaces and objects are this instance's.
 //! - [`desired`]: a spec, parsed into what cannot be wrong; defaults live here.
 //! - [`observe`]: what is there: the credential, the derived Secret, the token in it.
 //! - [`decide`]: what to do about it; values in, a plan out.
@@ -55,6 +56,7 @@ pub mod observe;
 pub mod reconcile;
 pub mod retry;
 pub mod run;
+pub mod scope;
 pub mod secret;
 pub mod server;
 pub mod status;

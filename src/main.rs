@@ -7,7 +7,7 @@ use qlik_context_operator::{api, run, telemetry};
 
 fn main() -> ExitCode {
     let result = match CommandLine::read() {
-        Ok(CommandLine { command: Command::Run(args) }) => operate(args),
+        Ok(CommandLine { command: Command::Run(args) }) => operate(*args),
         Ok(CommandLine { command: Command::Crd }) => print_crds(),
         Err(error) => match one_line(&error) {
             Some(line) => {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use futures::future::join_all;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Api, ListParams, PartialObjectMeta};
 use kube::{Client, Config};
@@ -22,6 +23,7 @@ use crate::controller::{Parts, control};
 use crate::lease::{Election, Leadership};
 use crate::metrics::Metrics;
 use crate::oauth::https::{Https, SystemResolver};
+use crate::scope::Namespaces;
 use crate::server::{self, Health};
 
 const DRAIN: Duration = Duration::from_secs(25);
@@ -29,13 +31,14 @@ const DRAIN: Duration = Duration::from_secs(25);
 /// Runs the operator until it is told to stop.
 pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
-    let (client, namespace) = connect().await?;
+    let (client, namespace) = connect(&args.watch_namespaces).await?;
     let transport = Arc::new(transport(&args)?);
     let listener = server::listen(args.listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {}; use another --listen", args.listen))?;
     let (metrics, health, clock) = (Arc::new(Metrics::new()), Arc::new(Health::new()), Clock::system());
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
+        namespaces = %args.watch_namespaces,
         allowed_hosts = %args.allowed_tenant_hosts,
         listen = %args.listen,
         "started"
@@ -63,6 +66,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         metrics.leads(true);
         let parts = Parts {
             client,
+            scope: args.scope(),
             transport,
             allowed_hosts: args.allowed_tenant_hosts.clone(),
             limits: args.limits(),
@@ -134,8 +138,9 @@ fn identity(instance: Option<&str>) -> String {
     format!("{}_{:016x}", instance.unwrap_or("operator"), u64::from_be_bytes(random))
 }
 
-/// A client and its own namespace, proven by one small request: what is wrong with cluster, CRD or rights is said at once.
-async fn connect() -> anyhow::Result<(Client, String)> {
+/// A client and its own namespace, proven by one small request to each namespace of the list, or to the cluster: what is
+/// wrong with cluster, CRD or rights is said at once. Where one of several may be read, the watch says what the others lack.
+async fn connect(namespaces: &Namespaces) -> anyhow::Result<(Client, String)> {
     let mut config = Config::infer().await.map_err(|problem| {
         let problem = problem.to_string().replace('\n', " ");
         anyhow!("no usable Kubernetes configuration; run inside a cluster, or set KUBECONFIG to a file that names one ({problem})")
@@ -148,17 +153,21 @@ async fn connect() -> anyhow::Result<(Client, String)> {
     config.reset_reader_on_write = true;
     let (url, namespace) = (config.cluster_url.clone(), config.default_namespace.clone());
     let client = Client::try_from(config).context("cannot use the Kubernetes configuration")?;
-    let contexts: Api<PartialObjectMeta<QlikContext>> = Api::all(client.clone());
     let first = ListParams::default().limit(1);
-    let probe = tokio::time::timeout(Duration::from_secs(15), contexts.list_metadata(&first)).await;
-    match probe {
+    let probe = async |contexts: Api<PartialObjectMeta<QlikContext>>| {
+        tokio::time::timeout(Duration::from_secs(15), contexts.list_metadata(&first)).await
+    };
+    let mut probes = join_all(namespaces.apis(&client).into_iter().map(probe)).await;
+    let best = probes.iter().position(|probe| matches!(probe, Ok(Ok(_)))).unwrap_or_default();
+    match probes.swap_remove(best) {
         Ok(Ok(_)) => Ok((client, namespace)),
         Ok(Err(kube::Error::Api(status))) if status.is_not_found() => Err(anyhow!(
             "the cluster does not know QlikContext; install the CRD: qlik-context-operator crd | kubectl apply -f -"
         )),
-        Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => {
-            Err(anyhow!("the operator may not list QlikContexts; install it with the chart, which grants that"))
-        }
+        Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => Err(anyhow!(
+            "the operator may not list QlikContexts; install it with the chart, which grants that ({})",
+            status.message
+        )),
         Ok(Err(kube::Error::Api(status))) => {
             Err(anyhow!("the Kubernetes API at {url} refuses the operator: {}", status.message))
         }

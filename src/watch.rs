@@ -1,22 +1,32 @@
 //! The three streams that wake the controller: contexts, credential Secrets, derived Secrets.
 //!
+//! With a list of namespaces each is a watch for each of them, and one that is refused (there is no such namespace, or no
+//! Role in it) is begun again and again, by itself.
+//!
 //! Each owns its errors: it logs and counts them and backs off alone. (kube puts one back-off around all triggers, so a
 //! single refused watch would delay every object.) Of Secrets only metadata is watched, and nothing of it is stored.
 
+mod union;
+
 use std::sync::Arc;
 
+use futures::stream::select_all;
 use futures::{Stream, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, PartialObjectMeta};
+use kube::api::PartialObjectMeta;
+use kube::core::{Expression, Selector};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
+use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
+use tokio_util::task::TaskTracker;
 
 use crate::api::{MANAGED_BY_LABEL, OPERATOR_NAME, QlikContext};
 use crate::context::{Context, Guarded};
 use crate::gone::uid;
 use crate::metrics::{Metrics, Watch};
+use crate::scope::Scope;
+use crate::watch::union::union;
 
 /// Small pages keep memory flat; below 50 more calls gain little.
 const PAGE_SIZE: u32 = 50;
@@ -27,16 +37,31 @@ impl<K, S: Stream<Item = watcher::Result<K>> + Send + 'static> Events<K> for S {
 
 /// Contexts, kept in `store`; a change of the spec or of an annotation wakes, a change of the status does not.
 ///
-/// What is remembered of a context goes when it does, also when that was missed while the watch was away.
+/// What is remembered of a context goes when it does, also when that was missed while the watch was away. A context that is
+/// not selected any more is gone as well: nothing of it is touched, its Secret neither.
+///
+/// `unanswered` is held until each namespace was listed or refused once.
 pub fn contexts(
     client: &Client,
+    scope: &Scope,
     (store, writer): (Store<Guarded>, Writer<Guarded>),
     context: &Arc<Context>,
+    unanswered: &TaskTracker,
 ) -> impl Events<Guarded> + use<> {
+    let watches = scope.namespaces.apis::<Guarded>(client).into_iter().map(|api| {
+        let (namespace, mut unanswered) = (api.namespace().map(str::to_owned), Some(unanswered.token()));
+        let events = watcher(api, config(&scope.contexts))
+            .modify(|context| context.managed_fields_mut().clear())
+            .default_backoff()
+            .inspect(move |event| {
+                if matches!(event, Ok(watcher::Event::InitDone) | Err(_)) {
+                    unanswered.take();
+                }
+            });
+        (namespace, events.boxed())
+    });
     let cx = context.clone();
-    let stream = watcher(Api::<Guarded>::all(client.clone()), watcher::Config::default().page_size(PAGE_SIZE))
-        .modify(|context| context.managed_fields_mut().clear())
-        .default_backoff()
+    let stream = union(watches.collect(), &store)
         .reflect(writer)
         .inspect_ok(move |event| match event {
             watcher::Event::Delete(object) => cx.gone(&uid(object)),
@@ -44,23 +69,30 @@ pub fn contexts(
             _ => {}
         })
         .applied_objects();
-    owned(Watch::Contexts, context.metrics.clone(), stream).predicate_filter(
-        predicates::generation.combine(predicates::annotations).combine(predicates::finalizers),
-        PredicateConfig::default(),
-    )
+    let cx = context.clone();
+    let news = stream.try_filter(move |object| std::future::ready(cx.is_news(object)));
+    owned(Watch::Contexts, context.metrics.clone(), news)
 }
 
 /// Metadata of every Secret that may hold a credential.
 ///
 /// No predicate: its cache would be a store of every Secret in scope.
-pub fn credentials(client: &Client, metrics: &Arc<Metrics>) -> impl Events<PartialObjectMeta<Secret>> + use<> {
-    secrets(client, watcher::Config::default(), Watch::Credentials, metrics)
+pub fn credentials(
+    client: &Client,
+    scope: &Scope,
+    metrics: &Arc<Metrics>,
+) -> impl Events<PartialObjectMeta<Secret>> + use<> {
+    secrets(client, scope, &scope.credentials, Watch::Credentials, metrics)
 }
 
 /// Metadata of the Secrets that this operator writes.
-pub fn derived(client: &Client, metrics: &Arc<Metrics>) -> impl Events<PartialObjectMeta<Secret>> + use<> {
-    let ours = format!("{MANAGED_BY_LABEL}={OPERATOR_NAME}");
-    secrets(client, watcher::Config::default().labels(&ours), Watch::Derived, metrics)
+pub fn derived(
+    client: &Client,
+    scope: &Scope,
+    metrics: &Arc<Metrics>,
+) -> impl Events<PartialObjectMeta<Secret>> + use<> {
+    let ours = Expression::Equal(MANAGED_BY_LABEL.into(), OPERATOR_NAME.into()).into();
+    secrets(client, scope, &ours, Watch::Derived, metrics)
 }
 
 /// The contexts that a Secret matters to: those that read their credential from it, and those whose target's name it has
@@ -80,19 +112,27 @@ pub fn contexts_using(contexts: Store<Guarded>) -> impl Fn(PartialObjectMeta<Sec
 
 fn secrets(
     client: &Client,
-    config: watcher::Config,
+    scope: &Scope,
+    selector: &Selector,
     watch: Watch,
     metrics: &Arc<Metrics>,
 ) -> impl Events<PartialObjectMeta<Secret>> + use<> {
-    let api = Api::<PartialObjectMeta<Secret>>::all(client.clone());
-    let stream = watcher(api, config.page_size(PAGE_SIZE))
-        .modify(|secret| {
-            secret.managed_fields_mut().clear();
-            secret.annotations_mut().clear();
-        })
-        .default_backoff()
-        .touched_objects();
-    owned(watch, metrics.clone(), stream)
+    let watches = scope.namespaces.apis::<PartialObjectMeta<Secret>>(client).into_iter().map(|api| {
+        watcher(api, config(selector))
+            .modify(|secret| {
+                secret.managed_fields_mut().clear();
+                secret.annotations_mut().clear();
+            })
+            .default_backoff()
+            .touched_objects()
+            .boxed()
+    });
+    owned(watch, metrics.clone(), select_all(watches))
+}
+
+fn config(selector: &Selector) -> watcher::Config {
+    let config = watcher::Config::default().page_size(PAGE_SIZE);
+    if selector.selects_all() { config } else { config.labels_from(selector) }
 }
 
 fn owned<K: Send + 'static>(watch: Watch, metrics: Arc<Metrics>, stream: impl Events<K>) -> impl Events<K> {

@@ -39,7 +39,7 @@ fn what_no_value_asks_for_is_left_to_the_operator() {
 fn a_flag_says_what_its_value_says() {
     let rendered = Rendered::new(&everything());
     read("everything", &rendered, |args| {
-        assert_eq!(args.concurrency.get(), 8);
+        assert_eq!(args.limits().concurrency, 8);
         assert!(args.leader_elect);
         assert_eq!(args.lease_name, "qlik-context-operator");
         assert_eq!(args.log_format, LogFormat::Text);

@@ -6,6 +6,7 @@ mod after_restart;
 mod clocks;
 mod methods;
 mod neighbour;
+mod scope;
 mod sharing;
 mod storm;
 mod time;

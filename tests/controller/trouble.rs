@@ -89,6 +89,31 @@ async fn watches_that_end_expire_or_restart_lose_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_context_that_was_made_while_the_watch_was_away_is_not_lost_when_the_list_takes_long_or_breaks_off() {
+    for fault in [Fault::Delay(Duration::from_secs(2)), Fault::Forbidden] {
+        let mut world = World::new();
+        for n in 0..60 {
+            world.add("a", &format!("c{n}"), LIFE, &json!({"suspend": true}));
+        }
+        world.start();
+        pass(Duration::from_secs(5)).await;
+        for verb in [Verb::List, Verb::Watch] {
+            world.api.script(Script::on(verb, Kind::QlikContext, Fault::unavailable()));
+        }
+        world.api.end_watches();
+        world.add("a", "acme", LIFE, &json!({}));
+        world.api.compact();
+        pass(Duration::from_mins(1)).await;
+        world.api.clear_scripts();
+        // The first page, which holds the new one, comes well; the second does not.
+        world.api.script(Script::on(Verb::List, Kind::QlikContext, Fault::Delay(Duration::ZERO)).once());
+        world.api.script(Script::on(Verb::List, Kind::QlikContext, fault.clone()).once());
+        pass(Duration::from_mins(2)).await;
+        assert_eq!(world.ready("a", "acme"), "True/TokenValid", "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_object_that_cannot_be_read_starves_nobody_and_is_told() {
     let mut world = World::new();
     let broken = json!({

@@ -13,6 +13,7 @@ use qlik_context_operator::lease::Leadership;
 use qlik_context_operator::metrics::Metrics;
 use qlik_context_operator::oauth::traffic::Limits;
 use qlik_context_operator::oauth::transport::{Answer, Request, Transport, TransportFailure, retry_after};
+use qlik_context_operator::scope::Scope;
 use qlik_context_operator::server::Health;
 use qlik_context_operator::telemetry::filtered;
 use secrecy::{ExposeSecret, SecretSlice};
@@ -39,6 +40,8 @@ pub struct World {
     pub limits: Limits,
     /// What happens to requests on their way.
     pub weather: Option<Weather>,
+    /// What the next start cares for.
+    pub scope: Scope,
     running: Option<(JoinHandle<()>, CancellationToken)>,
 }
 
@@ -92,6 +95,7 @@ impl World {
             clock,
             limits: Limits::default(),
             weather: None,
+            scope: Scope::default(),
             running: None,
         }
     }
@@ -105,6 +109,7 @@ impl World {
         self.metrics = Arc::new(Metrics::new());
         let parts = Parts {
             client: self.api.kube_client(),
+            scope: self.scope.clone(),
             transport: Arc::new(InMemory(self.cloud.clone(), self.weather.clone())),
             allowed_hosts: "*.qlikcloud.com".parse().unwrap(),
             limits: self.limits,

@@ -1,0 +1,189 @@
+//! One consistent stream of events out of the watches of one kind, one for each namespace or a single one.
+//!
+//! A store takes every list for the list of all there is, so two watches that feed one store would erase each other. Here
+//! each list of one namespace is told as a list of everything: what the store holds of the others, and this. What vanished
+//! while one watch was away goes, what the others have told stays, and a namespace that cannot be listed keeps nobody
+//! waiting.
+//!
+//! A list is told when it is complete, and in one piece: whoever hears of an object finds it in the store.
+
+use std::future::ready;
+use std::iter::once;
+use std::mem::take;
+
+use futures::Stream;
+use futures::stream::{self, BoxStream, StreamExt};
+use kube::Resource;
+use kube::runtime::reflector::Store;
+use kube::runtime::watcher::{Event, Result};
+
+/// What kube's watcher tells.
+type Watch<K> = BoxStream<'static, Result<Event<K>>>;
+
+/// What is told in the place of one event.
+type Told<K> = Box<dyn Iterator<Item = Result<Event<K>>> + Send>;
+
+/// Joins watches, each with its namespace or none for the whole cluster, for `store`, which has to be fed from this stream
+/// and nothing else: an event is in the store before the next is asked for.
+pub fn union<K>(
+    watches: Vec<(Option<String>, Watch<K>)>,
+    store: &Store<K>,
+) -> impl Stream<Item = Result<Event<K>>> + Send + 'static + use<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+{
+    let told = watches.into_iter().map(|(namespace, events)| whole_lists(events, namespace, store.clone()).boxed());
+    stream::select_all(told).flat_map(stream::iter)
+}
+
+fn whole_lists<K>(
+    events: Watch<K>,
+    namespace: Option<String>,
+    store: Store<K>,
+) -> impl Stream<Item = Told<K>> + Send + 'static
+where
+    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+{
+    let mut list = Vec::new();
+    events.filter_map(move |event| {
+        let told: Option<Told<K>> = match event {
+            Ok(Event::Init) => {
+                list.clear();
+                None
+            }
+            Ok(Event::InitApply(object)) => {
+                list.push(object);
+                None
+            }
+            Ok(Event::InitDone) => {
+                let elsewhere = |object: &K| namespace.is_some() && object.meta().namespace != namespace;
+                let others = store.state_filter(elsewhere).into_iter().map(|object| K::clone(&object));
+                let all = others.chain(take(&mut list)).map(Event::InitApply);
+                Some(Box::new(once(Event::Init).chain(all).chain(once(Event::InitDone)).map(Ok)))
+            }
+            other => Some(Box::new(once(other))),
+        };
+        ready(told)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use futures::FutureExt;
+    use futures::channel::mpsc::{UnboundedSender, unbounded};
+    use k8s_openapi::api::core::v1::Secret;
+    use kube::api::ObjectMeta;
+    use kube::runtime::reflector::store;
+    use kube::runtime::{WatchStreamExt, watcher};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NAMESPACES: [&str; 3] = ["a", "b", "c"];
+
+    /// What a server does, or a watch lives through.
+    #[derive(Clone, Debug)]
+    enum Happening {
+        Applied(u8),
+        Deleted(u8),
+        /// The watch was away; this is what it finds.
+        Listed(Vec<u8>),
+        /// A list that breaks off after these.
+        BrokenOff(Vec<u8>),
+        Failed,
+    }
+
+    fn happening() -> impl Strategy<Value = Happening> {
+        let names = || proptest::collection::vec(0..4_u8, 0..4);
+        prop_oneof![
+            (0..4_u8).prop_map(Happening::Applied),
+            (0..4_u8).prop_map(Happening::Deleted),
+            names().prop_map(Happening::Listed),
+            names().prop_map(Happening::BrokenOff),
+            Just(Happening::Failed),
+        ]
+    }
+
+    type Events = UnboundedSender<Result<Event<Secret>>>;
+
+    /// Which version there is of each object.
+    type There = BTreeMap<(&'static str, u8), usize>;
+
+    fn secret(namespace: &str, name: u8, version: usize) -> Secret {
+        let metadata = ObjectMeta {
+            namespace: Some(namespace.into()),
+            name: Some(name.to_string()),
+            resource_version: Some(version.to_string()),
+            ..ObjectMeta::default()
+        };
+        Secret { metadata, ..Secret::default() }
+    }
+
+    /// Tells one watch what happened, and notes what is there now.
+    fn tell(events: &Events, namespace: &'static str, happening: &Happening, version: usize, there: &mut There) {
+        let send = |event| events.unbounded_send(Ok(event)).unwrap();
+        let list = |names: &[u8]| {
+            send(Event::Init);
+            names.iter().for_each(|name| send(Event::InitApply(secret(namespace, *name, version))));
+        };
+        match happening {
+            Happening::Applied(name) => {
+                send(Event::Apply(secret(namespace, *name, version)));
+                there.insert((namespace, *name), version);
+            }
+            Happening::Deleted(name) => {
+                send(Event::Delete(secret(namespace, *name, version)));
+                there.remove(&(namespace, *name));
+            }
+            Happening::Listed(names) => {
+                list(names);
+                send(Event::InitDone);
+                there.retain(|(of, _), _| *of != namespace);
+                there.extend(names.iter().map(|name| ((namespace, *name), version)));
+            }
+            Happening::BrokenOff(names) => list(names),
+            Happening::Failed => events.unbounded_send(Err(watcher::Error::NoResourceVersion)).unwrap(),
+        }
+    }
+
+    fn held(store: &Store<Secret>) -> There {
+        let held = store.state().into_iter().map(|secret| {
+            let meta = secret.meta();
+            let namespace = NAMESPACES.into_iter().find(|name| Some(*name) == meta.namespace.as_deref()).unwrap();
+            let name = meta.name.as_ref().unwrap().parse().unwrap();
+            ((namespace, name), meta.resource_version.as_ref().unwrap().parse().unwrap())
+        });
+        held.collect()
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_happens_in_whatever_order_the_store_holds_what_is_there(
+            // Several at a time are on their way when the stream is polled.
+            rounds in proptest::collection::vec(proptest::collection::vec((0..3_usize, happening()), 1..6), 1..20)
+        ) {
+            let (senders, receivers): (Vec<_>, Vec<_>) = NAMESPACES.map(|_| unbounded()).into_iter().unzip();
+            let watches = NAMESPACES.iter().zip(receivers).map(|(name, events)| (Some((*name).to_owned()), events.boxed()));
+            let (reader, writer) = store::<Secret>();
+            let mut stream = union(watches.collect(), &reader).reflect(writer).boxed();
+            let (mut there, mut listed, mut version) = (There::new(), false, 0);
+            for round in rounds {
+                let (mut failures, mut seen) = (0, 0);
+                for (namespace, happening) in round {
+                    version += 1;
+                    failures += usize::from(matches!(happening, Happening::Failed));
+                    listed |= matches!(happening, Happening::Listed(_));
+                    tell(&senders[namespace], NAMESPACES[namespace], &happening, version, &mut there);
+                }
+                while let Some(Some(event)) = stream.next().now_or_never() {
+                    seen += usize::from(event.is_err());
+                }
+                prop_assert_eq!(held(&reader), there.clone());
+                prop_assert_eq!(seen, failures, "errors pass");
+                prop_assert_eq!(reader.wait_until_ready().now_or_never().is_some(), listed, "one list makes it ready");
+            }
+        }
+    }
+}
