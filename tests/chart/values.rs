@@ -12,6 +12,7 @@ pub fn alternatives() -> Vec<(&'static str, Value)> {
     vec![
         ("nothing", json!({})),
         ("everything", everything()),
+        ("namespaces", json!({"watchNamespaces": ["a", "qlik-system"]})),
         ("no CRDs", json!({"crds": {"enabled": false}})),
         ("CRDs that go", json!({"crds": {"keep": false}, "commonLabels": {"a": "b"}})),
         ("no rights", json!({"rbac": {"create": false}})),
