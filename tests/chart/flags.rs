@@ -39,7 +39,12 @@ fn what_no_value_asks_for_is_left_to_the_operator() {
 fn a_flag_says_what_its_value_says() {
     let rendered = Rendered::new(&everything());
     read("everything", &rendered, |args| {
-        assert_eq!(args.limits().concurrency, 8);
+        let limits = args.limits();
+        assert_eq!(limits.concurrency, 8);
+        assert_eq!(
+            (limits.host_tokens_per_minute, limits.host_requests_per_minute, limits.key_tokens_per_minute),
+            (50, 0, 5)
+        );
         assert!(args.leader_elect);
         assert_eq!(args.lease_name, "qlik-context-operator");
         assert_eq!(args.log_format, LogFormat::Text);
