@@ -26,6 +26,8 @@ const NEVER: &[&str] = &[
     "255.255.255.255/32", // broadcast
     "::/128",             // unspecified
     "fe80::/10",          // link-local (RFC 4291)
+    "fd00:42::42/128",    // Scaleway's metadata service
+    "fd00:c1::/32",       // Oracle's metadata service
     "fd00:ec2::/32",      // AWS's metadata service
     "fd20:ce::254/128",   // Google's metadata service
     "ff00::/8",           // multicast
@@ -45,15 +47,13 @@ const PRIVATE: &[&str] = &[
     "198.51.100.0/24",
     "203.0.113.0/24",
     "240.0.0.0/4",
-    "::1/128",
-    "64:ff9b:1::/48", // NAT64 of the local network
-    "100::/64",
+    // All but 2000::/3, which alone is given out (RFC 4291): loopback, unique-local, NAT64 of the local network and the rest.
+    "::/3",
+    "4000::/2",
+    "8000::/1",
     "2001::/23", // protocol assignments; Teredo inside is unwrapped first
     "2001:db8::/32",
     "3fff::/20",
-    "5f00::/16",
-    "fc00::/7",
-    "fec0::/10",
 ];
 
 impl AddressPolicy {
@@ -75,8 +75,7 @@ fn innermost(address: IpAddr) -> Vec<IpAddr> {
     let inner = match outer.segments() {
         // IPv4-mapped, IPv4-translated (RFC 7915), NAT64 (RFC 6052).
         [0, 0, 0, 0, 0, 0xffff, ..] | [0, 0, 0, 0, 0xffff, 0, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => vec![tail(12)],
-        // NAT64 of the local network (RFC 8215): private itself, whatever it leads to.
-        [0x64, 0xff9b, 1, ..] => return vec![address, IpAddr::V4(tail(12))],
+        [0x64, 0xff9b, 1, ..] => return [vec![address], local_nat64(bytes)].concat(),
         // IPv4-compatible (deprecated), but not :: and ::1.
         [0, 0, 0, 0, 0, 0, ..] if !outer.is_unspecified() && outer != Ipv6Addr::LOCALHOST => {
             vec![tail(12)]
@@ -87,6 +86,14 @@ fn innermost(address: IpAddr) -> Vec<IpAddr> {
         _ => return vec![address],
     };
     inner.into_iter().map(IpAddr::V4).collect()
+}
+
+/// NAT64 of the local network (RFC 8215): private itself, whatever it leads to. Where the address inside stands depends on
+/// the length of a prefix that only that network knows (RFC 6052, section 2.2), so every place counts that is not empty.
+fn local_nat64(bytes: [u8; 16]) -> Vec<IpAddr> {
+    let places = [[6, 7, 9, 10], [7, 9, 10, 11], [9, 10, 11, 12], [12, 13, 14, 15]];
+    let found = places.map(|place| place.map(|at: usize| bytes[at]));
+    found.into_iter().filter(|octets| octets[0] != 0).map(|octets| IpAddr::V4(octets.into())).collect()
 }
 
 fn within(nets: &[&str], address: IpAddr) -> bool {
@@ -131,6 +138,22 @@ mod tests {
             "64:ff9b:1::808:808",
             "::ffff:0:10.0.0.1",
             "2001:0:808:808:0:0:f5ff:fffe", // Teredo, client 10.0.0.1
+            "2001:0:a00:1:0:0:f7f7:f7f7",   // Teredo, server 10.0.0.1
+            "64:ff9b:1:808:8:800::",        // 8.8.8.8 behind a prefix of 48 bits
+            "fec0::1",
+            "100::1",
+            "5f00::1",
+            "1::1",
+            "4000::1",
+            "3fff::1",
+            "2001:db8::1",
+            "192.0.0.1",
+            "192.0.2.1",
+            "198.51.100.1",
+            "203.0.113.1",
+            "192.88.99.1",
+            "240.0.0.1",
+            "100.127.255.254",
         ] {
             assert!(!AddressPolicy::PublicOnly.allows(address(text)), "{text}");
             assert!(AddressPolicy::PrivateToo.allows(address(text)), "{text}");
@@ -157,6 +180,19 @@ mod tests {
             "::ffff:0:169.254.169.254",
             "::169.254.169.254",
             "2001:0:a9fe:a9fe::1",
+            "64:ff9b:1:a9fe:a9:fe00::",  // behind a prefix of 48 bits
+            "64:ff9b:1:a9:fe:a9fe::",    // of 56
+            "64:ff9b:1::a9:fea9:fe00:0", // of 64
+            "0.1.2.3",
+            "169.254.170.23",
+            "239.255.255.255",
+            "192.0.0.192",
+            "fd00:ec2::23",
+            "fd00:c1::a9fe:a9fe",
+            "fd00:42::42",
+            "fd20:ce::254",
+            "::ffff:100.100.100.200",
+            "2002:a83f:8110::1",
         ] {
             assert!(!AddressPolicy::PrivateToo.allows(address(text)), "{text}");
         }
