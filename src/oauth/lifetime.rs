@@ -33,12 +33,13 @@ pub enum NoLifetime {
 /// only `expires_at`, its examples only numbers (<https://qlik.dev/apis/rest/oauth/>).
 pub fn lifetime(
     expires_in: Option<&Value>,
-    expires_at: Option<&str>,
+    expires_at: Option<&Value>,
     tenant_now: SystemTime,
 ) -> Result<SignedDuration, NoLifetime> {
     let life = match (expires_in, expires_at) {
         (Some(value), _) => seconds(value).ok_or(NoLifetime::Unreadable)?,
-        (None, Some(text)) => {
+        (None, Some(value)) => {
+            let text = value.as_str().ok_or(NoLifetime::Unreadable)?;
             let end: Timestamp = text.parse().map_err(|_| NoLifetime::Unreadable)?;
             let now = Timestamp::try_from(tenant_now).map_err(|_| NoLifetime::Unreadable)?;
             end.duration_since(now)
@@ -50,12 +51,12 @@ pub fn lifetime(
 
 #[allow(clippy::cast_possible_truncation, reason = "a float out of range saturates, and is then bounded")]
 fn seconds(value: &Value) -> Option<SignedDuration> {
-    let whole = match value {
-        Value::Number(number) => number.as_i64().or_else(|| number.as_f64().map(|float| float as i64)),
+    let number = match value {
+        Value::Number(number) => number.as_f64(),
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
     };
-    whole.map(SignedDuration::from_secs)
+    number.filter(|number| number.is_finite()).map(|number| SignedDuration::from_secs(number as i64))
 }
 
 /// When a token is renewed.
@@ -92,7 +93,7 @@ mod tests {
     #[test]
     fn the_life_is_what_the_tenant_states_first() {
         let date = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
-        let iso = |second| at(second).to_string();
+        let iso = |second| json!(at(second).to_string());
         for (expires_in, expires_at, expected) in [
             (Some(json!(21600)), Some(iso(1)), Ok(21600)),
             (Some(json!("3600")), None, Ok(3600)),
@@ -109,9 +110,16 @@ mod tests {
             (Some(json!(null)), None, Err(NoLifetime::Unreadable)),
             (Some(json!("soon")), None, Err(NoLifetime::Unreadable)),
             (Some(json!([6])), None, Err(NoLifetime::Unreadable)),
-            (None, Some("tomorrow".into()), Err(NoLifetime::Unreadable)),
+            (Some(json!("1e300")), None, Ok(30 * 24 * 3600)),
+            (Some(json!("99999999999999999999")), None, Ok(30 * 24 * 3600)),
+            (Some(json!("inf")), None, Err(NoLifetime::Unreadable)),
+            (Some(json!("NaN")), None, Err(NoLifetime::Unreadable)),
+            (Some(json!("")), None, Err(NoLifetime::Unreadable)),
+            (Some(json!(3600)), Some(json!({})), Ok(3600)),
+            (None, Some(json!("tomorrow")), Err(NoLifetime::Unreadable)),
+            (None, Some(json!(1_000_600)), Err(NoLifetime::Unreadable)),
         ] {
-            let life = lifetime(expires_in.as_ref(), expires_at.as_deref(), date);
+            let life = lifetime(expires_in.as_ref(), expires_at.as_ref(), date);
             assert_eq!(life.map(|life| life.as_secs()), expected, "{expires_in:?} {expires_at:?}");
         }
     }

@@ -26,7 +26,7 @@ struct Granted {
     access_token: String,
     token_type: Option<String>,
     expires_in: Option<Value>,
-    expires_at: Option<String>,
+    expires_at: Option<Value>,
     scope: Option<String>,
 }
 
@@ -107,8 +107,8 @@ fn read(answer: &Answer, now: Timestamp) -> Result<Token, Failure> {
     let access_token = AccessToken::parse(&granted.access_token)
         .ok_or_else(|| unusable("the token is empty, too long or holds what no header can carry"))?;
     let tenant_now = answer.date.unwrap_or_else(|| SystemTime::from(now));
-    let life = lifetime(granted.expires_in.as_ref(), granted.expires_at.as_deref(), tenant_now)
-        .map_err(refusal::no_lifetime)?;
+    let life =
+        lifetime(granted.expires_in.as_ref(), granted.expires_at.as_ref(), tenant_now).map_err(refusal::no_lifetime)?;
     let expires_at = now.checked_add(life).map_err(|_| unusable("the token's end is out of range"))?;
     Ok(Token {
         access_token,
