@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures::future::BoxFuture;
-use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, Response, Url};
+use reqwest::{Certificate, Client, Proxy, Response, Url};
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use url::Host;
 use zeroize::Zeroizing;
@@ -49,17 +49,30 @@ impl Resolver for SystemResolver {
 pub struct Https {
     direct: Client,
     proxied: Client,
-    proxies: Matcher,
+    proxies: Arc<Matcher>,
     policy: AddressPolicy,
 }
 
 impl Https {
+    /// With the proxy of the environment (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`), if there is one.
+    ///
     /// `extra_roots`: PEM, trusted beside the system's authorities.
     pub fn new(
         resolver: impl Resolver,
         policy: AddressPolicy,
         extra_roots: Option<&[u8]>,
     ) -> Result<Self, reqwest::Error> {
+        Self::through(Matcher::from_env(), resolver, policy, extra_roots)
+    }
+
+    /// With these proxies.
+    pub fn through(
+        proxies: Matcher,
+        resolver: impl Resolver,
+        policy: AddressPolicy,
+        extra_roots: Option<&[u8]>,
+    ) -> Result<Self, reqwest::Error> {
+        let proxies = Arc::new(proxies);
         let roots = extra_roots.map(Certificate::from_pem_bundle).transpose()?.unwrap_or_default();
         let base = || {
             Client::builder()
@@ -77,16 +90,15 @@ impl Https {
         let resolver = Guarded { resolver: Arc::new(resolver), policy };
         Ok(Self {
             direct: base().no_proxy().dns_resolver(resolver).build()?,
-            proxied: base().build()?,
-            proxies: Matcher::from_env(),
+            proxied: base().proxy(proxy(proxies.clone())).build()?,
+            proxies,
             policy,
         })
     }
 
     /// The client for this address, or a refusal where an address literal is not allowed.
     fn client(&self, tenant: &TenantUrl) -> Result<&Client, TransportFailure> {
-        let by_proxy = tenant.to_string().parse().is_ok_and(|uri| self.proxies.intercept(&uri).is_some());
-        if by_proxy {
+        if intercept(&self.proxies, &tenant.to_string()).is_some() {
             return Ok(&self.proxied);
         }
         let literal = match tenant.host() {
@@ -139,6 +151,22 @@ impl Transport for Https {
             let call = tokio::time::timeout(CALL_TIMEOUT, self.exchange(request));
             call.await.unwrap_or(Err(TransportFailure::Timeout))
         })
+    }
+}
+
+/// What stands between us and this URL.
+fn intercept(proxies: &Matcher, url: &str) -> Option<Intercept> {
+    proxies.intercept(&url.parse().ok()?)
+}
+
+/// The same proxies for reqwest: were it to read the environment itself, it could come to another answer than the guard.
+fn proxy(proxies: Arc<Matcher>) -> Proxy {
+    // There is one proxy for https, so its credentials are the same for every host that goes through it.
+    let credentials = intercept(&proxies, "https://any.invalid").and_then(|proxy| proxy.basic_auth().cloned());
+    let proxy = Proxy::custom(move |url| intercept(&proxies, url.as_str()).map(|proxy| proxy.uri().to_string()));
+    match credentials {
+        Some(credentials) => proxy.custom_http_auth(credentials),
+        None => proxy,
     }
 }
 
@@ -214,8 +242,16 @@ fn classify(error: &reqwest::Error) -> TransportFailure {
         if let Some(tls) = current.downcast_ref::<rustls::Error>() {
             return certificate(tls);
         }
-        if current.to_string().contains("tunnel") {
-            return TransportFailure::Proxy;
+        if let Some(http) = current.downcast_ref::<hyper::Error>()
+            && http.is_parse()
+        {
+            return TransportFailure::NotHttp;
+        }
+        // hyper-util keeps the type of this error to itself.
+        match current.to_string().strip_prefix("tunnel error: ") {
+            Some("proxy authorization required") => return TransportFailure::ProxyCredentials,
+            Some(_) => return TransportFailure::Proxy,
+            None => {}
         }
         // An io::Error skips its inner error in `source`.
         let inner = current.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
@@ -232,6 +268,8 @@ fn certificate(error: &rustls::Error) -> TransportFailure {
                 TransportFailure::CertificateExpired
             }
             NotValidForName | NotValidForNameContext { .. } => TransportFailure::CertificateName,
+            Revoked | BadEncoding => TransportFailure::Tls,
+            // Also what a platform's own verifier says in words of its own.
             _ => TransportFailure::CertificateAuthority,
         },
         _ => TransportFailure::Tls,

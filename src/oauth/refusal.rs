@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 
 use secrecy::ExposeSecret;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::leak::Secrets;
 use super::lifetime::NoLifetime;
@@ -33,16 +34,16 @@ struct Refusal {
 #[serde(default)]
 struct Body {
     errors: Vec<QlikError>,
-    error: Option<String>,
+    error: Value,
     #[serde(rename = "traceId")]
-    trace_id: Option<String>,
+    trace_id: Value,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct QlikError {
-    code: Option<String>,
-    title: Option<String>,
+    code: Value,
+    title: Value,
 }
 
 impl Refusal {
@@ -51,15 +52,15 @@ impl Refusal {
         let first = body.errors.into_iter().next().unwrap_or_default();
         let word = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         let printable = |c: char| (' '..='~').contains(&c);
-        let clean = |text: Option<String>, limit: usize, allowed: &dyn Fn(char) -> bool| {
-            text.filter(|text| {
-                !text.is_empty() && text.len() <= limit && text.chars().all(allowed) && !secrets.leak_in(text)
-            })
+        let clean = |value: &Value, limit: usize, allowed: &dyn Fn(char) -> bool| {
+            let fits = |text: &&str| !text.is_empty() && text.len() <= limit && text.chars().all(allowed);
+            value.as_str().filter(fits).filter(|text| !secrets.leak_in(text)).map(str::to_owned)
         };
+        let code = if first.code.is_null() { &body.error } else { &first.code };
         Self {
-            code: clean(first.code.or(body.error), CODE_LIMIT, &word),
-            title: clean(first.title, TITLE_LIMIT, &printable),
-            trace_id: clean(body.trace_id, TRACE_LIMIT, &word),
+            code: clean(code, CODE_LIMIT, &word),
+            title: clean(&first.title, TITLE_LIMIT, &printable),
+            trace_id: clean(&body.trace_id, TRACE_LIMIT, &word),
         }
     }
 
@@ -150,7 +151,7 @@ pub fn unreachable(condition: ConditionType, failure: TransportFailure) -> Failu
             Reason::AddressNotPublic,
             "Check spec.tenantUrl; a tenant on a private network needs the operator's flag --allow-private-addresses",
         ),
-        AnswerTooLarge => (Reason::UnexpectedResponse, "Check that spec.tenantUrl is a Qlik Cloud tenant"),
+        AnswerTooLarge | NotHttp => (Reason::UnexpectedResponse, "Check that spec.tenantUrl is a Qlik Cloud tenant"),
         CertificateAuthority => (
             Reason::TenantUnreachable,
             "If a proxy or a private authority signs for the tenant, give its certificate to the operator with --tenant-ca-file",
@@ -169,6 +170,10 @@ pub fn unreachable(condition: ConditionType, failure: TransportFailure) -> Failu
         Proxy => (
             Reason::TenantUnreachable,
             "Check the spelling of spec.tenantUrl, the operator's HTTPS_PROXY and what that proxy allows",
+        ),
+        ProxyCredentials => (
+            Reason::TenantUnreachable,
+            "Put the user and password that the proxy knows into the operator's HTTPS_PROXY",
         ),
         Redirect | TooManyRedirects => (
             Reason::UnexpectedResponse,
@@ -292,6 +297,7 @@ mod tests {
             ),
             (400, r#"{"error":"unauthorized_client"}"#, Reason::InvalidClient),
             (400, r#"{"error":"invalid_request"}"#, Reason::RequestRejected),
+            (400, r#"{"errors":[{"title":"Invalid scope","code":7}],"traceId":null}"#, Reason::InvalidScope),
             (400, "<html>", Reason::RequestRejected),
             (401, "", Reason::InvalidClient),
             (403, r#"{"errors":[{"title":"Forbidden","code":"AUTH-5"}]}"#, Reason::AccessDenied),

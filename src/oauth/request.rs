@@ -158,7 +158,11 @@ impl TokenRequest {
 
     /// What any other text of an answer must not repeat.
     pub(super) fn secrets(&self) -> Secrets {
-        self.client_secrets().and(self.credential.client_id())
+        let key_id = match &self.credential {
+            Credential::PrivateKey { signer, .. } => signer.key_id.as_deref(),
+            _ => None,
+        };
+        self.client_secrets().and(self.credential.client_id()).and(key_id.unwrap_or_default())
     }
 
     /// From 0 up to 1, the same for equal requests, whatever the credential: spreads renewals of different requests.

@@ -65,9 +65,15 @@ pub enum TransportFailure {
     /// The host has no address.
     #[error("the host name does not resolve")]
     Name,
+    /// What answers speaks TLS, but not HTTP, or sends more headers than are read.
+    #[error("what answers is not HTTP")]
+    NotHttp,
     /// The proxy refused or failed.
     #[error("the proxy could not connect to the tenant")]
     Proxy,
+    /// The proxy wants to know who asks.
+    #[error("the proxy wants credentials")]
+    ProxyCredentials,
     /// A redirect to another host or port, to plain http, or on a request that follows none.
     #[error("the tenant redirects to another place")]
     Redirect,
@@ -91,9 +97,12 @@ pub trait Transport: Send + Sync {
 /// Reads `Retry-After`: seconds or an HTTP date (RFC 9110, section 10.2.3).
 pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
-    let pause = match value.parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(now).unwrap_or_default(),
+    let number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    let pause = match value.parse() {
+        Ok(seconds) if number => Duration::from_secs(seconds),
+        // More than a number holds.
+        Err(_) if number => LONGEST_PAUSE,
+        _ => httpdate::parse_http_date(value).ok()?.duration_since(now).unwrap_or_default(),
     };
     Some(pause.min(LONGEST_PAUSE))
 }
@@ -111,7 +120,12 @@ mod tests {
             ("Sun, 22 Nov 2026 12:00:30 GMT", Some(30)),
             ("Sun, 22 Nov 2026 11:00:00 GMT", Some(0)),
             ("99999999999", Some(300)),
+            ("999999999999999999999999", Some(300)),
+            ("Sun, 22 Nov 2099 12:00:00 GMT", Some(300)),
             ("-1", None),
+            ("+5", None),
+            ("1.5", None),
+            ("", None),
             ("soon", None),
         ] {
             assert_eq!(retry_after(value, now), expected.map(Duration::from_secs), "{value}");
