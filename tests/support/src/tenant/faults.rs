@@ -27,6 +27,13 @@ pub enum Fault {
         /// The body.
         body: FaultBody,
     },
+    /// These words, said to be JSON, in place of the right answer.
+    Says {
+        /// The HTTP status.
+        status: u16,
+        /// The body.
+        body: String,
+    },
     /// A redirect to anywhere, in place of the right answer.
     Redirect {
         /// The HTTP status.
@@ -48,6 +55,8 @@ pub enum Fault {
         /// Its value.
         value: String,
     },
+    /// The right answer with so many more headers.
+    ManyHeaders(u16),
     /// Token endpoint: the right answer with a field added or replaced.
     TokenField {
         /// Its name.
@@ -164,6 +173,7 @@ impl Fault {
     pub(super) fn instead(&self, errors: &QlikError, echoed: &Echoed<'_>, clock: &Clock) -> Option<Reply> {
         match self {
             Self::Answer { status, body } => Some(body.answer(status_of(*status), errors, echoed)),
+            Self::Says { status, body } => Some(Reply::new(status_of(*status), "application/json", body.clone())),
             Self::Redirect { status, location } => Some(Reply::redirect(status_of(*status), location)),
             Self::RateLimited(after) => Some(after.answer(errors, clock)),
             _ => None,

@@ -173,6 +173,13 @@ impl Origin {
         match fault {
             Some(Fault::Delivery(pacing)) => reply.pacing = *pacing,
             Some(Fault::DateOff(off)) => seconds = *off,
+            Some(Fault::ManyHeaders(count)) => {
+                for n in 0..*count {
+                    if let Ok(name) = HeaderName::try_from(format!("x-{n}")) {
+                        reply = reply.with(name, "one of many");
+                    }
+                }
+            }
             Some(Fault::Header { name, value }) => {
                 // What HTTP cannot carry stays out.
                 if let Ok(name) = HeaderName::try_from(name) {

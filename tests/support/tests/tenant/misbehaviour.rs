@@ -195,3 +195,18 @@ async fn requests_in_flight_are_counted_until_they_are_answered() -> Result<()> 
     assert!(cloud.wait_for(|ledger| ledger.requests == 99, Duration::from_millis(20)).await.is_err());
     Ok(())
 }
+
+#[tokio::test]
+async fn an_answer_can_be_given_word_for_word_and_with_more_headers_than_anybody_reads() -> Result<()> {
+    let tenant = tenant().await?;
+    let says = Fault::Says { status: 418, body: "[not what was asked for".to_owned() };
+    tenant.cloud().script(Script::at(Route::Token, says).once());
+    let response = ask_for_token(&tenant).await?;
+    assert_eq!(response.status(), 418);
+    assert_eq!(response.text().await?, "[not what was asked for");
+    tenant.cloud().script(Script::at(Route::Token, Fault::ManyHeaders(70)).once());
+    let response = ask_for_token(&tenant).await?;
+    assert_eq!(response.headers().keys().filter(|name| name.as_str().starts_with("x-")).count(), 70);
+    assert_eq!(response.status(), 200);
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! The way through a proxy: who is asked for what, what is said when it refuses, and where its credentials go.
+
+use std::sync::Arc;
+
+use hyper_util::client::proxy::matcher::Matcher;
+use qlik_context_operator::api::ConditionType::TokenIssued;
+use qlik_context_operator::api::Reason::{AddressNotPublic, TenantUnreachable};
+use qlik_context_operator::oauth::address::AddressPolicy;
+use qlik_context_operator::oauth::https::Resolver;
+use qlik_context_operator::oauth::identity::who_is;
+use qlik_context_operator::oauth::token_endpoint::request_token;
+use support::tenant::{QlikCloud, Route};
+
+use crate::door::Door;
+use crate::world::{Names, Row, World, https, request, stalls, waits};
+
+const HOST: &str = "acme.eu.qlikcloud.com";
+
+fn by(proxy: &str) -> Matcher {
+    Matcher::builder().https(proxy.to_owned()).build()
+}
+
+/// The world behind the fake's own proxy, at the port that is not written.
+async fn proxied(names: impl Resolver) -> World {
+    World::with(|cloud| by(&cloud.proxy_url()), names).await
+}
+
+fn tunnels(cloud: &QlikCloud) -> (u64, u64) {
+    cloud.ledger(|ledger| (ledger.tunnels, ledger.refused_tunnels))
+}
+
+#[tokio::test]
+async fn a_tenant_is_reached_through_the_proxy_by_name_and_the_proxy_may_be_private() {
+    let names = Names::at(&[&["10.0.0.1"]]);
+    let world = proxied(names.clone()).await;
+    let row = Row { port: 443, ..world.named(HOST) };
+    let public_only = https(by(&world.cloud.proxy_url()), names.clone(), AddressPolicy::PublicOnly, Some(&world.cloud));
+    let now = qlik_context_operator::clock::Clock::system().now();
+    let token = request_token(&public_only, &row.request(), now).await.unwrap();
+    let identity = who_is(&public_only, &row.request(), &token.access_token).await.unwrap();
+    assert_eq!(identity.tenant_id, row.tenant.id());
+    assert_eq!(tunnels(&world.cloud), (1, 0), "one connection for both calls");
+    assert_eq!(names.asked(), 0, "the proxy looks names up, not we");
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_or_is_not_there_is_told_as_what_it_is() {
+    let spelling = waits(TenantUnreachable, "the operator's HTTPS_PROXY and what that proxy allows");
+    for (answer, told) in [
+        ("HTTP/1.1 403 Forbidden\r\n\r\nplanted-proxy", spelling),
+        ("HTTP/1.1 502 Bad Gateway\r\n\r\n", spelling),
+        ("HTTP/1.1 503 planted-proxy\r\n\r\n", spelling),
+        ("HTTP/1.1 302 Found\r\nlocation: https://evil.example/\r\n\r\n", spelling),
+        ("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", waits(TenantUnreachable, "user and password")),
+        ("SSH-2.0-OpenSSH\r\n", spelling),
+    ] {
+        let door = Door::saying(answer).await;
+        let world = World::with(|_| by(&door.url()), Names::at(&[&["127.0.0.1"]])).await;
+        let row = Row { port: 443, ..world.named(HOST) };
+        told.check(answer, TokenIssued, &row.issue().await.err().unwrap());
+        assert_eq!((door.knocks().await, world.cloud.ledger(|ledger| ledger.connections)), (1, 0), "never past it");
+        assert!(door.heard().starts_with(&format!("CONNECT {HOST}:443 HTTP/1.1\r\n")), "{}", door.heard());
+    }
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let world = World::with(|_| by(&format!("http://{closed}")), Names::at(&[&["127.0.0.1"]])).await;
+    spelling.check("not there", TokenIssued, &world.row().issue().await.err().unwrap());
+    // Our own proxy knows its tenants and nobody else.
+    let world = proxied(Names::at(&[&["127.0.0.1"]])).await;
+    let nobody = request_token(&world.https, &request("https://nobody.eu.qlikcloud.com"), clock()).await;
+    spelling.check("an unknown name", TokenIssued, &nobody.err().unwrap());
+    assert_eq!(tunnels(&world.cloud), (0, 1));
+}
+
+#[tokio::test]
+async fn the_proxys_credentials_go_to_the_proxy_and_nowhere_else() {
+    let door = Door::saying("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n").await;
+    let url = door.url().replace("http://", "http://planted-proxy-user:planted-proxy-p%40ss@");
+    let world = World::with(|_| by(&url), Names::at(&[&["127.0.0.1"]])).await;
+    let row = Row { port: 443, ..world.named(HOST) };
+    let failure = row.issue().await.err().unwrap();
+    waits(TenantUnreachable, "user and password").check("wrong credentials", TokenIssued, &failure);
+    // Base64 of `planted-proxy-user:planted-proxy-p@ss`.
+    let expected = "proxy-authorization: Basic cGxhbnRlZC1wcm94eS11c2VyOnBsYW50ZWQtcHJveHktcEBzcw==";
+    assert!(door.heard().to_ascii_lowercase().contains(&expected.to_ascii_lowercase()), "{}", door.heard());
+    assert!(!door.heard().contains("planted-client"), "the credential waits for the tunnel");
+    // And with one that lets us through, the tenant hears none of it.
+    let world = World::with(
+        |cloud| by(&cloud.proxy_url().replace("http://", "http://planted-proxy-user:planted-proxy-pass@")),
+        Names::at(&[&["127.0.0.1"]]),
+    )
+    .await;
+    let row = Row { port: 443, ..world.named(HOST) };
+    row.ask().await.unwrap();
+    world.cloud.ledger(|ledger| {
+        assert_eq!(ledger.at(Route::Token), 1);
+        assert!(ledger.records.iter().all(|record| !record.headers.contains_key("proxy-authorization")));
+        assert!(ledger.records.iter().all(|record| !format!("{:?}", record.headers).contains("planted-proxy")));
+    });
+    crate::log::nothing_leaked();
+}
+
+#[tokio::test]
+async fn what_stands_in_no_proxy_goes_straight_and_is_guarded_again() {
+    let door = Door::open().await;
+    let names = Names::at(&[&["127.0.0.1"]]);
+    for (except, by_proxy) in [
+        ("qlikcloud.com", false),
+        (".eu.qlikcloud.com", false),
+        (HOST, false),
+        ("*", false),
+        ("example.com, qlikcloud.com", false),
+        ("cloud.com", true),
+        ("acme.eu.qlikcloud.com.evil", true),
+        ("127.0.0.0/8", true),
+    ] {
+        let proxies = || Matcher::builder().https(door.url()).no(except.to_owned()).build();
+        let world = World::with(|_| proxies(), names.clone()).await;
+        let row = world.named(HOST);
+        let before = door.knocks().await;
+        assert_eq!(row.issue().await.is_err(), by_proxy, "{except}");
+        assert_eq!(door.knocks().await > before, by_proxy, "{except}");
+        if !by_proxy {
+            let guarded = https(proxies(), names.clone(), AddressPolicy::PublicOnly, Some(&world.cloud));
+            let failure = request_token(&guarded, &row.request(), clock()).await.err().unwrap();
+            stalls(AddressNotPublic, "not public").check(except, TokenIssued, &failure);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_for_plain_http_alone_is_not_asked() {
+    let door = Arc::new(Door::open().await);
+    let at = door.clone();
+    let world = World::with(move |_| Matcher::builder().http(at.url()).build(), Names::at(&[&["127.0.0.1"]])).await;
+    world.row().ask().await.unwrap();
+    assert_eq!(door.knocks().await, 0);
+}
+
+fn clock() -> qlik_context_operator::clock::Timestamp {
+    qlik_context_operator::clock::Clock::system().now()
+}

@@ -1,0 +1,208 @@
+//! Every answer that is a refusal, on both routes and in every shape: condition, reason, whose turn it is, and the cure.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use qlik_context_operator::api::ConditionType::{self, TokenIssued, Verified};
+use qlik_context_operator::api::Reason;
+use qlik_context_operator::error::Failure;
+use support::tenant::{Fault, FaultBody, RetryAfter, Route, StatusForm};
+
+use crate::world::{CLIENT_SECRET, Told, World, stalls, waits};
+
+const SHAPES: [FaultBody; 6] =
+    [FaultBody::Qlik, FaultBody::Rfc6749, FaultBody::Html, FaultBody::Empty, FaultBody::Truncated, FaultBody::NotUtf8];
+
+/// One request of each kind, the verification with a token that was issued rightly.
+async fn refused(world: &World, route: Route, fault: &Fault, form: StatusForm) -> Failure {
+    let row = world.row();
+    row.tenant.write_status_as(form);
+    row.script(route, fault.clone());
+    match row.ask().await {
+        Err(failure) => failure,
+        Ok(_) => panic!("{route:?} {fault:?}: a token"),
+    }
+}
+
+fn condition(route: Route) -> ConditionType {
+    if route == Route::Token { TokenIssued } else { Verified }
+}
+
+async fn check(world: &World, route: Route, fault: Fault, form: StatusForm, told: Told) -> Failure {
+    let failure = refused(world, route, &fault, form).await;
+    told.check(&format!("{route:?} {fault:?} {form:?}"), condition(route), &failure);
+    failure
+}
+
+#[tokio::test]
+async fn a_status_has_its_reason_in_every_shape_of_body() {
+    use Reason::*;
+    let world = World::new().await;
+    let unavailable = waits(TenantUnavailable, "tries again");
+    let unexpected = waits(UnexpectedResponse, "Check that spec.tenantUrl");
+    let statuses = [
+        (400, stalls(RequestRejected, "machine-to-machine"), unexpected),
+        (401, stalls(InvalidClient, "Put the id and a current secret"), waits(TokenRejected, "are revoked")),
+        (403, stalls(AccessDenied, "maximum number of tokens"), stalls(AccessDenied, "scope user_default")),
+        (404, unexpected, unexpected),
+        (408, unavailable, unavailable),
+        (409, unexpected, unexpected),
+        (413, unexpected, unexpected),
+        (429, waits(RateLimited, "waits before it asks again"), waits(RateLimited, "waits before it asks again")),
+        (500, unavailable, unavailable),
+        (502, unavailable, unavailable),
+        (503, unavailable, unavailable),
+        (504, unavailable, unavailable),
+    ];
+    let mut rows = Vec::new();
+    for (status, at_token, at_user) in statuses {
+        for body in SHAPES {
+            let fault = Fault::Answer { status, body };
+            for form in [StatusForm::Text, StatusForm::Number] {
+                rows.push(check(&world, Route::Token, fault.clone(), form, at_token));
+            }
+            rows.push(check(&world, Route::UsersMe, fault.clone(), StatusForm::Text, at_user));
+            rows.push(check(&world, Route::User, fault.clone(), StatusForm::Number, at_user));
+        }
+    }
+    for failure in join_all(rows).await {
+        assert!(failure.message.contains("(HTTP "), "{}", failure.message);
+    }
+}
+
+#[tokio::test]
+async fn what_an_answer_says_of_itself_is_heard() {
+    use Reason::*;
+    let world = World::new().await;
+    let scopes = stalls(InvalidScope, "spec.scopes");
+    let client = stalls(InvalidClient, "consent method Trusted");
+    let tenant = stalls(TenantNotFound, "Correct spec.tenantUrl");
+    let token = [
+        (
+            401,
+            r#"{"errors":[{"code":"LOGIN-2","title":"No authentication configured for this hostname","status":"401"}]}"#,
+            tenant,
+        ),
+        (
+            401,
+            r#"{"errors":[{"code":"LOGIN-2","title":"No authentication configured for this hostname","status":401}]}"#,
+            tenant,
+        ),
+        (404, r#"{"errors":[{"code":"LOGIN-2"}]}"#, tenant),
+        (400, r#"{"errors":[{"code":"OAUTH-14","title":"Invalid client_id","status":"400"}]}"#, client),
+        (400, r#"{"error":"unauthorized_client","error_description":"planted-token"}"#, client),
+        (400, r#"{"error":"invalid_client"}"#, client),
+        (401, r#"{"error":"invalid_client"}"#, client),
+        (400, r#"{"error":"invalid_scope"}"#, scopes),
+        (401, r#"{"error":"invalid_scope"}"#, scopes),
+        (400, r#"{"errors":[{"code":"X-1","title":"Invalid scope"}]}"#, scopes),
+        (400, r#"{"errors":[],"error":"invalid_scope"}"#, scopes),
+        (400, r#"{"error":"unsupported_grant_type"}"#, stalls(RequestRejected, "unsupported_grant_type")),
+        (400, r#"{"errors":{"code":"OAUTH-14"}}"#, stalls(RequestRejected, "(HTTP 400)")),
+        (400, r#"["errors"]"#, stalls(RequestRejected, "(HTTP 400)")),
+        (
+            403,
+            r#"{"errors":[{"code":"X-2","title":"Maximum number of tokens reached"}]}"#,
+            stalls(AccessDenied, "Maximum number of tokens reached"),
+        ),
+        (
+            403,
+            r#"{"errors":[{"code":"AUTH-5","title":"Forbidden","detail":"User is not a member of tenant"}]}"#,
+            stalls(AccessDenied, "AUTH-5"),
+        ),
+        (401, r#"{"errors":[{"code":"OAUTH-5","title":"line\nbreak"}]}"#, stalls(InvalidClient, "(HTTP 401, OAUTH-5)")),
+        (
+            401,
+            r#"{"errors":[{"code":"a b","title":"<b>Unauthorized</b>"}]}"#,
+            stalls(InvalidClient, "(HTTP 401, \"<b>"),
+        ),
+        (
+            503,
+            r#"{"errors":[{"code":"planted-client-secret-0123","title":"cGxhbnRlZC1jbGllbnQtc2VjcmV0LTAxMjM0NTY3ODlhYmNkZWY="}]}"#,
+            waits(TenantUnavailable, "(HTTP 503)"),
+        ),
+        (
+            401,
+            r#"{"errors":[{"code":"OAUTH-5","title":"no client 82e0planted7f"}]}"#,
+            stalls(InvalidClient, "(HTTP 401, OAUTH-5)"),
+        ),
+    ];
+    let verification = [
+        (401, r#"{"errors":[{"code":"LOGIN-2","status":401}]}"#, tenant),
+        (401, "401 Authorization Required", waits(TokenRejected, "(HTTP 401)")),
+        (403, r#"{"error":"insufficient_scope"}"#, stalls(AccessDenied, "insufficient_scope")),
+    ];
+    let at = |route, rows: &[(u16, &'static str, Told)]| {
+        rows.iter().map(|(status, body, told)| (route, *status, *body, *told)).collect::<Vec<_>>()
+    };
+    let rows = [at(Route::Token, &token), at(Route::UsersMe, &verification), at(Route::User, &verification)].concat();
+    join_all(rows.into_iter().map(|(route, status, body, told)| {
+        check(&world, route, Fault::Says { status, body: body.into() }, StatusForm::Text, told)
+    }))
+    .await;
+}
+
+#[tokio::test]
+async fn a_host_without_a_tenant_is_told_from_a_wrong_secret() {
+    let world = World::new().await;
+    let mut row = world.row();
+    let real = row.tenant.clone();
+    row.tenant = world.named("other.eu.qlikcloud.com").tenant;
+    row.tenant.edit_client(crate::world::CLIENT_ID, |client| client.secrets = vec!["another".into()]);
+    let failure = row.ask().await.unwrap_err();
+    stalls(Reason::InvalidClient, "(HTTP 401").check("a wrong secret", TokenIssued, &failure);
+    assert!(failure.trace_id.is_some(), "Qlik's support asks for it");
+    assert!(!failure.message.contains(failure.trace_id.as_deref().unwrap()), "or no message would be like the other");
+    row.tenant = real;
+    row.ask().await.unwrap();
+    let nobody = crate::world::request(&format!("https://nobody.eu.qlikcloud.com:{}", row.port));
+    let now = qlik_context_operator::clock::Clock::system().now();
+    let asked = qlik_context_operator::oauth::token_endpoint::request_token(&world.https, &nobody, now).await;
+    stalls(Reason::TenantNotFound, "LOGIN-2").check("no tenant", TokenIssued, &asked.err().unwrap());
+}
+
+#[tokio::test]
+async fn a_pause_is_read_in_every_form_and_bounded() {
+    let world = World::new().await;
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    let rows = [
+        (RetryAfter::Seconds(13), seconds(13)),
+        (RetryAfter::Seconds(0), seconds(0)),
+        (RetryAfter::Seconds(86_400), seconds(300)),
+        (RetryAfter::Text("99999999999999999999999".into()), seconds(300)),
+        (RetryAfter::Date(60), seconds(60)),
+        (RetryAfter::Date(86_400), seconds(300)),
+        (RetryAfter::Text("Sun, 06 Nov 1994 08:49:37 GMT".into()), seconds(0)),
+        (RetryAfter::Absent, None),
+        (RetryAfter::Text("-1".into()), None),
+        (RetryAfter::Text("soon".into()), None),
+    ];
+    let world = &world;
+    join_all(rows.into_iter().flat_map(|(after, pause)| {
+        [Route::Token, Route::UsersMe, Route::User].map(|route| {
+            let after = after.clone();
+            async move {
+                let told = waits(Reason::RateLimited, "as long as the tenant says");
+                let failure = check(world, route, Fault::RateLimited(after.clone()), StatusForm::Text, told).await;
+                assert_eq!(failure.retry_after, pause, "{after:?}");
+            }
+        })
+    }))
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_that_repeats_the_request_is_told_without_it() {
+    let world = World::new().await;
+    for (status, reason) in [(400, Reason::RequestRejected), (401, Reason::InvalidClient), (403, Reason::AccessDenied)]
+    {
+        let fault = Fault::Answer { status, body: FaultBody::Echo };
+        let failure = check(&world, Route::Token, fault, StatusForm::Text, stalls(reason, "(HTTP ")).await;
+        assert!(!failure.message.contains(&CLIENT_SECRET[..12]), "{}", failure.message);
+    }
+    for (status, told) in
+        [(401, waits(Reason::TokenRejected, "(HTTP 401)")), (500, waits(Reason::TenantUnavailable, "(HTTP 500)"))]
+    {
+        check(&world, Route::UsersMe, Fault::Answer { status, body: FaultBody::Echo }, StatusForm::Number, told).await;
+    }
+}

@@ -1,0 +1,150 @@
+//! Every way in which no answer comes, on both routes.
+
+use futures::future::{BoxFuture, join_all};
+use hyper_util::client::proxy::matcher::Matcher;
+use qlik_context_operator::api::ConditionType::{self, TokenIssued, Verified};
+use qlik_context_operator::api::Reason::{TenantUnreachable, UnexpectedResponse};
+use qlik_context_operator::error::Failure;
+use qlik_context_operator::oauth::https::Resolver;
+use qlik_context_operator::oauth::token::AccessToken;
+use support::tenant::{Fault, Handshake, Pacing, Route};
+use tokio::time::Instant;
+
+use crate::world::{Row, Told, World, waits};
+
+const ROUTES: [Route; 3] = [Route::Token, Route::UsersMe, Route::User];
+
+fn condition(route: Route) -> ConditionType {
+    if route == Route::Token { TokenIssued } else { Verified }
+}
+
+/// Both calls at a tenant that cannot be reached.
+async fn both(name: &str, row: &Row<'_>, told: Told) {
+    let token = AccessToken::parse("planted-token").unwrap();
+    let (issue, verify) = tokio::join!(row.issue(), row.verify(&token));
+    told.check(name, TokenIssued, &issue.err().unwrap());
+    told.check(name, Verified, &verify.unwrap_err());
+}
+
+#[tokio::test]
+async fn a_handshake_that_fails_has_its_cure() {
+    let rows = [
+        (Handshake::UnknownAuthority, "--tenant-ca-file"),
+        (Handshake::Expired, "expired or not yet valid"),
+        (Handshake::WrongName, "another host name"),
+        (Handshake::Garbage, "the TLS handshake failed"),
+        (Handshake::Hangup, "network policy, firewall, proxy"),
+    ];
+    join_all(rows.map(async |(handshake, says)| {
+        let world = World::meeting(handshake).await;
+        both(&format!("{handshake:?}"), &world.row(), waits(TenantUnreachable, says)).await;
+        assert_eq!(world.cloud.ledger(|ledger| ledger.requests), 0, "{handshake:?}: nothing is said before that");
+        world.cloud.show(Handshake::Valid);
+        assert!(world.row().ask().await.is_ok(), "{handshake:?}: and once it is mended, all is well");
+    }))
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_or_never_ends_is_no_answer() {
+    let world = World::new().await;
+    let broke = waits(TenantUnreachable, "broke off");
+    let rows = [
+        (Fault::Delivery(Pacing::Hangup), broke),
+        (Fault::Delivery(Pacing::Reset { after: 0 }), broke),
+        (Fault::Delivery(Pacing::Reset { after: 20 }), broke),
+        (Fault::Delivery(Pacing::Endless), waits(UnexpectedResponse, "too large")),
+        (Fault::ManyHeaders(100), waits(UnexpectedResponse, "not HTTP")),
+    ];
+    let world = &world;
+    join_all(rows.into_iter().flat_map(|row| ROUTES.map(|route| (route, row.clone()))).map(
+        async |(route, (fault, told))| {
+            let row = world.row();
+            // A redirect has no body that would have to be read.
+            let bodiless =
+                route == Route::UsersMe && matches!(fault, Fault::Delivery(Pacing::Reset { .. } | Pacing::Endless));
+            match row.script(route, fault.clone()).ask().await {
+                Err(failure) => told.check(&format!("{route:?} {fault:?}"), condition(route), &failure),
+                Ok(_) => assert!(bodiless, "{route:?} {fault:?}: a token"),
+            }
+        },
+    ))
+    .await;
+}
+
+#[tokio::test]
+async fn silence_ends_after_fifteen_seconds_and_in_the_handshake_after_five() {
+    let (world, silent) = (World::new().await, World::meeting(Handshake::Silent).await);
+    let deaf = World::with(|_| Matcher::builder().build(), Deaf).await;
+    let late = waits(TenantUnreachable, "no answer in time");
+    let answers = [
+        Fault::Delivery(Pacing::Silent),
+        Fault::Delivery(Pacing::Late { millis: 20_000 }),
+        Fault::Delivery(Pacing::Trickle { bytes: 1, millis: 1000 }),
+    ];
+    let begun = Instant::now();
+    let slow = answers.iter().flat_map(|fault| ROUTES.map(|route| (route, fault))).map(async |(route, fault)| {
+        let row = world.row();
+        let bodiless = route == Route::UsersMe && matches!(fault, Fault::Delivery(Pacing::Trickle { .. }));
+        match row.script(route, fault.clone()).ask().await {
+            Err(failure) => {
+                late.check(&format!("{route:?} {fault:?}"), condition(route), &failure);
+                let took = begun.elapsed();
+                assert!((15..40).contains(&took.as_secs()), "{route:?} {fault:?}: {took:?}");
+            }
+            Ok(_) => assert!(bodiless, "{route:?} {fault:?}: a token"),
+        }
+    });
+    let unconnected = [("a silent handshake", &silent), ("a silent resolver", &deaf)].map(async |(name, world)| {
+        both(name, &world.row(), late).await;
+        let took = begun.elapsed();
+        assert!((5..15).contains(&took.as_secs()), "{name}: {took:?}");
+    });
+    tokio::join!(join_all(slow), join_all(unconnected));
+}
+
+#[tokio::test]
+async fn a_tenant_that_is_not_there_is_told_from_a_name_that_is_none() {
+    let world = World::new().await;
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let row = Row { port: closed, ..world.row() };
+    both("nobody listens", &row, waits(TenantUnreachable, "refused")).await;
+    for (name, resolver) in [("an error", Unknown(true)), ("no address", Unknown(false))] {
+        let world = World::with(|_| Matcher::builder().build(), resolver).await;
+        both(name, &world.row(), waits(TenantUnreachable, "Check the spelling of spec.tenantUrl")).await;
+        assert_eq!(world.cloud.ledger(|ledger| ledger.connections), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_failure_is_of_one_call_alone() {
+    let world = World::new().await;
+    let row = world.row();
+    for fault in [Fault::Delivery(Pacing::Hangup), Fault::Delivery(Pacing::Reset { after: 5 }), Fault::ManyHeaders(100)]
+    {
+        world.cloud.script(support::tenant::Script::at(Route::Token, fault).host(row.tenant.host()).once());
+        let failure: Failure = row.issue().await.err().unwrap();
+        assert!(!failure.stalled);
+        assert!(row.ask().await.is_ok(), "{}", failure.message);
+    }
+    assert_eq!(row.asked(Route::Token), 6, "the client repeats nothing by itself");
+}
+
+/// Knows no name.
+struct Unknown(bool);
+
+impl Resolver for Unknown {
+    fn resolve<'a>(&'a self, _: &'a str) -> BoxFuture<'a, std::io::Result<Vec<std::net::IpAddr>>> {
+        let answer = if self.0 { Err(std::io::Error::other("planted-token")) } else { Ok(Vec::new()) };
+        Box::pin(async { answer })
+    }
+}
+
+/// Never answers.
+struct Deaf;
+
+impl Resolver for Deaf {
+    fn resolve<'a>(&'a self, _: &'a str) -> BoxFuture<'a, std::io::Result<Vec<std::net::IpAddr>>> {
+        Box::pin(std::future::pending())
+    }
+}

@@ -1,0 +1,192 @@
+//! A cloud over TLS, a transport to it, and a tenant for every row of a table, so that rows can run side by side.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::future::BoxFuture;
+use hyper_util::client::proxy::matcher::Matcher;
+use qlik_context_operator::api::{ConditionType, Reason};
+use qlik_context_operator::clock::Clock;
+use qlik_context_operator::error::Failure;
+use qlik_context_operator::oauth::address::AddressPolicy;
+use qlik_context_operator::oauth::https::{Https, Resolver};
+use qlik_context_operator::oauth::identity::{Identity, who_is};
+use qlik_context_operator::oauth::request::{Credential, Grant, TokenRequest};
+use qlik_context_operator::oauth::token::{AccessToken, Token};
+use qlik_context_operator::oauth::token_endpoint::request_token;
+use support::planted;
+use support::tenant::{Client, Fault, Handshake, QlikCloud, Route, Script, Tenant};
+
+use crate::log;
+
+/// What no message and no line of the log may hold; the last one begins every token of the fake tenant.
+pub const PLANTED: [&str; 5] =
+    [CLIENT_ID, CLIENT_SECRET, "planted-token", "planted-proxy", "eyJhbGciOiJFUzM4NCIsImtpZCI6"];
+/// Shares no eight characters with the secret, since the tenant names the client by it.
+pub const CLIENT_ID: &str = "82e0planted7f";
+pub const CLIENT_SECRET: &str = "planted-client-secret-0123456789abcdef";
+
+/// Answers every name with the same lists of addresses, one after the other, and counts.
+#[derive(Clone)]
+pub struct Names {
+    answers: Arc<Vec<Vec<IpAddr>>>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Names {
+    pub fn at(answers: &[&[&str]]) -> Self {
+        let parse = |list: &&[&str]| list.iter().map(|address| address.parse().unwrap()).collect();
+        Self { answers: Arc::new(answers.iter().map(parse).collect()), asked: Arc::default() }
+    }
+
+    pub fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+impl Resolver for Names {
+    fn resolve<'a>(&'a self, _: &'a str) -> BoxFuture<'a, std::io::Result<Vec<IpAddr>>> {
+        let turn = self.asked.fetch_add(1, Ordering::SeqCst).min(self.answers.len() - 1);
+        let answer = self.answers[turn].clone();
+        Box::pin(async move { Ok(answer) })
+    }
+}
+
+/// One cloud, and the operator's way to it.
+pub struct World {
+    pub cloud: QlikCloud,
+    pub https: Https,
+    rows: Mutex<usize>,
+}
+
+impl World {
+    /// Every name leads to the cloud, which is private, and that is allowed.
+    pub async fn new() -> Self {
+        Self::with(|_| Matcher::builder().build(), Names::at(&[&["127.0.0.1"]])).await
+    }
+
+    pub async fn meeting(handshake: Handshake) -> Self {
+        let world = Self::new().await;
+        world.cloud.show(handshake);
+        world
+    }
+
+    pub async fn with(proxies: impl FnOnce(&QlikCloud) -> Matcher, names: impl Resolver) -> Self {
+        log::listen();
+        let cloud = QlikCloud::start().await.unwrap();
+        let https = https(proxies(&cloud), names, AddressPolicy::PrivateToo, Some(&cloud));
+        Self { cloud, https, rows: Mutex::default() }
+    }
+
+    /// A tenant of its own, with the client that every request here is from.
+    pub fn row(&self) -> Row<'_> {
+        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        *rows += 1;
+        self.named(&format!("row{rows}.eu.qlikcloud.com"))
+    }
+
+    pub fn named(&self, host: &str) -> Row<'_> {
+        let tenant = self.cloud.tenant(host);
+        tenant.add_client(Client::new(CLIENT_ID).secret(CLIENT_SECRET));
+        Row { world: self, tenant, port: self.cloud.address().port() }
+    }
+}
+
+/// A transport over TLS that trusts the cloud, where there is one.
+pub fn https(proxies: Matcher, names: impl Resolver, policy: AddressPolicy, cloud: Option<&QlikCloud>) -> Https {
+    log::listen();
+    // The provider that the program installs first thing.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let authority = cloud.map(QlikCloud::ca_pem);
+    Https::through(proxies, names, policy, authority.as_ref().map(String::as_bytes)).unwrap()
+}
+
+/// One line of a table: its tenant.
+pub struct Row<'w> {
+    pub world: &'w World,
+    pub tenant: Tenant,
+    pub port: u16,
+}
+
+impl Row<'_> {
+    /// Makes it go wrong, for this tenant alone.
+    pub fn script(&self, route: Route, fault: Fault) -> &Self {
+        self.world.cloud.script(Script::at(route, fault).host(self.tenant.host()));
+        self
+    }
+
+    pub fn request(&self) -> TokenRequest {
+        let port = if self.port == 443 { String::new() } else { format!(":{}", self.port) };
+        request(&format!("https://{}{port}", self.tenant.host()))
+    }
+
+    pub async fn issue(&self) -> Result<Token, Failure> {
+        request_token(&self.world.https, &self.request(), Clock::system().now()).await
+    }
+
+    pub async fn verify(&self, token: &AccessToken) -> Result<Identity, Failure> {
+        who_is(&self.world.https, &self.request(), token).await
+    }
+
+    /// Asks for a token and whose it is.
+    pub async fn ask(&self) -> Result<Identity, Failure> {
+        let token = self.issue().await?;
+        self.verify(&token.access_token).await
+    }
+
+    /// How often a route of this tenant was asked for.
+    pub fn asked(&self, route: Route) -> usize {
+        let host = self.tenant.host();
+        let here = |ledger: &support::tenant::Ledger| {
+            ledger.records.iter().filter(|record| record.host == host && record.route == route).count()
+        };
+        self.world.cloud.ledger(here)
+    }
+}
+
+pub fn request(url: &str) -> TokenRequest {
+    TokenRequest {
+        tenant: url.parse().unwrap(),
+        grant: Grant::ClientCredentials,
+        scopes: BTreeSet::from(["user_default".to_owned()]),
+        credential: Credential::ClientSecret { client_id: CLIENT_ID.into(), client_secret: CLIENT_SECRET.into() },
+    }
+}
+
+/// What a row expects to be told.
+#[derive(Clone, Copy, Debug)]
+pub struct Told {
+    reason: Reason,
+    /// Whether a person has to act.
+    stalled: bool,
+    /// A word of the message.
+    says: &'static str,
+}
+
+/// Waiting does not help.
+pub fn stalls(reason: Reason, says: &'static str) -> Told {
+    Told { reason, stalled: true, says }
+}
+
+/// The operator tries again by itself.
+pub fn waits(reason: Reason, says: &'static str) -> Told {
+    Told { reason, stalled: false, says }
+}
+
+impl Told {
+    /// Compares, and looks for what must not be there.
+    pub fn check(self, row: &str, condition: ConditionType, failure: &Failure) {
+        let Failure { reason, stalled, message, trace_id, .. } = failure;
+        assert_eq!((failure.condition, *reason, *stalled), (condition, self.reason, self.stalled), "{row}: {message}");
+        assert!(message.contains(self.says), "{row}: no {:?} in: {message}", self.says);
+        assert!(message.ends_with('.') && message.len() <= 512, "{row}: {message}");
+        assert!(message.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{row}: {message}");
+        assert!(!message.contains(".eu.qlikcloud.com"), "{row}: {message}");
+        for text in [Some(message), trace_id.as_ref()].into_iter().flatten() {
+            assert_eq!(planted::found(text, &PLANTED), None, "{row}: {text}");
+        }
+        log::nothing_leaked();
+    }
+}
