@@ -159,6 +159,10 @@ impl FromStr for HostPattern {
             Some(_) => return Err(refused()),
             None => (text.to_owned(), None),
         };
+        // Of a tenant's URL, a slash at the end is let pass; here it is a mistake like any other path.
+        if text.contains('/') {
+            return Err(refused());
+        }
         let TenantUrl { host, port } =
             format!("https://{}", stand_in.to_ascii_lowercase()).parse().map_err(|_| refused())?;
         let name = match (wild, host) {
@@ -253,7 +257,9 @@ mod tests {
 
     #[test]
     fn a_list_with_a_mistake_is_refused_as_a_whole() {
-        for list in ["*acme.example", "a.*.example", "https://acme.example", "acme.example/x", "a b", "*.*"] {
+        for list in
+            ["*acme.example", "a.*.example", "https://acme.example", "acme.example/x", "acme.example/", "a b", "*.*"]
+        {
             assert!(list.parse::<AllowedHosts>().is_err(), "{list}");
         }
     }

@@ -4,9 +4,11 @@
 
 mod after_restart;
 mod clocks;
+mod hosts;
 mod methods;
 mod neighbour;
 mod scope;
+mod reasons;
 mod sharing;
 mod storm;
 mod time;
