@@ -62,7 +62,7 @@ pub async fn who_is(
     };
     let answer = transport.send(call).await.map_err(|failure| refusal::unreachable(Verified, failure))?;
     if answer.status != 200 {
-        return Err(refusal::verification_refused(&answer, &request.secrets().and(token.expose_secret())));
+        return Err(refusal::verification_refused(request, &answer, &request.secrets().and(token.expose_secret())));
     }
     read(answer.body.expose_secret(), &request.client_secrets().and(token.expose_secret()))
 }

@@ -1,89 +1,23 @@
 //! What it means when a tenant does not answer with what was asked for: the one table from (status, code, body, transport
 //! failure) to reason and message, for the token request and for the verification alike.
 //!
-//! Of an answer only the status, the first error's `code` and `title` and the `traceId` are looked at, cut, and dropped
-//! whole when they repeat a secret. `detail`, `error_description` and the body itself go nowhere
-//! (<https://qlik.dev/apis/rest/oauth/>, RFC 6749 section 5.2).
+//! What of an answer's own words is looked at stands in [`words`].
 
-use std::fmt::Write as _;
+mod words;
 
 use secrecy::ExposeSecret;
-use serde::Deserialize;
-use serde_json::Value;
 
+use self::words::Refusal;
 use super::leak::Secrets;
 use super::lifetime::NoLifetime;
+use super::request::{Credential, Grant, TokenRequest};
 use super::transport::{Answer, TransportFailure};
 use crate::api::ConditionType::{self, TokenIssued, Verified};
 use crate::api::Reason;
 use crate::error::Failure;
 
-const CODE_LIMIT: usize = 64;
-const TITLE_LIMIT: usize = 128;
-const TRACE_LIMIT: usize = 64;
-
-/// A tenant's answer that is not the one asked for, reduced to what a user may see.
-#[derive(Debug, Default, Eq, PartialEq)]
-struct Refusal {
-    code: Option<String>,
-    title: Option<String>,
-    trace_id: Option<String>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Body {
-    errors: Vec<QlikError>,
-    error: Value,
-    #[serde(rename = "traceId")]
-    trace_id: Value,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct QlikError {
-    code: Value,
-    title: Value,
-}
-
-impl Refusal {
-    fn read(body: &[u8], secrets: &Secrets) -> Self {
-        let body: Body = serde_json::from_slice(body).unwrap_or_default();
-        let first = body.errors.into_iter().next().unwrap_or_default();
-        let word = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-        let printable = |c: char| (' '..='~').contains(&c);
-        let clean = |value: &Value, limit: usize, allowed: &dyn Fn(char) -> bool| {
-            let fits = |text: &&str| !text.is_empty() && text.len() <= limit && text.chars().all(allowed);
-            value.as_str().filter(fits).filter(|text| !secrets.leak_in(text)).map(str::to_owned)
-        };
-        let code = if first.code.is_null() { &body.error } else { &first.code };
-        Self {
-            code: clean(code, CODE_LIMIT, &word),
-            title: clean(&first.title, TITLE_LIMIT, &printable),
-            trace_id: clean(&body.trace_id, TRACE_LIMIT, &word),
-        }
-    }
-
-    fn mentions(&self, word: &str) -> bool {
-        [&self.code, &self.title].into_iter().flatten().any(|text| text.to_ascii_lowercase().contains(word))
-    }
-
-    /// `HTTP 401, OAUTH-5 "Unauthorized"`.
-    fn describe(&self, status: u16) -> String {
-        let mut text = format!("HTTP {status}");
-        // A gateway's code may say no more than the status.
-        if let Some(code) = self.code.as_ref().filter(|code| **code != format!("HTTP-{status}")) {
-            let _ = write!(text, ", {code}");
-        }
-        if let Some(title) = &self.title {
-            let _ = write!(text, ", \"{title}\"");
-        }
-        text
-    }
-}
-
 /// Why the token endpoint issued no token.
-pub fn token_refused(answer: &Answer, secrets: &Secrets) -> Failure {
+pub fn token_refused(request: &TokenRequest, answer: &Answer, secrets: &Secrets) -> Failure {
     let refusal = Refusal::read(answer.body.expose_secret(), secrets);
     let code = refusal.code.as_deref().unwrap_or_default();
     let said = refusal.describe(answer.status);
@@ -96,8 +30,8 @@ pub fn token_refused(answer: &Answer, secrets: &Secrets) -> Failure {
                  add them to the client in the tenant's administration."
             ),
         ),
-        401 => invalid_client(&said),
-        400 if refusal.mentions("client") => invalid_client(&said),
+        401 => invalid_client(request, &said),
+        400 if refusal.mentions("client") => invalid_client(request, &said),
         400 => (
             Reason::RequestRejected,
             format!(
@@ -108,9 +42,13 @@ pub fn token_refused(answer: &Answer, secrets: &Secrets) -> Failure {
         403 => (
             Reason::AccessDenied,
             format!(
-                "The tenant denied the token ({said}). Check in the tenant that the client's user is not disabled and has \
-                 not reached the maximum number of tokens, that the consent method is Trusted, and that an IP allow list \
-                 has this cluster's addresses."
+                "The tenant denied the token ({said}). Check in the tenant that {} is not disabled and has not reached the \
+                 maximum number of tokens, that the consent method is Trusted, and that an IP allow list has this cluster's \
+                 addresses.",
+                match request.grant {
+                    Grant::ClientCredentials => "the client's user",
+                    Grant::UserImpersonation(_) => "the user of spec.impersonate exists,",
+                }
             ),
         ),
         status => other(status, &said),
@@ -119,11 +57,26 @@ pub fn token_refused(answer: &Answer, secrets: &Secrets) -> Failure {
 }
 
 /// Why `users/me` did not say whose token it is.
-pub fn verification_refused(answer: &Answer, secrets: &Secrets) -> Failure {
+pub fn verification_refused(request: &TokenRequest, answer: &Answer, secrets: &Secrets) -> Failure {
+    let by_key = matches!(request.credential, Credential::ApiKey(_));
     let refusal = Refusal::read(answer.body.expose_secret(), secrets);
     let said = refusal.describe(answer.status);
     let (reason, message) = match answer.status {
         _ if refusal.code.as_deref() == Some("LOGIN-2") => tenant_not_found(&said),
+        401 if by_key => (
+            Reason::TokenRejected,
+            format!(
+                "The tenant does not accept the API key ({said}). Check in the tenant that the key is neither expired nor \
+                 revoked and that its user may use API keys, or put a new one into the Secret."
+            ),
+        ),
+        403 if by_key => (
+            Reason::AccessDenied,
+            format!(
+                "The tenant does not let the API key ask whose it is ({said}). Check the rights of its user, and that an IP \
+                 allow list has this cluster's addresses."
+            ),
+        ),
         401 => (
             Reason::TokenRejected,
             format!(
@@ -216,13 +169,25 @@ pub fn no_lifetime(problem: NoLifetime) -> Failure {
     }
 }
 
-fn invalid_client(said: &str) -> (Reason, String) {
+fn invalid_client(request: &TokenRequest, said: &str) -> (Reason, String) {
+    let (refused, cure) = match request.credential {
+        Credential::PrivateKey { .. } => (
+            "client id or the signature",
+            "Register the Secret's key with the OAuth client of this tenant, under the same key id and algorithm",
+        ),
+        _ => {
+            ("client id or secret", "Put the id and a current secret of an OAuth client of this tenant into the Secret")
+        }
+    };
+    let grant = match request.grant {
+        Grant::ClientCredentials => "",
+        Grant::UserImpersonation(_) => " and impersonation",
+    };
     (
         Reason::InvalidClient,
         format!(
-            "The tenant refused the client id or secret ({said}). Put the id and a current secret of an OAuth client of \
-             this tenant into the Secret; the client needs machine-to-machine enabled (for spec.impersonate: impersonation, \
-             too) and the consent method Trusted."
+            "The tenant refused the {refused} ({said}). {cure}; the client needs machine-to-machine{grant}, the consent \
+             method Trusted, and this cluster in any IP allow list."
         ),
     )
 }
@@ -267,11 +232,28 @@ fn finish(condition: ConditionType, reason: Reason, message: String, answer: &An
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::oauth::assertion::Signer;
+    use crate::oauth::request::UserLookup;
     use secrecy::SecretSlice;
 
     fn answer(status: u16, body: &str) -> Answer {
         Answer { status, date: None, retry_after: None, body: SecretSlice::from(body.as_bytes().to_vec()) }
+    }
+
+    fn request() -> TokenRequest {
+        TokenRequest {
+            tenant: "https://acme.eu.qlikcloud.com".parse().unwrap(),
+            grant: Grant::ClientCredentials,
+            scopes: std::collections::BTreeSet::new(),
+            credential: Credential::ClientSecret { client_id: "id".into(), client_secret: "s3cret".into() },
+        }
+    }
+
+    fn api_key() -> Credential {
+        Credential::ApiKey(crate::oauth::token::AccessToken::parse("key").unwrap())
     }
 
     #[test]
@@ -308,7 +290,7 @@ mod tests {
             (503, "<html>", Reason::TenantUnavailable),
             (302, "", Reason::UnexpectedResponse),
         ] {
-            let failure = token_refused(&answer(status, body), &Secrets::new());
+            let failure = token_refused(&request(), &answer(status, body), &Secrets::new());
             assert_eq!(failure.reason, reason, "{status} {body}");
             assert_eq!(failure.condition, TokenIssued);
             assert!(failure.message.ends_with('.') && failure.message.len() < 512, "{}", failure.message);
@@ -319,31 +301,61 @@ mod tests {
     fn the_message_quotes_code_and_title_and_the_trace_id_stays_apart() {
         let body =
             r#"{"errors":[{"title":"Unauthorized","code":"OAUTH-5","detail":"never shown"}],"traceId":"e6f75ad8"}"#;
-        let failure = token_refused(&answer(401, body), &Secrets::new());
+        let failure = token_refused(&request(), &answer(401, body), &Secrets::new());
         assert!(failure.message.contains(r#"(HTTP 401, OAUTH-5, "Unauthorized")"#), "{}", failure.message);
         assert_eq!(failure.trace_id.as_deref(), Some("e6f75ad8"));
         assert!(!failure.message.contains("e6f75ad8") && !failure.message.contains("never shown"));
     }
 
     #[test]
-    fn what_repeats_a_secret_or_is_not_plain_text_is_dropped_whole() {
-        let secrets = Secrets::new().and("planted-secret-value");
-        for body in [
-            r#"{"errors":[{"title":"bad secret planted-secret-value","code":"planted-secret"}],"traceId":"ted-secret-val"}"#,
-            "{\"errors\":[{\"title\":\"line\\nbreak\",\"code\":\"a b\"}],\"traceId\":\"<script>\"}",
-        ] {
-            assert_eq!(Refusal::read(body.as_bytes(), &secrets), Refusal::default(), "{body}");
+    fn the_longest_words_of_a_tenant_leave_room_for_the_cure() {
+        let body = format!(r#"{{"errors":[{{"title":"{}","code":"{}"}}]}}"#, "t".repeat(128), "c".repeat(64));
+        let key = crate::oauth::key::read(include_str!("../../tests/keys/rsa-pkcs8.pem")).unwrap().key;
+        let algorithm = key.algorithm(None).unwrap();
+        let signer = Signer { key, algorithm, key_id: None, fingerprint: [0; 32] };
+        let by_signature = Credential::PrivateKey { client_id: "id".into(), signer: Arc::new(signer) };
+        let impersonating = Grant::UserImpersonation(UserLookup::UserId("u".into()));
+        let others = [
+            TokenRequest { credential: by_signature.clone(), ..request() },
+            TokenRequest { grant: impersonating.clone(), ..request() },
+        ];
+        let by_key = TokenRequest { credential: api_key(), ..request() };
+        let both = TokenRequest { credential: by_signature, grant: impersonating, ..request() };
+        for request in others.into_iter().chain([request(), both, by_key]) {
+            for status in [400, 401, 403, 404, 429, 503] {
+                for failure in [
+                    token_refused(&request, &answer(status, &body), &Secrets::new()),
+                    verification_refused(&request, &answer(status, &body), &Secrets::new()),
+                ] {
+                    assert!(failure.message.ends_with('.') && failure.message.len() <= 512, "{}", failure.message);
+                }
+            }
         }
-        let long = format!(r#"{{"errors":[{{"title":"{}","code":"{}"}}]}}"#, "t".repeat(129), "c".repeat(65));
-        assert_eq!(Refusal::read(long.as_bytes(), &secrets), Refusal::default());
+    }
+
+    #[test]
+    fn the_cure_is_for_the_credential_that_was_refused() {
+        let refused =
+            |request: &TokenRequest, status| token_refused(request, &answer(status, ""), &Secrets::new()).message;
+        assert!(refused(&request(), 401).contains("a current secret"));
+        assert!(!refused(&request(), 401).contains("impersonation"));
+        let user = Grant::UserImpersonation(UserLookup::UserId("u".into()));
+        let impersonating = TokenRequest { grant: user, ..request() };
+        assert!(refused(&impersonating, 401).contains("machine-to-machine and impersonation"));
+        assert!(refused(&impersonating, 403).contains("the user of spec.impersonate exists"));
+        let by_key = TokenRequest { credential: api_key(), ..request() };
+        for status in [401, 403] {
+            let refused = verification_refused(&by_key, &answer(status, ""), &Secrets::new()).message;
+            assert!(refused.contains("the API key") && !refused.contains("OAuth client"), "{refused}");
+        }
     }
 
     #[test]
     fn a_rejected_token_is_told_from_a_refused_client() {
         assert_eq!(
-            verification_refused(&answer(401, "401 Authorization Required"), &Secrets::new()).reason,
+            verification_refused(&request(), &answer(401, "401 Authorization Required"), &Secrets::new()).reason,
             Reason::TokenRejected
         );
-        assert_eq!(verification_refused(&answer(503, ""), &Secrets::new()).condition, Verified);
+        assert_eq!(verification_refused(&request(), &answer(503, ""), &Secrets::new()).condition, Verified);
     }
 }

@@ -56,7 +56,7 @@ pub async fn request_token(
         (answer, secrets) = post(transport, request, theirs).await?;
     }
     if answer.status != 200 {
-        return Err(refusal::token_refused(&answer, &secrets));
+        return Err(refusal::token_refused(request, &answer, &secrets));
     }
     let mut token = read(&answer, now)?;
     // The granted scopes are shown in the status, so they must not repeat a secret either.
