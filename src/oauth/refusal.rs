@@ -334,6 +334,15 @@ mod tests {
     }
 
     #[test]
+    fn a_pause_counts_where_an_answer_may_ask_for_one() {
+        let pause = Some(std::time::Duration::from_secs(7));
+        for (status, counts) in [(429, true), (503, true), (500, false), (401, false), (403, false)] {
+            let answer = Answer { retry_after: pause, ..answer(status, "") };
+            assert_eq!(token_refused(&request(), &answer, &Secrets::new()).retry_after, pause.filter(|_| counts));
+        }
+    }
+
+    #[test]
     fn the_cure_is_for_the_credential_that_was_refused() {
         let refused =
             |request: &TokenRequest, status| token_refused(request, &answer(status, ""), &Secrets::new()).message;

@@ -178,6 +178,7 @@ impl FromStr for HostPattern {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_tenant_is_a_canonical_https_host() {
@@ -218,6 +219,17 @@ mod tests {
             " https://acme.eu.qlikcloud.com",
             "https://acme.eu.qlikcloud.com\n",
             "https://[::ffff:127.0.0.1]",
+            "https://[fe80::1%25eth0]",
+            "https://acme.eu.qlikcloud.com%2eevil.example",
+            "https://acme.eu.qlikcloud.com:443@evil.example",
+            "https://acme.eu.qlikcloud.com:0443",
+            "https://acme.eu.qlikcloud.com:",
+            "https://acme.eu.qlikcloud.com:443:443",
+            "https://acme.eu.qlikcloud.com/:443",
+            "https://acme。eu。qlikcloud。com",
+            "https:acme.eu.qlikcloud.com",
+            "https:///acme.eu.qlikcloud.com",
+            "HTTPS://acme.eu.qlikcloud.com",
             "https://",
             "https://:443",
             "https://acme.eu.qlikcloud.com:0",
@@ -252,6 +264,34 @@ mod tests {
         ] {
             let hosts: AllowedHosts = list.parse().unwrap();
             assert_eq!(hosts.allows(&tenant.parse().unwrap()), allowed, "{list} and {tenant}");
+        }
+    }
+
+    proptest! {
+        // Below reqwest the host is read once more, by the grammar of RFC 3986; here it was by that of WHATWG.
+        #[test]
+        fn what_passes_is_the_same_host_to_another_parser(
+            left in r"[a-z0-9]{1,5}(\.[a-z0-9]{1,5}){0,2}", odd in r"[.:@%#?/\\\[\]_*-]{0,2}",
+            right in r"[a-z0-9]{1,5}(\.[a-z0-9]{1,5}){0,2}", end in r"(:[0-9]{1,5})?/?"
+        ) {
+            let text = format!("https://{left}{odd}{right}{end}");
+            if let Ok(tenant) = text.parse::<TenantUrl>() {
+                let other: http::Uri = text.parse().unwrap();
+                prop_assert_eq!(other.scheme_str(), Some("https"));
+                prop_assert_eq!(other.host().map(str::to_owned), Some(tenant.host().to_string()));
+                prop_assert_eq!(other.port_u16().unwrap_or(443), tenant.port());
+                prop_assert!(!text.contains('@') && !text.contains('\\'));
+                prop_assert_eq!(tenant.to_string().parse::<TenantUrl>(), Ok(tenant));
+            }
+        }
+
+        #[test]
+        fn no_name_of_another_domain_is_under_a_pattern(name in "[a-z0-9-]{1,9}(\\.[a-z0-9-]{1,9}){0,3}") {
+            let hosts: AllowedHosts = "*.qlikcloud.com".parse().unwrap();
+            for text in [name.clone(), format!("{name}qlikcloud.com"), format!("qlikcloud.com.{name}")] {
+                let allowed = format!("https://{text}").parse().is_ok_and(|tenant| hosts.allows(&tenant));
+                prop_assert_eq!(allowed, text.ends_with(".qlikcloud.com"), "{}", text);
+            }
         }
     }
 
