@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use qlik_context_operator::api::ConditionType::TokenIssued;
+use qlik_context_operator::api::ConditionType::{TokenIssued, Verified};
 use qlik_context_operator::api::Reason;
 use qlik_context_operator::oauth::token::Token;
 use serde_json::{Value, json};
@@ -191,6 +191,30 @@ async fn an_answer_of_success_that_is_no_answer_is_not_taken() {
 }
 
 #[tokio::test]
+async fn a_body_is_read_up_to_its_limit_and_no_further() {
+    let world = World::new().await;
+    let padded = |body: &str, length: usize| {
+        let blanks = " ".repeat(length - body.len());
+        Fault::Says { status: 200, body: format!("{body}{blanks}") }
+    };
+    let token = r#"{"access_token":"planted-token"}"#;
+    let user = r#"{"id":"u","name":"n","subject":"s","tenantId":"t"}"#;
+    let too_large = waits(Reason::UnexpectedResponse, "too large");
+    let row = world.row();
+    assert!(row.script(Route::Token, padded(token, 64 * 1024)).issue().await.is_ok());
+    let row = world.row();
+    let failure = row.script(Route::Token, padded(token, 64 * 1024 + 1)).issue().await.err().unwrap();
+    too_large.check("64 KiB and one", TokenIssued, &failure);
+    for route in [Route::UsersMe, Route::User] {
+        let row = world.row();
+        assert!(row.script(route, padded(user, 256 * 1024)).ask().await.is_ok(), "{route:?}");
+        let row = world.row();
+        let failure = row.script(route, padded(user, 256 * 1024 + 1)).ask().await.unwrap_err();
+        too_large.check("256 KiB and one", Verified, &failure);
+    }
+}
+
+#[tokio::test]
 async fn granted_scopes_are_shown_only_as_far_as_they_are_scopes() {
     let world = World::new().await;
     let scopes = async |row: Row<'_>, text: &str| {
@@ -210,11 +234,7 @@ async fn a_token_that_the_tenant_itself_refuses_is_not_called_good() {
     let row = world.row();
     row.script(Route::Token, Fault::DeadToken);
     let failure = row.ask().await.unwrap_err();
-    waits(Reason::TokenRejected, "are revoked").check(
-        "dead",
-        qlik_context_operator::api::ConditionType::Verified,
-        &failure,
-    );
+    waits(Reason::TokenRejected, "are revoked").check("dead", Verified, &failure);
     let row = world.row();
     row.tenant.edit_client(CLIENT_ID, |client| client.lifetime_seconds = 1);
     let failure = row.issue().await.err().unwrap();
