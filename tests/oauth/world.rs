@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
 use hyper_util::client::proxy::matcher::Matcher;
@@ -16,14 +16,15 @@ use qlik_context_operator::oauth::identity::{Identity, who_is};
 use qlik_context_operator::oauth::request::{Credential, Grant, TokenRequest};
 use qlik_context_operator::oauth::token::{AccessToken, Token};
 use qlik_context_operator::oauth::token_endpoint::request_token;
-use support::planted;
+use support::planted::Planted;
 use support::tenant::{Client, Fault, Handshake, QlikCloud, Route, Script, Tenant};
 
 use crate::log;
 
 /// What no message and no line of the log may hold; the last one begins every token of the fake tenant.
-pub const PLANTED: [&str; 5] =
-    [CLIENT_ID, CLIENT_SECRET, "planted-token", "planted-proxy", "eyJhbGciOiJFUzM4NCIsImtpZCI6"];
+pub static PLANTED: LazyLock<Planted> = LazyLock::new(|| {
+    Planted::new(&[CLIENT_ID, CLIENT_SECRET, "planted-token", "planted-proxy", "eyJhbGciOiJFUzM4NCIsImtpZCI6"]).unwrap()
+});
 /// Shares no eight characters with the secret, since the tenant names the client by it.
 pub const CLIENT_ID: &str = "82e0planted7f";
 pub const CLIENT_SECRET: &str = "planted-client-secret-0123456789abcdef";
@@ -185,7 +186,7 @@ impl Told {
         assert!(message.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{row}: {message}");
         assert!(!message.contains(".eu.qlikcloud.com"), "{row}: {message}");
         for text in [Some(message), trace_id.as_ref()].into_iter().flatten() {
-            assert_eq!(planted::found(text, &PLANTED), None, "{row}: {text}");
+            assert_eq!(PLANTED.found(text), None, "{row}: {text}");
         }
         log::nothing_leaked();
     }
