@@ -1,9 +1,11 @@
 //! The tasks of this project, `cargo xtask <task>`: what a contributor or a CI runs, and a demo.
 //!
-//! They need Rust, a C compiler and, once, Go; no container engine, no cluster, no account.
+//! They need Rust, a C compiler and, once, Go; no container engine, no cluster, no account. `fuzz` alone needs more,
+//! and says what.
 
 mod cargo;
 mod demo;
+mod fuzz;
 mod generate;
 mod requirements;
 mod screen;
@@ -31,6 +33,8 @@ enum Task {
     Test,
     /// Write the generated files.
     Generate(generate::Args),
+    /// Make up inputs for what reads from outside; needs a nightly compiler and cargo-fuzz.
+    Fuzz(fuzz::Args),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
         Task::Demo(args) => demo::run(args, screen),
         Task::Test => test::run(screen),
         Task::Generate(args) => generate::run(args, screen),
+        Task::Fuzz(args) => fuzz::run(&args, screen),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

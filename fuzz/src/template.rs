@@ -1,0 +1,32 @@
+//! Templates of `target.data`: placeholders are replaced once, and everything else stands for itself.
+
+use qlik_context_operator::template::{BadTemplate, NAMES, render, rendered_len};
+
+/// Fills a text as a template.
+pub fn holds(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    // With each placeholder's own spelling as its value, only the escapes are gone: nothing is looked at twice.
+    let own: Vec<_> = NAMES.iter().map(|name| (*name, format!("$({name})"))).collect();
+    let value = |asked: &str| {
+        let known = own.iter().find(|(name, _)| *name == asked);
+        known.map(|(_, value)| value.as_str()).expect("only known names are asked for")
+    };
+    let rendered = render(text, value);
+    assert_eq!(rendered_len(text, value), rendered.as_ref().map(String::len).map_err(BadTemplate::clone));
+    match rendered {
+        Ok(rendered) => {
+            assert!(is_good(text), "{text:?}");
+            assert_eq!(rendered, text.replace("$$", "$"));
+        }
+        Err(_) => assert!(!is_good(text), "{text:?}"),
+    }
+    // Whatever a text is, it can be written.
+    assert_eq!(render(&text.replace('$', "$$"), value).as_deref(), Ok(text));
+}
+
+/// Every `$(` that is not escaped opens a known name.
+fn is_good(text: &str) -> bool {
+    let text = text.replace("$$", "\0");
+    let mut opened = text.split("$(").skip(1);
+    opened.all(|rest| NAMES.iter().any(|name| rest.strip_prefix(name).is_some_and(|rest| rest.starts_with(')'))))
+}
