@@ -18,6 +18,9 @@ use crate::oauth::tenant::TenantUrl;
 
 const RENEW_BEFORE_PERCENTAGE: i32 = 33;
 const VERIFY_INTERVAL: Duration = Duration::from_mins(15);
+/// What the schema lets through.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(10);
+const LONGEST_INTERVAL: Duration = Duration::from_hours(24);
 const CLIENT_ID_KEY: &str = "client-id";
 const CLIENT_SECRET_KEY: &str = "client-secret";
 const PRIVATE_KEY_KEY: &str = "private-key";
@@ -142,10 +145,7 @@ impl Desired {
         let percentage = spec.renew_before_percentage.unwrap_or(RENEW_BEFORE_PERCENTAGE);
         let verify_interval = match spec.verify_interval.as_deref() {
             None => Some(VERIFY_INTERVAL),
-            Some(text) => {
-                let parsed: GoDuration = text.parse().map_err(|problem| invalid("spec.verifyInterval", &problem))?;
-                Some(Duration::from(parsed)).filter(|interval| !interval.is_zero())
-            }
+            Some(text) => interval(text)?,
         };
         Ok(Self {
             tenant,
@@ -274,6 +274,19 @@ fn grant(impersonate: Option<&Impersonate>) -> Result<Grant, Failure> {
     }
 }
 
+/// `spec.verifyInterval`; zero is none.
+fn interval(text: &str) -> Result<Option<Duration>, Failure> {
+    let invalid = |problem: &dyn std::fmt::Display| invalid("spec.verifyInterval", problem);
+    // The parser panics on what no duration holds; it never sees a number that long, or a sign.
+    let longest = text.split(|c: char| !c.is_ascii_digit()).map(str::len).max();
+    if text.contains('-') || longest > Some(9) {
+        return Err(invalid(&"it is negative or has a number of more than nine digits"));
+    }
+    let parsed: GoDuration = text.parse().map_err(|problem| invalid(&problem))?;
+    let interval = Duration::from(parsed);
+    Ok((!interval.is_zero()).then(|| interval.clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL)))
+}
+
 fn invalid(field: &str, problem: &dyn std::fmt::Display) -> Failure {
     Failure::new(
         ConditionType::Ready,
@@ -290,6 +303,7 @@ pub fn added(entries: Option<&BTreeMap<String, String>>) -> impl Iterator<Item =
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
 
     fn context(spec: &serde_json::Value) -> QlikContext {
@@ -333,12 +347,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_out_of_bounds_counts_as_the_nearest_bound() {
+        let mut spec = minimal();
+        for (percentage, expected) in [(-1, 5), (0, 5), (5, 5), (80, 80), (81, 80), (i32::MAX, 80)] {
+            spec["renewBeforePercentage"] = percentage.into();
+            assert_eq!(parse(&spec).unwrap().renew_before_percentage, expected);
+        }
+        for (interval, expected) in [("1ms", 10), ("9.9s", 10), ("24h", 86400), ("999999999h", 86400)] {
+            spec["verifyInterval"] = interval.into();
+            assert_eq!(parse(&spec).unwrap().verify_interval, Some(Duration::from_secs(expected)), "{interval}");
+        }
+    }
+
+    #[test]
     fn what_an_older_schema_let_through_is_spec_invalid_with_the_field_named() {
         for (field, value) in [
             ("tenantUrl", json!("https://ACME.example/path")),
             ("auth", json!({})),
             ("impersonate", json!({"userId": "a", "subject": "b"})),
             ("verifyInterval", json!("soon")),
+            ("verifyInterval", json!("-15m")),
+            ("verifyInterval", json!("15m-3s")),
+            ("verifyInterval", json!("99999999999999999999h")),
         ] {
             let mut spec = minimal();
             spec[field] = value;
@@ -370,5 +400,16 @@ mod tests {
         let mut spec = minimal();
         spec["impersonate"] = json!({"userId": "u2"});
         assert_eq!(parse(&spec).unwrap().pins.check(&identity).unwrap_err().reason, Reason::IdentityMismatch);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_of_an_interval_panics_and_none_is_out_of_bounds(
+            text in "[-+]{0,2}([0-9]{0,25}[.]?[0-9]{0,12}[nmµhs-]{0,2}){0,4}"
+        ) {
+            if let Ok(Some(interval)) = interval(&text) {
+                prop_assert!(interval >= SHORTEST_INTERVAL && interval <= LONGEST_INTERVAL);
+            }
+        }
     }
 }
