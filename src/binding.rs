@@ -148,6 +148,7 @@ impl Fields {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn token() -> Token {
         Token {
@@ -240,6 +241,73 @@ mod tests {
         for (age, bound) in [(-299, true), (-301, false), (30 * 24 * 3600, true), (30 * 24 * 3600 + 1, false)] {
             let now = token().issued_at + SignedDuration::from_secs(age);
             assert_eq!(check(&binding, &token(), &spec(), None, now).spec, bound, "{age}");
+        }
+    }
+
+    /// All that a binding covers, from so few letters that different fields often look alike when they are written
+    /// in a row.
+    fn inputs() -> impl Strategy<Value = (String, i64, Option<i64>, SpecInputs, Vec<String>)> {
+        let maybe = || prop::option::of("[ab]{0,2}");
+        let token = ("[ab]{1,2}", 0i64..2, prop::option::of(0i64..2));
+        let method = prop::sample::select(vec!["a", "ab"]);
+        let lookup = prop::option::of((prop::sample::select(vec!["a", "ab"]), "[ab]{0,2}"));
+        let spec = (
+            "[ab]{0,2}",
+            method.clone(),
+            method,
+            maybe(),
+            maybe(),
+            maybe(),
+            prop::collection::vec("[ab]{0,2}", 0..3),
+            lookup,
+        );
+        let spec =
+            spec.prop_map(|(authority, method, grant_type, client_id, key_id, algorithm, scopes, impersonate)| {
+                SpecInputs { authority, method, grant_type, client_id, key_id, algorithm, scopes, impersonate }
+            });
+        let credential = prop::collection::vec("[ab]{0,2}", 0..3);
+        (token, spec, credential)
+            .prop_map(|((token, issued, end), spec, credential)| (token, issued, end, spec, credential))
+    }
+
+    fn made(token: &str, issued: i64, end: Option<i64>) -> Token {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        Token {
+            access_token: AccessToken::parse(token).unwrap(),
+            issued_at: at(issued),
+            expires_at: end.map(at),
+            scopes: None,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn only_the_same_inputs_fit(bound in inputs(), (change, at_hand) in (0usize..6, inputs())) {
+            // One part differs, or may; or nothing does.
+            let mut other = bound.clone();
+            match change {
+                0 => other.0 = at_hand.0,
+                1 => other.1 = at_hand.1,
+                2 => other.2 = at_hand.2,
+                3 => other.3 = at_hand.3,
+                4 => other.4 = at_hand.4,
+                _ => {}
+            }
+            let sealed = |values: &[String]| -> Vec<SecretString> {
+                values.iter().map(|value| value.as_str().into()).collect()
+            };
+            let binding = bind(&made(&bound.0, bound.1, bound.2), &bound.3, &sealed(&bound.4));
+            let fit = check_now(&binding, &made(&other.0, other.1, other.2), &other.3, &sealed(&other.4));
+            let spec = (&bound.0, bound.1, bound.2, &bound.3) == (&other.0, other.1, other.2, &other.3);
+            prop_assert_eq!(fit, Fit { spec, credential: bound == other });
+        }
+
+        #[test]
+        fn no_text_in_place_of_a_binding_panics_or_fits(
+            text in "(v1)?[.]?[A-Za-z0-9_-]{0,50}[.]?[A-Za-z0-9_-]{0,50}", age in any::<i32>()
+        ) {
+            let now = token().issued_at + SignedDuration::from_secs(age.into());
+            prop_assert_eq!(check(&text, &token(), &spec(), Some(&credential()), now), Fit::default());
         }
     }
 }

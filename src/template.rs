@@ -132,4 +132,36 @@ mod tests {
             }
         }
     }
+
+    proptest! {
+        #[test]
+        fn any_text_can_be_written_and_without_dollars_it_stands_for_itself(text in ".{0,60}") {
+            prop_assert_eq!(render(&text.replace('$', "$$"), value), Ok(text));
+        }
+
+        #[test]
+        fn each_placeholder_is_replaced_by_its_own_value_and_no_other_name_is_one(
+            before in "[^$]{0,9}",
+            known in prop::sample::select(&NAMES[..]),
+            unknown in "[a-zA-Z ]{0,12}",
+            after in "[^$]{0,9}"
+        ) {
+            // With names as values, the names are all that is left of the placeholders.
+            let name = |asked: &str| NAMES.into_iter().find(|name| *name == asked).unwrap();
+            let template = |name: &str| format!("{before}$({name}){after}");
+            prop_assert_eq!(render(&template(known), name), Ok(format!("{before}{known}{after}")));
+            if !NAMES.contains(&unknown.as_str()) {
+                prop_assert_eq!(render(&template(&unknown), name), Err(BadTemplate::Unknown));
+            }
+        }
+
+        #[test]
+        fn the_context_file_reads_back_whatever_name_and_token(name in "[a-z0-9][a-z0-9.-]{0,62}", token in "[!-~]{1,80}") {
+            let yaml = contexts_yml(&name, "https://acme.example", &token);
+            let read: serde_json::Value = serde_saphyr::from_str(&yaml).unwrap();
+            prop_assert_eq!(&read["current-context"], &name);
+            let header = &read["contexts"][&name]["headers"]["Authorization"];
+            prop_assert_eq!(header, &format!("Bearer {token}"));
+        }
+    }
 }

@@ -218,6 +218,7 @@ mod tests {
         ECDSA_P384_SHA384_FIXED, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA512, UnparsedPublicKey,
         VerificationAlgorithm,
     };
+    use base64::engine::general_purpose::STANDARD;
     use proptest::prelude::*;
     use rustls::pki_types::SubjectPublicKeyInfoDer;
 
@@ -304,6 +305,55 @@ mod tests {
             let at = at.min(bytes.len() - 1);
             bytes[at] = byte;
             let _ = read(&String::from_utf8_lossy(&bytes));
+        }
+    }
+
+    /// The label and the bytes of a PEM file.
+    fn pem(text: &str) -> (String, Vec<u8>) {
+        let label = text.lines().next().unwrap().trim_start_matches("-----BEGIN ").trim_end_matches("-----");
+        let body: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
+        (label.to_owned(), STANDARD.decode(body).unwrap())
+    }
+
+    fn as_pem(label: &str, bytes: &[u8]) -> String {
+        format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(bytes))
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_in_place_of_a_key_panic(
+            label in "(EC |RSA )?PRIVATE KEY", bytes in prop::collection::vec(any::<u8>(), 0..200)
+        ) {
+            prop_assert!(read(&as_pem(&label, &bytes)).is_err());
+        }
+
+        #[test]
+        fn what_is_still_accepted_with_another_byte_inside_still_signs(
+            name in prop::sample::select(vec!["rsa-pkcs8.pem", "rsa-pkcs1.pem", "p384-pkcs8.pem", "p384-sec1.pem"]),
+            at in any::<prop::sample::Index>(), byte in any::<u8>()
+        ) {
+            let (label, mut der) = pem(&text(name));
+            let at = at.index(der.len());
+            der[at] = byte;
+            if let Ok(found) = read(&as_pem(&label, &der)) {
+                let algorithm = found.key.algorithm(None).unwrap();
+                prop_assert!(found.key.sign(algorithm, b"message").is_some());
+            }
+        }
+
+        #[test]
+        fn a_jwk_with_any_of_its_texts_changed_signs_or_is_refused(
+            name in prop::sample::select(vec!["rsa.jwk", "p384.jwk"]),
+            field in any::<prop::sample::Index>(),
+            other in "[A-Za-z0-9_-]{0,12}"
+        ) {
+            let mut jwk: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text(name)).unwrap();
+            let field = jwk.keys().nth(field.index(jwk.len())).unwrap().clone();
+            jwk.insert(field, other.into());
+            if let Ok(found) = read(&serde_json::to_string(&jwk).unwrap()) {
+                let algorithm = found.key.algorithm(None).unwrap();
+                prop_assert!(found.key.sign(algorithm, b"message").is_some());
+            }
         }
     }
 }

@@ -118,4 +118,21 @@ mod tests {
             prop_assert!(Secrets::new().and(&secret).leak_in(&echoed));
         }
     }
+
+    proptest! {
+        #[test]
+        fn no_part_of_eight_characters_passes_however_it_is_written(
+            secret in "[ -~üß]{8,40}", start in 0usize..33, before in "[a-z]{0,4}", after in "[a-z]{0,4}"
+        ) {
+            let part: String = secret.chars().skip(start.min(secret.chars().count() - 8)).take(8).collect();
+            let percent: String = url::form_urlencoded::byte_serialize(part.as_bytes()).collect();
+            let json = serde_json::to_string(&part).unwrap();
+            let base64 = STANDARD_NO_PAD.encode(format!("{before}{part}{after}"));
+            let base64url = URL_SAFE_NO_PAD.encode(format!("{before}{part}{after}"));
+            for spelling in [&part, &percent, json.trim_matches('"'), &base64, &base64url] {
+                let text = format!("{before} {spelling} {after}");
+                prop_assert!(Secrets::new().and(&secret).leak_in(&text), "{}", text);
+            }
+        }
+    }
 }

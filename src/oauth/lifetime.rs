@@ -155,4 +155,42 @@ mod tests {
             }
         }
     }
+
+    /// Any time there is.
+    fn time() -> impl Strategy<Value = Timestamp> {
+        let seconds = Timestamp::MIN.as_second()..=Timestamp::MAX.as_second();
+        prop_oneof![seconds, Just(Timestamp::MIN.as_second()), Just(Timestamp::MAX.as_second())].prop_map(at)
+    }
+
+    proptest! {
+        #[test]
+        fn no_times_percentage_or_spread_overflow(
+            (issued, end) in (time(), time()), percentage in any::<u8>(), spread in any::<f64>()
+        ) {
+            let renewal = renewal_time(issued, end, percentage, spread);
+            prop_assert!(renewal > issued || renewal == end, "{renewal}");
+            prop_assert_eq!(until(issued, end).is_zero(), issued <= end);
+        }
+
+        #[test]
+        fn the_spread_takes_a_tenth_of_the_wait_at_most_and_a_larger_share_is_never_later(
+            issued in 0i64..4_000_000_000, life in 10i64..=30 * 24 * 3600, percentage in 5u8..=79, spread in 0.0f64..1.0
+        ) {
+            let end = at(issued + life);
+            let renewal = |percentage, spread| renewal_time(at(issued), end, percentage, spread).as_second();
+            let (latest, spread_out) = (renewal(percentage, 0.0), renewal(percentage, spread));
+            let wait = latest - issued;
+            prop_assert!(spread_out <= latest);
+            // A second for the rounding.
+            prop_assert!(spread_out >= latest - wait / 10 - 1);
+            prop_assert!(renewal(percentage + 1, spread) <= spread_out);
+        }
+    }
+
+    #[test]
+    fn under_six_minutes_half_of_the_life_is_the_latest() {
+        for (life, latest) in [(359, 179), (360, 180), (361, 181), (200, 100)] {
+            assert_eq!(renewal_time(at(0), at(life), 5, 0.0), at(latest), "{life}");
+        }
+    }
 }

@@ -303,4 +303,39 @@ mod tests {
             assert!(list.parse::<AllowedHosts>().is_err(), "{list}");
         }
     }
+
+    /// What may be an address, and what only looks like one.
+    const NEARLY_AN_ADDRESS: &str =
+        r"(https?://|HTTPS:/)?([a-zA-Z0-9._-]{0,12}|\PC{0,6}|\[[0-9a-f:]{2,9}\])(@|:[0-9]{0,6})?[a-z0-9./?#]{0,6}";
+
+    /// One to three labels.
+    const LABELS: &str = "[a-z]{1,4}([.][a-z]{1,4}){0,2}";
+
+    proptest! {
+        #[test]
+        fn whatever_parses_is_written_as_it_is_shown(text in NEARLY_AN_ADDRESS) {
+            if let Ok(tenant) = text.parse::<TenantUrl>() {
+                let shown = tenant.to_string();
+                prop_assert!(["", "/", ":443", ":443/"].iter().any(|rest| text == format!("{shown}{rest}")), "{shown}");
+                prop_assert!(shown.bytes().all(|byte| !byte.is_ascii_uppercase() && byte.is_ascii_graphic()));
+                prop_assert!(!shown["https://".len()..].contains(['/', '@', '?', '#', '\\']));
+                prop_assert_eq!(shown.parse(), Ok(tenant));
+            }
+        }
+
+        #[test]
+        fn a_suffix_covers_whole_labels_alone(labels in LABELS, glue in "[.-]?", suffix in LABELS) {
+            let hosts: AllowedHosts = format!("*.{suffix}").parse().unwrap();
+            let tenant: TenantUrl = format!("https://{labels}{glue}{suffix}").parse().unwrap();
+            prop_assert_eq!(hosts.allows(&tenant), tenant.host().to_string().ends_with(&format!(".{suffix}")));
+            prop_assert!(glue != "." || hosts.allows(&tenant));
+        }
+
+        #[test]
+        fn a_list_means_the_same_after_it_was_shown(list in "([*]?[.]?[a-z.]{0,6}(:[0-9]{1,4})?[, ]{0,2}){0,4}") {
+            if let Ok(hosts) = list.parse::<AllowedHosts>() {
+                prop_assert_eq!(hosts.to_string().parse(), Ok(hosts));
+            }
+        }
+    }
 }

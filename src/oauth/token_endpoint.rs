@@ -133,6 +133,7 @@ fn scopes(text: &str) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::api::Reason;
+    use proptest::prelude::*;
     use secrecy::SecretSlice;
 
     fn read_body(body: &str) -> Result<Token, Failure> {
@@ -171,6 +172,31 @@ mod tests {
             ("", Reason::UnexpectedResponse),
         ] {
             assert_eq!(read_body(body).err().unwrap().reason, reason, "{body}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_tenant_says_of_times_a_token_lives_ten_seconds_to_thirty_days(
+            now in 0i64..4_000_000_000,
+            date in prop::option::of(0u64..253_402_300_800),
+            end in prop::option::of(Timestamp::MIN.as_second()..Timestamp::MAX.as_second()),
+            expires_in in prop::option::of(prop_oneof![
+                any::<i64>().prop_map(|number| number.to_string()), any::<f64>().prop_map(|number| number.to_string())
+            ])
+        ) {
+            let end = end.map(|end| format!(r#","expires_at":"{}""#, Timestamp::from_second(end).unwrap()));
+            let expires_in = expires_in.map(|number| format!(r#","expires_in":{number}"#));
+            let times = [end, expires_in].into_iter().flatten().collect::<String>();
+            let body = format!(r#"{{"access_token":"t"{times}}}"#).into_bytes();
+            let date = date.map(|date| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(date));
+            let now = Timestamp::from_second(now).unwrap();
+            let answer = Answer { status: 200, date, retry_after: None, body: SecretSlice::from(body) };
+            if let Ok(token) = read(&answer, now) {
+                let life = token.expires_at.unwrap().duration_since(now);
+                prop_assert!(life >= SignedDuration::from_secs(10) && life <= SignedDuration::from_hours(720));
+                prop_assert_eq!(token.issued_at, now);
+            }
         }
     }
 }
