@@ -183,3 +183,241 @@ fn host_not_allowed(desired: &Desired, allowed: &AllowedHosts) -> Failure {
         ),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::binding::Fit;
+    use crate::oauth::identity::Identity;
+    use crate::oauth::token::AccessToken;
+    use crate::observe::HeldToken;
+    use crate::secret::SealedSecret;
+    use proptest::prelude::*;
+    use secrecy::ExposeSecret;
+    use serde_json::{Value, json};
+
+    const BEGIN: i64 = 1_795_305_600;
+    const LIFE: i64 = 21600;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(BEGIN + second).unwrap()
+    }
+
+    fn context(changes: &Value) -> QlikContext {
+        let auth = json!({"clientSecret": {"secretRef": {"name": "oauth"}}});
+        let mut spec = json!({"tenantUrl": "https://acme.eu.qlikcloud.com", "auth": auth, "verifyInterval": "15m"});
+        spec.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        let metadata = json!({"name": "acme", "namespace": "a", "uid": "u1"});
+        let context = json!({"apiVersion": "qlikcontext.dev/v1alpha1", "kind": "QlikContext", "metadata": metadata, "spec": spec});
+        serde_json::from_value(context).unwrap()
+    }
+
+    fn token(issued_at: i64, text: &str) -> Token {
+        let access_token = AccessToken::parse(text).unwrap();
+        Token { access_token, issued_at: at(issued_at), expires_at: Some(at(issued_at + LIFE)), scopes: None }
+    }
+
+    fn verified(issued_at: i64) -> Arc<VerifiedToken> {
+        let identity = Identity {
+            user_id: "u".into(),
+            name: "bot".into(),
+            subject: "qlikbot\\id".into(),
+            client_id: None,
+            tenant_id: "t".into(),
+        };
+        Arc::new(VerifiedToken { token: token(issued_at, "known"), identity: identity.into() })
+    }
+
+    /// A process that has just been given a token and published it.
+    fn seen(context: &QlikContext) -> Seen {
+        let desired = Desired::parse(context).unwrap();
+        let secret = json!({"metadata": {"name": "oauth"}, "data": {"client-id": "aWQ=", "client-secret": "czNjcmV0"}});
+        let secret: SealedSecret = serde_json::from_value(secret).unwrap();
+        let credential = secret.credential(&desired);
+        let known = Known {
+            token: Some(verified(0)),
+            unverified: None,
+            now: at(0),
+            verified_at: Some(at(0)),
+            since: Some(at(0)),
+            setback: None,
+            refresh_waits: false,
+            refresh_after: None,
+            refresh_untried: false,
+            refresh_allowed_at: at(0),
+        };
+        let wanted =
+            derived_secret(context, &desired, credential.as_ref().unwrap(), &verified(0), Some("before")).unwrap();
+        let target = stored(serde_json::to_value(wanted).unwrap());
+        let handled = Some("before".to_owned());
+        Seen { desired, credential, target, held: None, known: Some(known), now: at(0), refresh: None, handled }
+    }
+
+    fn stored(secret: Value) -> Target {
+        Target::Ours(Box::new(serde_json::from_value(secret).unwrap()))
+    }
+
+    fn held(expires: i64, fits: bool, rejected: bool) -> HeldToken {
+        let fit = Fit { spec: fits, credential: false };
+        HeldToken { token: token(expires - LIFE, "held"), fit, identity: None, rejected }
+    }
+
+    /// What is done, in a word or two, with what is left of a token's life.
+    fn plan(context: &QlikContext, seen: &Seen) -> String {
+        let left = |left: Option<Duration>| left.map_or(String::new(), |left| format!(" {}", left.as_secs()));
+        match decide(context, seen, &"*.qlikcloud.com".parse().unwrap()) {
+            Plan::Leave => "leave".into(),
+            Plan::Rest => "rest".into(),
+            Plan::Refuse(failure) => format!("refuse {}", failure.reason),
+            Plan::Keep(..) => "keep".into(),
+            Plan::Publish { .. } => "publish".into(),
+            Plan::Verify { token, left: rest, .. } => {
+                format!("verify {}{}", token.access_token.expose_secret(), left(rest))
+            }
+            Plan::Renew { left: rest, .. } => format!("renew{}", left(rest)),
+        }
+    }
+
+    /// The plan after a change of what was seen.
+    fn when(change: impl FnOnce(&mut Seen)) -> String {
+        let context = context(&json!({}));
+        let mut seen = seen(&context);
+        change(&mut seen);
+        plan(&context, &seen)
+    }
+
+    fn when_known(change: impl FnOnce(&mut Known)) -> String {
+        when(|seen| change(seen.known.as_mut().unwrap()))
+    }
+
+    #[test]
+    fn what_is_as_it_should_be_is_kept() {
+        assert_eq!(when(|_| ()), "keep");
+    }
+
+    #[test]
+    fn a_context_that_goes_or_rests_is_left_alone() {
+        let mut going = context(&json!({}));
+        going.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(0)));
+        assert_eq!(plan(&going, &seen(&going)), "leave");
+        let resting = context(&json!({"suspend": true}));
+        assert_eq!(plan(&resting, &seen(&resting)), "rest");
+    }
+
+    #[test]
+    fn what_stands_in_the_way_is_said_before_anybody_is_asked() {
+        assert_eq!(when(|seen| seen.credential = Err(crate::secret::not_found("oauth"))), "refuse SecretNotFound");
+        let foreign = || Target::Foreign { disowned: false, of: None };
+        assert_eq!(when(|seen| seen.target = foreign()), "refuse SecretNotOwned");
+        for (spec, plan_of_it) in [
+            (json!({"tenantUrl": "https://acme.example"}), "refuse HostNotAllowedByOperator"),
+            (json!({"expectedIdentity": {"userId": "somebody-else"}}), "refuse IdentityMismatch"),
+        ] {
+            let other = context(&spec);
+            let mut seen = seen(&other);
+            seen.target = Target::Absent;
+            assert_eq!(plan(&other, &seen), plan_of_it);
+        }
+    }
+
+    #[test]
+    fn a_secret_that_is_not_as_it_should_be_is_written_unless_it_cannot_be() {
+        assert_eq!(when(|seen| seen.target = Target::Absent), "publish");
+        assert_eq!(when(|seen| seen.target = stored(json!({"metadata": {}}))), "publish");
+        let immutable = json!({"metadata": {}, "immutable": true});
+        assert_eq!(when(|seen| seen.target = stored(immutable)), "refuse WriteRejected");
+        assert_eq!(when(|seen| seen.handled = Some("other".into())), "publish", "the mark of a refresh is part of it");
+    }
+
+    #[test]
+    fn a_token_is_renewed_from_its_renewal_time_on() {
+        let context = context(&json!({}));
+        let mut seen = seen(&context);
+        let wish = Wish { desired: &seen.desired, credential: seen.credential.as_ref().unwrap(), target: &seen.target };
+        let due = wish.renewal_time(&token(0, "known")).unwrap();
+        assert!(due > at(LIFE * 6 / 10) && due <= at(LIFE * 67 / 100), "{due}");
+        let known = seen.known.as_mut().unwrap();
+        known.verified_at = Some(due);
+        for (second, expected) in [(-1, "keep"), (0, "renew"), (1, "renew")] {
+            seen.now = due + crate::clock::SignedDuration::from_secs(second);
+            assert_eq!(plan(&context, &seen), expected, "{second}");
+        }
+    }
+
+    #[test]
+    fn while_a_token_is_renewed_the_life_of_one_that_works_counts() {
+        for (held, expected) in [
+            (None, "renew"),
+            (Some(held(100, true, false)), "renew 100"),
+            (Some(held(0, true, false)), "renew"),
+            (Some(held(-5, true, false)), "renew"),
+            (Some(held(100, false, false)), "renew"),
+            (Some(held(100, true, true)), "renew"),
+        ] {
+            let renewed = when(|seen| {
+                seen.known.as_mut().unwrap().token = None;
+                seen.held = held;
+            });
+            assert_eq!(renewed, expected);
+        }
+        assert_eq!(when(|seen| seen.known = None), "renew");
+    }
+
+    #[test]
+    fn a_token_is_verified_when_its_interval_is_over() {
+        for (age, expected) in [(899, "keep"), (900, "verify known 21600"), (901, "verify known 21600")] {
+            assert_eq!(when_known(|known| known.verified_at = Some(at(-age))), expected, "{age}");
+        }
+        assert_eq!(when_known(|known| (known.verified_at, known.since) = (None, None)), "keep");
+        let never = context(&json!({"verifyInterval": "0s"}));
+        let mut seen = seen(&never);
+        seen.known.as_mut().unwrap().verified_at = Some(at(-100_000));
+        assert_eq!(plan(&never, &seen), "keep");
+    }
+
+    #[test]
+    fn a_token_that_nobody_vouches_for_is_verified_before_it_is_used() {
+        let found = |known: &mut Known| (known.token, known.unverified) = (None, Some(token(-3600, "found")));
+        assert_eq!(when_known(found), "verify found 18000");
+        assert_eq!(when_known(|known| known.unverified = Some(token(0, "found"))), "keep", "another is at hand");
+        let old = |known: &mut Known| (known.token, known.unverified) = (None, Some(token(-LIFE, "found")));
+        assert_eq!(when_known(old), "renew");
+    }
+
+    #[test]
+    fn a_refresh_waits_until_it_is_allowed_and_the_token_stays_good_meanwhile() {
+        let asked = |allowed: i64| {
+            when(|seen| {
+                seen.refresh = Some("now".into());
+                let known = seen.known.as_mut().unwrap();
+                (known.refresh_waits, known.refresh_allowed_at) = (true, at(allowed));
+            })
+        };
+        assert_eq!(asked(-1), "renew");
+        assert_eq!(asked(0), "renew");
+        assert_eq!(asked(1), "keep");
+        assert_eq!(when(|seen| seen.refresh = Some("now".into())), "publish", "answered, but not marked yet");
+    }
+
+    proptest! {
+        #[test]
+        fn the_next_verification_is_within_an_interval(
+            interval in 10u32..=86400, verified in prop::option::of(0i64..1_000_000), since in prop::option::of(0i64..1_000_000)
+        ) {
+            let context = context(&json!({"verifyInterval": format!("{interval}s")}));
+            let mut seen = seen(&context);
+            let known = seen.known.as_mut().unwrap();
+            (known.verified_at, known.since) = (verified.map(at), since.map(at));
+            let wish = Wish { desired: &seen.desired, credential: seen.credential.as_ref().unwrap(), target: &seen.target };
+            let due = wish.verification_time(seen.known.as_ref().unwrap());
+            match (verified, since) {
+                (Some(verified), _) => prop_assert_eq!(due, Some(at(verified + i64::from(interval)))),
+                (None, Some(since)) => {
+                    let due = due.unwrap();
+                    prop_assert!(due >= at(since) && due <= at(since + i64::from(interval)));
+                }
+                (None, None) => prop_assert_eq!(due, None),
+            }
+        }
+    }
+}
