@@ -208,7 +208,9 @@ mod tests {
         let mut spec = json!({"tenantUrl": "https://acme.eu.qlikcloud.com", "auth": auth, "verifyInterval": "15m"});
         spec.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
         let metadata = json!({"name": "acme", "namespace": "a", "uid": "u1"});
-        let context = json!({"apiVersion": "qlikcontext.dev/v1alpha1", "kind": "QlikContext", "metadata": metadata, "spec": spec});
+        let context = json!({
+            "apiVersion": "qlikcontext.dev/v1alpha1", "kind": "QlikContext", "metadata": metadata, "spec": spec
+        });
         serde_json::from_value(context).unwrap()
     }
 
