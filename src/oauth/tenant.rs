@@ -338,4 +338,17 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn what_is_asked_of_a_tenant_goes_to_its_host_and_port() {
+        for (text, port, joined) in [
+            ("https://acme.example", 443, "https://acme.example/oauth/token"),
+            ("https://acme.example:8443/", 8443, "https://acme.example:8443/oauth/token"),
+        ] {
+            let tenant: TenantUrl = text.parse().unwrap();
+            assert_eq!((tenant.port(), tenant.join("/oauth/token").as_str()), (port, joined));
+        }
+        let hosts: AllowedHosts = "*.a.example,b.example:8443 ,*,192.0.2.1".parse().unwrap();
+        assert_eq!(hosts.to_string(), "*.a.example, b.example:8443, *, 192.0.2.1");
+    }
 }

@@ -284,3 +284,6 @@ fn invalid(problem: &dyn std::fmt::Display) -> Failure {
         format!("spec.target.data cannot be filled: {problem}. Correct it and apply the QlikContext again."),
     )
 }
+
+#[cfg(test)]
+mod tests;
