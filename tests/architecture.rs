@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 fn files(path: &Path) -> Vec<PathBuf> {
     if path.is_file() {
-        return vec![path.to_owned()];
+        let is_code = path.file_name().is_some_and(|name| name != "tests.rs");
+        return is_code.then(|| path.to_owned()).into_iter().collect();
     }
     let Ok(folder) = fs::read_dir(path) else {
         return Vec::new();

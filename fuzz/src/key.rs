@@ -14,7 +14,6 @@ pub fn holds(input: &[u8]) {
         Err(problem) => {
             let sentence = problem.to_string();
             assert!(sentence.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{sentence:?}");
-            assert!(input.len() < 24 || !sentence.contains(text.trim()), "it repeats what it read");
             return;
         }
     };
