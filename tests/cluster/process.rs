@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use support::control_plane::{ControlPlane, Options, Programs, to_stderr};
 use support::operator::{self, Operator};
+use support::planted;
 use support::tenant::{self, QlikCloud};
 
-use crate::world::{self, Case, PROGRAM, world};
+use crate::world::{self, Case, PLANTED, PROGRAM, world};
 
 #[tokio::test]
 async fn metrics_speak_of_a_context_while_it_exists_and_hold_no_address() {
@@ -88,6 +89,16 @@ impl Apart {
 
     fn issued(&self) -> u64 {
         self.cloud.ledger(|ledger| ledger.issued)
+    }
+}
+
+impl Drop for Apart {
+    /// What its operators said, all of it at TRACE, holds no secret and no token either.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let log = std::fs::read(self.control_plane.folder().join("operator.log")).unwrap();
+            assert_eq!(planted::found(&String::from_utf8_lossy(&log), PLANTED), None);
+        }
     }
 }
 

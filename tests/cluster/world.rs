@@ -21,14 +21,17 @@ pub const CLIENT_ID: &str = "82e0c353eca9a5d849c74d7e98f13f7e";
 pub const CLIENT_SECRET: &str = "planted-client-secret-0123456789abcdef";
 /// How every token of the fake tenant begins.
 pub const TOKEN_BEGINNING: &str = "eyJhbGciOiJFUzM4NCIsImtpZCI6";
-/// What nothing that the operator says may hold.
-const PLANTED: &[&str] = &[
-    CLIENT_SECRET,
-    "planted-wrong-secret",
-    "planted-second-secret",
-    "planted-other-secret",
-    "planted-other-key",
+/// What nothing that the operator says may hold: the beginning of every planted secret, of every token of the fake tenant and
+/// of every signed assertion, and a piece of each private key.
+pub const PLANTED: &[&str] = &[
+    "planted-",
     TOKEN_BEGINNING,
+    "eyJhbGciOiJSUzI1NiIsImtpZCI6",
+    "eyJhbGciOiJSUzUxMiIsImtpZCI6",
+    "AN71/sSRT2CW+WYZO0bKJO9sDIUluzX2laMAloQB", // rsa-pkcs8.pem
+    "AJaEAQFEuhk6K9TcGj93kmKctuWFdmvXnwQUGURm", // rsa-pkcs1.pem
+    "4fqIKKYMQ6+gBwYFK4EEACKhZANiAAQfV18gn7zV", // p384-sec1.pem
+    "wBv8TZFuvO_OsToDFUEW",                     // p384.jwk
 ];
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_qlik-context-operator");
 /// More than a back-off after half a dozen failures.

@@ -45,9 +45,12 @@ pub struct World {
     running: Option<(JoinHandle<()>, CancellationToken)>,
 }
 
-/// What nothing that the operator says may hold; the last one begins every token of the fake tenant.
-static PLANTED: LazyLock<Planted> =
-    LazyLock::new(|| Planted::new(&[CLIENT_SECRET, "planted-wrong-secret", "planted-echo", TOKEN_BEGINNING]).unwrap());
+/// What nothing that the operator says may hold: the beginning of every planted secret, of every token of the fake tenant and
+/// of every signed assertion, and a piece of the private key.
+static PLANTED: LazyLock<Planted> = LazyLock::new(|| {
+    let key = "AN71/sSRT2CW+WYZO0bKJO9sDIUluzX2laMAloQB";
+    Planted::new(&["planted-", TOKEN_BEGINNING, "eyJhbGciOiJSUzI1NiIsImtpZCI6", key]).unwrap()
+});
 
 /// Where the log goes, at TRACE: nothing is kept but the first line that holds what was planted.
 struct Searched;
