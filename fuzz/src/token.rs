@@ -37,5 +37,6 @@ pub fn holds(input: &[u8]) {
     for scope in scopes {
         assert!((1..=128).contains(&scope.len()) && scope.bytes().all(|byte| byte.is_ascii_graphic()), "{scope:?}");
         repeats_nothing(&scope);
+        assert!(!text.as_bytes().windows(8).any(|run| scope.as_bytes().windows(8).any(|window| window == run)));
     }
 }

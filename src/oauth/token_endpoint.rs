@@ -60,7 +60,9 @@ pub async fn request_token(
     }
     let mut token = read(&answer, now)?;
     // The granted scopes are shown in the status, so they must not repeat a secret either.
-    let secrets = secrets.and(token.access_token.expose_secret());
+    // For the token, which may be long, all are read at once: one by one would keep a thread busy.
+    let of_token = Secrets::new().and(token.access_token.expose_secret());
+    token.scopes = token.scopes.filter(|scopes| !of_token.leak_in(&scopes.join(" ")));
     token.scopes.iter_mut().for_each(|scopes| scopes.retain(|scope| !secrets.leak_in(scope)));
     Ok(token)
 }
