@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use support::control_plane::{ControlPlane, Options, Programs, to_stderr};
 use support::operator::{self, Operator};
-use support::planted;
 use support::tenant::{self, QlikCloud};
 
 use crate::world::{self, Case, PLANTED, PROGRAM, world};
@@ -97,7 +96,7 @@ impl Drop for Apart {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             let log = std::fs::read(self.control_plane.folder().join("operator.log")).unwrap();
-            assert_eq!(planted::found(&String::from_utf8_lossy(&log), PLANTED), None);
+            assert_eq!(PLANTED.found(&String::from_utf8_lossy(&log)), None);
         }
     }
 }

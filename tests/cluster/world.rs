@@ -23,16 +23,19 @@ pub const CLIENT_SECRET: &str = "planted-client-secret-0123456789abcdef";
 pub const TOKEN_BEGINNING: &str = "eyJhbGciOiJFUzM4NCIsImtpZCI6";
 /// What nothing that the operator says may hold: the beginning of every planted secret, of every token of the fake tenant and
 /// of every signed assertion, and a piece of each private key.
-pub const PLANTED: &[&str] = &[
-    "planted-",
-    TOKEN_BEGINNING,
-    "eyJhbGciOiJSUzI1NiIsImtpZCI6",
-    "eyJhbGciOiJSUzUxMiIsImtpZCI6",
-    "AN71/sSRT2CW+WYZO0bKJO9sDIUluzX2laMAloQB", // rsa-pkcs8.pem
-    "AJaEAQFEuhk6K9TcGj93kmKctuWFdmvXnwQUGURm", // rsa-pkcs1.pem
-    "4fqIKKYMQ6+gBwYFK4EEACKhZANiAAQfV18gn7zV", // p384-sec1.pem
-    "wBv8TZFuvO_OsToDFUEW",                     // p384.jwk
-];
+pub static PLANTED: LazyLock<Planted> = LazyLock::new(|| {
+    Planted::new(&[
+        "planted-",
+        TOKEN_BEGINNING,
+        "eyJhbGciOiJSUzI1NiIsImtpZCI6",
+        "eyJhbGciOiJSUzUxMiIsImtpZCI6",
+        "AN71/sSRT2CW+WYZO0bKJO9sDIUluzX2laMAloQB", // rsa-pkcs8.pem
+        "AJaEAQFEuhk6K9TcGj93kmKctuWFdmvXnwQUGURm", // rsa-pkcs1.pem
+        "4fqIKKYMQ6+gBwYFK4EEACKhZANiAAQfV18gn7zV", // p384-sec1.pem
+        "wBv8TZFuvO_OsToDFUEW",                     // p384.jwk
+    ])
+    .unwrap()
+});
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_qlik-context-operator");
 /// More than a back-off after half a dozen failures.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -114,9 +117,8 @@ impl Case {
         let log = String::from_utf8_lossy(&log[self.log_from..]).into_owned();
         let told = self.kubectl(&["get", "events.events.k8s.io,qctx", "-o", "json"]).await;
         let metrics = self.world.operator.get("/metrics").await.unwrap();
-        let planted = Planted::new(PLANTED).unwrap();
         for (sink, text) in [("log", log), ("status or events", told), ("metrics", metrics)] {
-            if let Some(spelling) = planted.found(&text) {
+            if let Some(spelling) = PLANTED.found(&text) {
                 let line = text.lines().find(|line| line.contains(spelling)).unwrap_or_default();
                 panic!("{spelling} stands in the {sink}: {line}");
             }

@@ -1,25 +1,17 @@
 //! Each reason of the README's table, reached through the whole controller, with what a person and a machine see of it.
 
-use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
 use qlik_context_operator::api::ConditionType::{
     self, CredentialsAvailable, Ready, Reconciling, SecretSynced, Stalled, Verified,
 };
 use qlik_context_operator::api::Reason;
-use qlik_context_operator::clock::Jitter;
-use qlik_context_operator::controller::{Parts, control};
-use qlik_context_operator::lease::Leadership;
-use qlik_context_operator::oauth::transport::{Answer, Request, Transport, TransportFailure};
-use qlik_context_operator::server::Health;
+use qlik_context_operator::oauth::transport::TransportFailure;
 use serde_json::{Value, json};
 use strum::IntoEnumIterator;
 use support::api_server::{self, Kind, Verb};
 use support::tenant::{Consent, Fault, FaultBody, Pacing, RetryAfter, Route, Script, UserShape, UserStatus};
-
-use tokio_util::sync::CancellationToken;
 
 use crate::world::{HOUR, LIFE, World, pass};
 
@@ -147,8 +139,10 @@ async fn scene(reason: Reason, world: &mut World) -> Shown {
             stalls(ConditionType::TokenIssued)
         }
         AddressNotPublic => {
+            // The name leads to a private address.
+            world.weather = Some(Arc::new(|_, _, _| Some(TransportFailure::AddressNotPublic)));
             world.add("a", "acme", LIFE, &json!({}));
-            tokio::spawn(control(behind_the_guard(world), CancellationToken::new()));
+            world.start();
             pass(Duration::from_secs(5)).await;
             stalls(ConditionType::TokenIssued)
         }
@@ -232,31 +226,6 @@ fn allow_only(world: &World, hosts: &str) {
     let annotate =
         |secret: &mut Value| secret["metadata"]["annotations"]["qlikcontext.dev/allowed-hosts"] = hosts.into();
     world.api.edit(Kind::Secret, "a", "acme", annotate).unwrap();
-}
-
-/// A tenant whose name leads to a private address.
-struct Guarded;
-
-impl Transport for Guarded {
-    fn send(&self, _: Request) -> BoxFuture<'_, Result<Answer, TransportFailure>> {
-        Box::pin(async { Err(TransportFailure::AddressNotPublic) })
-    }
-}
-
-/// The parts of a controller as of any other here, but for the way to tenants.
-fn behind_the_guard(world: &World) -> Parts {
-    Parts {
-        client: world.api.kube_client(),
-        transport: Arc::new(Guarded),
-        allowed_hosts: "*.qlikcloud.com".parse().unwrap(),
-        concurrency: NonZeroU16::MIN,
-        leadership: Leadership::undisputed(),
-        instance: None,
-        metrics: world.metrics.clone(),
-        health: Arc::new(Health::new()),
-        clock: world.clock.clone(),
-        jitter: Jitter::fixed(0.5),
-    }
 }
 
 #[test]
