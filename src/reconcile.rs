@@ -141,9 +141,13 @@ async fn tell(
     let before = context.status.as_ref().and_then(find).map(|(_, reason, _)| reason);
     let times = done.holding.as_ref().and_then(|held| Some((held.expires_at?, held.renewal_time.or(held.expires_at)?)));
     let suspended = seen.is_some_and(|seen| seen.desired.suspend);
-    let token = times.filter(|_| !suspended);
     cx.unless_gone(context.metadata.uid.as_deref().unwrap_or_default(), || {
-        cx.metrics.context(&namespace, &name, ready, token, cx.clock.now());
+        // What somebody has suspended alarms nobody.
+        if suspended {
+            cx.metrics.forget(&namespace, &name, cx.clock.now());
+        } else {
+            cx.metrics.context(&namespace, &name, ready, times, cx.clock.now());
+        }
     });
     match (before.as_ref() == Some(&reason) && done.written.is_none(), ready && done.failure.is_none()) {
         (true, _) => tracing::debug!(%namespace, %name, %reason, "unchanged"),

@@ -251,6 +251,8 @@ async fn suspended_past_its_renewal_it_keeps_quiet() {
     assert!(calls < 20, "{calls} reads in half an hour");
     pass(HOUR).await;
     assert_eq!(world.ready("a", "acme"), "False/Suspended", "the token has expired");
+    let metrics = world.metrics.render(world.clock.now()).unwrap();
+    assert!(!metrics.contains("name=\"acme\""), "and nobody is alarmed: {metrics}");
 }
 
 #[tokio::test(start_paused = true)]
