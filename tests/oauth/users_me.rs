@@ -117,7 +117,7 @@ async fn a_redirect_to_another_place_is_refused_and_the_token_stays() {
 #[tokio::test]
 async fn the_token_request_follows_nothing_at_all() {
     let (world, door) = (World::new().await, Door::open().await);
-    let elsewhere = waits(UnexpectedResponse, "original host name");
+    let elsewhere = waits(UnexpectedResponse, "redirects to another place. Use the tenant's original host name");
     for status in [300, 301, 302, 303, 304, 307, 308] {
         let here = world.row();
         let (host, port) = (here.tenant.host().to_owned(), here.port);
