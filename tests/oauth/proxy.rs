@@ -6,12 +6,13 @@ use hyper_util::client::proxy::matcher::Matcher;
 use qlik_context_operator::api::ConditionType::TokenIssued;
 use qlik_context_operator::api::Reason::{AddressNotPublic, TenantUnreachable};
 use qlik_context_operator::oauth::address::AddressPolicy;
-use qlik_context_operator::oauth::https::Resolver;
+use qlik_context_operator::oauth::https::{Https, Resolver};
 use qlik_context_operator::oauth::identity::who_is;
 use qlik_context_operator::oauth::token_endpoint::request_token;
 use support::tenant::{QlikCloud, Route};
 
 use crate::door::Door;
+use crate::log;
 use crate::world::{Names, Row, World, https, request, stalls, waits};
 
 const HOST: &str = "acme.eu.qlikcloud.com";
@@ -96,7 +97,7 @@ async fn the_proxys_credentials_go_to_the_proxy_and_nowhere_else() {
         assert!(ledger.records.iter().all(|record| !record.headers.contains_key("proxy-authorization")));
         assert!(ledger.records.iter().all(|record| !format!("{:?}", record.headers).contains("planted-proxy")));
     });
-    crate::log::nothing_leaked();
+    log::nothing_leaked();
 }
 
 #[tokio::test]
@@ -134,6 +135,47 @@ async fn a_proxy_for_plain_http_alone_is_not_asked() {
     let world = World::with(move |_| Matcher::builder().http(at.url()).build(), Names::at(&[&["127.0.0.1"]])).await;
     world.row().ask().await.unwrap();
     assert_eq!(door.knocks().await, 0);
+}
+
+/// Tells this program that it is the child of the test below.
+const CHILD: &str = "QLIK_CONTEXT_TEST_CHILD";
+
+#[tokio::test]
+async fn the_environment_names_the_proxy_and_what_goes_past_it() {
+    let names = Names::at(&[&["127.0.0.1"]]);
+    if std::env::var_os(CHILD).is_some() {
+        // As the operator is wired, in a process whose environment is this test's to choose.
+        log::listen();
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let transport = Https::new(names, AddressPolicy::PrivateToo, None).unwrap();
+        let failure =
+            request_token(&transport, &request("https://acme.eu.qlikcloud.com"), clock()).await.err().unwrap();
+        assert_eq!(failure.reason, TenantUnreachable);
+        return log::nothing_leaked();
+    }
+    let past = "example.com,.qlikcloud.com";
+    for (variables, by_proxy) in [
+        (&[("HTTPS_PROXY", "DOOR")][..], true),
+        (&[("https_proxy", "DOOR")], true),
+        (&[("ALL_PROXY", "DOOR")], true),
+        (&[("HTTP_PROXY", "DOOR")], false),
+        (&[("HTTPS_PROXY", "DOOR"), ("NO_PROXY", past)], false),
+        (&[("HTTPS_PROXY", "DOOR"), ("no_proxy", past)], false),
+        (&[], false),
+    ] {
+        let door = Door::saying("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n").await;
+        let url = door.url().replace("http://", "http://planted-proxy-user:planted-proxy-pass@");
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child
+            .args(["--exact", "proxy::the_environment_names_the_proxy_and_what_goes_past_it"])
+            .env_clear()
+            .env(CHILD, "1");
+        child.envs(variables.iter().map(|(name, value)| (*name, value.replace("DOOR", &url))));
+        let ended = tokio::task::spawn_blocking(move || child.output()).await.unwrap().unwrap();
+        let said = String::from_utf8_lossy(&ended.stdout);
+        assert!(ended.status.success() && said.contains("1 passed"), "{variables:?}: {said}");
+        assert_eq!(door.knocks().await > 0, by_proxy, "{variables:?}");
+    }
 }
 
 fn clock() -> qlik_context_operator::clock::Timestamp {
