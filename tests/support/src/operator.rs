@@ -4,11 +4,14 @@
 //! There is no kubelet, so the Deployment's Pod never starts; the same program runs beside the
 //! control plane in its place.
 
+use std::ffi::OsStr;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::{Api, ListParams};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -51,14 +54,42 @@ impl Operator {
         environment: &[(&str, &str)],
     ) -> anyhow::Result<Self> {
         let kubeconfig = control_plane.kubeconfig_for_service_account(NAMESPACE, RELEASE).await?;
+        let lease = ["run", "--leader-elect", "--lease-name", RELEASE, "--lease-namespace", NAMESPACE];
+        let words: Vec<_> = lease.iter().chain(flags).collect();
+        Self::launch(&kubeconfig, program, log, &words, environment).await
+    }
+
+    /// Starts `program` as the Deployment of this release would: with its arguments and its ServiceAccount. To be done
+    /// again where a rollout would.
+    pub async fn start_as_deployed(
+        control_plane: &ControlPlane,
+        (namespace, release): (&str, &str),
+        program: &Path,
+        log: &Path,
+        environment: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
+        let deployments: Api<Deployment> = Api::namespaced(control_plane.client()?, namespace);
+        let ours = ListParams::default().labels(&format!("app.kubernetes.io/instance={release}"));
+        let deployment = deployments.list(&ours).await?.items.pop();
+        let pod = deployment.and_then(|deployment| deployment.spec.template.spec);
+        let pod = pod.with_context(|| format!("the release {namespace}/{release} has no Deployment"))?;
+        let account = pod.service_account_name.context("the Deployment names no ServiceAccount")?;
+        let kubeconfig = control_plane.kubeconfig_for_service_account(namespace, &account).await?;
+        let words = pod.containers.into_iter().find_map(|container| container.args).unwrap_or_default();
+        Self::launch(&kubeconfig, program, log, &words, environment).await
+    }
+
+    async fn launch(
+        kubeconfig: &Path,
+        program: &Path,
+        log: &Path,
+        words: &[impl AsRef<OsStr>],
+        environment: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         let listen = free_address()?;
         let process = Process::spawn(program, log, |command| {
-            command.env_clear().env("KUBECONFIG", &kubeconfig).envs(environment.iter().copied());
-            command
-                .args(["run", "--listen", &listen.to_string()])
-                .args(["--leader-elect", "--lease-name", RELEASE])
-                .args(["--lease-namespace", NAMESPACE])
-                .args(flags);
+            command.env_clear().env("KUBECONFIG", kubeconfig).envs(environment.iter().copied());
+            command.env("QLIK_CONTEXT_LISTEN", listen.to_string()).args(words);
         })?;
         let mut operator = Self { process, listen };
         operator.wait_until_ready().await?;

@@ -1,0 +1,130 @@
+//! From an older release to this one and back, away and here again: what people have made stays, and no token is asked for
+//! that is still valid.
+
+use std::time::Duration;
+
+use support::operator::{Operator, repository};
+use support::tenant::{Algorithm, Client, PublicKey};
+
+use crate::stage::{CLIENT_ID, CLIENT_SECRET, Stage, stop, until};
+use crate::{chart, rights};
+
+const RELEASE: (&str, &str) = ("qlik-system", "qlik-context-operator");
+const CONTEXTS: [&str; 4] = ["acme", "acme-env", "acme-signed", "acme-user"];
+
+impl Stage {
+    /// The examples as they stand, with the credentials they ask for.
+    async fn apply_the_examples(&self) {
+        let keys = repository().join("tests/keys");
+        let public = std::fs::read_to_string(keys.join("p384-public.pem")).unwrap();
+        self.tenant.add_client(Client::new("signing").key(PublicKey::new("my-key", Algorithm::ES384, &public)));
+        let api_key =
+            self.tenant.api_key(&self.tenant.add_user("auth0|someone", "Someone").subject, Duration::from_hours(6));
+        let private_key = format!("--from-file=private-key={}", keys.join("p384-sec1.pem").display());
+        let create = ["create", "secret", "generic", "-n", "team"];
+        let with_key = ["acme-key", "--from-literal=client-id=signing", "--from-literal=key-id=my-key", &private_key];
+        let with_api_key = ["acme-api-key", &format!("--from-literal=api-key={api_key}")];
+        self.kubectl(&[&create, &with_key[..]].concat()).await;
+        self.kubectl(&[&create, &with_api_key[..]].concat()).await;
+        for entry in std::fs::read_dir(repository().join("examples")).unwrap() {
+            let manifest = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+            let filled = manifest
+                .replace("REPLACE-WITH-CLIENT-ID", CLIENT_ID)
+                .replace("REPLACE-WITH-CLIENT-SECRET", CLIENT_SECRET);
+            self.apply("team", &filled).await;
+        }
+    }
+
+    /// The Secrets with tokens, to the byte and the version.
+    async fn tokens(&self) -> String {
+        let ours = "app.kubernetes.io/managed-by=qlik-context-operator";
+        self.kubectl(&["get", "secrets", "-n", "team", "-l", ours, "-o", "yaml"]).await
+    }
+
+    /// What a rollout does: the old Pod ends in order, a new one takes over and looks at every context.
+    async fn roll_out(&self, old: Option<Operator>, release: (&str, &str)) -> Operator {
+        if let Some(old) = old {
+            stop(old).await;
+        }
+        let new = self.operator(release).await;
+        until("every context was looked at and is ready", async || {
+            let metrics = new.get("/metrics").await.unwrap();
+            CONTEXTS.iter().all(|name| metrics.contains(&format!("namespace=\"team\",name=\"{name}\"}} 1\n")))
+        })
+        .await;
+        new
+    }
+
+    /// The type of a field that the older CRD lacks.
+    async fn newest_field(&self) -> String {
+        let path = ".spec.versions[0].schema.openAPIV3Schema.properties.spec.properties.renewBeforePercentage.type";
+        self.kubectl(&["get", "crd", "qlikcontexts.qlikcontext.dev", "-o", &format!("jsonpath={{{path}}}")]).await
+    }
+}
+
+#[tokio::test]
+async fn upgrade_rollback_uninstall_and_installing_again_keep_what_people_made_and_mint_nothing() {
+    let stage = Stage::set(&[]).await;
+    let (current, older) = (chart::current(), chart::older(stage.control_plane.folder()));
+    let package = ["package", &older, "--destination", &stage.control_plane.folder().to_string_lossy()];
+    stage.helm(&package).await;
+    let older = stage.control_plane.folder().join("qlik-context-operator-0.0.9.tgz");
+    let here = ["qlik-context-operator", "--namespace", "qlik-system"];
+
+    stage.helm(&[&["install"], &here[..], &[&older.to_string_lossy(), "--create-namespace"]].concat()).await;
+    stage.kubectl(&["create", "namespace", "team"]).await;
+    let operator = stage.operator(RELEASE).await;
+    stage.apply_the_examples().await;
+    stage.kubectl(&["wait", "-n", "team", "--for=condition=Ready", "qctx", "--all", "--timeout=60s"]).await;
+    assert_eq!(stage.newest_field().await, "");
+    // A client with a secret, whose token two contexts share, and one with a key; an API key is nothing that is issued.
+    assert_eq!(stage.issued(), 2);
+    stage.cloud.clear_ledger();
+    let tokens = stage.tokens().await;
+    let unchanged = async |step: &str| {
+        assert_eq!(stage.issued(), 0, "{step} minted");
+        assert!(stage.tokens().await == tokens, "{step} changed a Secret");
+    };
+
+    stage.helm(&[&["upgrade"], &here[..], &[&*current]].concat()).await;
+    let operator = stage.roll_out(Some(operator), RELEASE).await;
+    unchanged("the upgrade").await;
+    assert_eq!(stage.newest_field().await, "integer", "the CRD goes with the release");
+
+    stage.helm(&[&["rollback"], &here[..], &["1"]].concat()).await;
+    let operator = stage.roll_out(Some(operator), RELEASE).await;
+    unchanged("the rollback").await;
+    assert_eq!(stage.newest_field().await, "", "the CRD goes with the release");
+    stage.kubectl(&["create", "namespace", "rights"]).await;
+    stage.apply("rights", &chart::of_the_older_schema("rights").to_string()).await;
+
+    stage.helm(&[&["upgrade"], &here[..], &[&*current]].concat()).await;
+    let operator = stage.roll_out(Some(operator), RELEASE).await;
+    unchanged("the second upgrade").await;
+    rights::exercise(&stage, "rights").await;
+    rights::are_just_enough(&stage, RELEASE.0, RELEASE.1).await;
+    assert_eq!(stage.issued(), 1, "for the new context");
+    stage.cloud.clear_ledger();
+
+    stage.helm(&[&["uninstall"], &here[..]].concat()).await;
+    stop(operator).await;
+    let left = stage.kubectl(&["get", "qctx", "-n", "team", "-o", "name"]).await;
+    assert_eq!(left.lines().count(), CONTEXTS.len(), "{left}");
+    unchanged("uninstalling").await;
+    let refused = stage.control_plane.kubectl(&["get", "clusterrole", "qlik-system:qlik-context-operator"]).await;
+    assert!(refused.is_err(), "the rights go with the release");
+
+    stage.helm(&[&["install"], &here[..], &[&*current]].concat()).await;
+    let operator = stage.roll_out(None, RELEASE).await;
+    unchanged("installing again").await;
+    stage.helm(&[&["uninstall"], &here[..]].concat()).await;
+    stop(operator).await;
+
+    let elsewhere = ["install", "other", &current, "--namespace", "elsewhere", "--create-namespace"];
+    let refused = stage.control_plane.helm(&elsewhere).await.unwrap_err().to_string();
+    assert!(refused.contains("--take-ownership") || refused.contains("invalid ownership metadata"), "{refused}");
+    stage.helm(&[&elsewhere[..], &["--take-ownership"]].concat()).await;
+    let operator = stage.roll_out(None, ("elsewhere", "other")).await;
+    unchanged("installing under another name").await;
+    stop(operator).await;
+}

@@ -1,0 +1,158 @@
+//! Least privilege, by the API server's own books: what a ServiceAccount was granted, and what it asked for.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject};
+use kube::ResourceExt;
+use kube::api::{Api, ListParams};
+use serde_json::Value;
+
+use crate::stage::{CLIENT_SECRET, Stage, until};
+
+/// One verb on one resource, in a namespace or in all, on an object or on all.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Right {
+    namespace: Option<String>,
+    group: String,
+    resource: String,
+    verb: String,
+    name: Option<String>,
+}
+
+impl Right {
+    fn covers(&self, asked: &Self) -> bool {
+        let within = |granted: &Option<String>, asked: &Option<String>| granted.is_none() || granted == asked;
+        within(&self.namespace, &asked.namespace)
+            && within(&self.name, &asked.name)
+            && (&self.group, &self.resource, &self.verb) == (&asked.group, &asked.resource, &asked.verb)
+    }
+}
+
+/// Does in a namespace everything that the operator has a right for.
+pub async fn exercise(stage: &Stage, namespace: &str) {
+    stage.put(namespace, "rights", CLIENT_SECRET).await;
+    stage.wait_for(namespace, "rights", "TokenValid").await;
+    // A write to a Secret that is there.
+    stage.kubectl(&["label", "secret", "rights-token", "-n", namespace, "qlikcontext.dev/context-"]).await;
+    let restored = ["get", "secret", "-n", namespace, "-l", "qlikcontext.dev/context=rights", "-o", "name"];
+    until("the label is back", async || !stage.kubectl(&restored).await.is_empty()).await;
+    // An event that was told before, which is counted on the one that is there.
+    for (suspend, reason) in [(true, "Suspended"), (false, "TokenValid")] {
+        let patch = format!("{{\"spec\":{{\"suspend\":{suspend}}}}}");
+        stage.kubectl(&["patch", "qctx", "rights", "-n", namespace, "--type=merge", "-p", &patch]).await;
+        stage.wait_for(namespace, "rights", reason).await;
+    }
+    // What cannot be read is asked for as it stands.
+    stage.wait_for(namespace, "of-older-schema", "SpecInvalid").await;
+    assert!(stage.status(namespace, "of-older-schema").await.contains("Stalled"));
+    // Nothing of that stays when it is mended, although the server has no record of who wrote it.
+    let mend = ["--type=merge", "-p", "{\"spec\":{\"suspend\":false}}"];
+    stage.kubectl(&[&["patch", "qctx", "of-older-schema", "-n", namespace], &mend[..]].concat()).await;
+    stage.wait_for(namespace, "of-older-schema", "SecretNotFound").await;
+    let status = stage.status(namespace, "of-older-schema").await;
+    assert!(!status.contains("Stalled") && !status.contains("SpecInvalid"), "{status}");
+}
+
+/// Every verb that the account used is granted to it, every verb that is granted was used, and nothing was refused.
+pub async fn are_just_enough(stage: &Stage, namespace: &str, account: &str) {
+    let granted = granted(stage, namespace, account).await;
+    assert!(!granted.is_empty());
+    let begin = Instant::now();
+    loop {
+        let asked = asked(stage.control_plane.audit_log(), namespace, account);
+        let foreign: Vec<_> = asked.iter().filter(|asked| !granted.iter().any(|right| right.covers(asked))).collect();
+        assert!(foreign.is_empty(), "asked for, and not granted by the chart: {foreign:#?}");
+        let unused: Vec<_> = granted.iter().filter(|right| !asked.iter().any(|asked| right.covers(asked))).collect();
+        if unused.is_empty() {
+            return;
+        }
+        // The log may lag, and the lease is renewed every 2 s.
+        assert!(begin.elapsed() < Duration::from_secs(20), "granted by the chart, and not used: {unused:#?}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+async fn granted(stage: &Stage, namespace: &str, account: &str) -> Vec<Right> {
+    let client = stage.control_plane.client().unwrap();
+    let all = ListParams::default();
+    let to_it = |subjects: Option<Vec<Subject>>| {
+        subjects.into_iter().flatten().any(|subject| {
+            (subject.kind.as_str(), subject.name.as_str(), subject.namespace.as_deref())
+                == ("ServiceAccount", account, Some(namespace))
+        })
+    };
+    let mut granted = Vec::new();
+    for binding in Api::<ClusterRoleBinding>::all(client.clone()).list(&all).await.unwrap() {
+        if to_it(binding.subjects) {
+            granted.extend(rights(stage, None, &binding.role_ref).await);
+        }
+    }
+    for binding in Api::<RoleBinding>::all(client).list(&all).await.unwrap() {
+        let namespace = binding.namespace();
+        if to_it(binding.subjects) {
+            granted.extend(rights(stage, namespace, &binding.role_ref).await);
+        }
+    }
+    granted
+}
+
+async fn rights(stage: &Stage, namespace: Option<String>, role: &RoleRef) -> Vec<Right> {
+    let client = stage.control_plane.client().unwrap();
+    let rules: Option<Vec<PolicyRule>> = match &namespace {
+        Some(namespace) if role.kind == "Role" => {
+            Api::<Role>::namespaced(client, namespace).get(&role.name).await.unwrap().rules
+        }
+        _ => Api::<ClusterRole>::all(client).get(&role.name).await.unwrap().rules,
+    };
+    let mut rights = Vec::new();
+    for rule in rules.into_iter().flatten() {
+        assert_eq!(rule.non_resource_urls, None, "paths are not looked at here");
+        let names = rule.resource_names.map_or(vec![None], |names| names.into_iter().map(Some).collect());
+        for group in rule.api_groups.as_deref().unwrap_or_default() {
+            for resource in rule.resources.as_deref().unwrap_or_default() {
+                for verb in &rule.verbs {
+                    rights.extend(names.iter().map(|name| Right {
+                        namespace: namespace.clone(),
+                        group: group.clone(),
+                        resource: resource.clone(),
+                        verb: verb.clone(),
+                        name: name.clone(),
+                    }));
+                }
+            }
+        }
+    }
+    rights
+}
+
+/// What the account asked the API server for; that it was never refused is checked on the way.
+fn asked(audit_log: &Path, namespace: &str, account: &str) -> Vec<Right> {
+    let user = format!("system:serviceaccount:{namespace}:{account}");
+    let log = std::fs::read_to_string(audit_log).unwrap();
+    // The last line may be half written.
+    let entries = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut asked = Vec::new();
+    for entry in entries.filter(|entry| entry["user"]["username"] == user.as_str()) {
+        assert_eq!(entry["annotations"]["authorization.k8s.io/decision"], "allow", "refused: {entry}");
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let object = &entry["objectRef"];
+        assert!(object.is_object(), "asked for a path: {entry}");
+        let subresource = object["subresource"].as_str().map(|name| format!("/{name}")).unwrap_or_default();
+        let right = Right {
+            namespace: object["namespace"].as_str().map(str::to_owned),
+            group: text(&object["apiGroup"]),
+            resource: text(&object["resource"]) + &subresource,
+            verb: text(&entry["verb"]),
+            name: object["name"].as_str().map(str::to_owned),
+        };
+        // An apply that creates takes both rights.
+        if right.verb == "patch" && entry["responseStatus"]["code"] == 201 {
+            asked.push(Right { verb: "create".into(), ..right.clone() });
+        }
+        asked.push(right);
+    }
+    asked.sort();
+    asked.dedup();
+    asked
+}
