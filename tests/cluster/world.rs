@@ -62,7 +62,7 @@ pub fn world() -> &'static World {
 
 impl World {
     async fn build() -> anyhow::Result<Self> {
-        let options = Options { helm: vec![operator::install()], ..Options::default() };
+        let options = Options { audit: true, helm: vec![operator::install()], ..Options::default() };
         let control_plane = ControlPlane::shared(&options).await?;
         let cloud = QlikCloud::start().await?;
         let ca = control_plane.folder().join("tenant-ca.pem");
@@ -98,6 +98,7 @@ pub struct Case {
     pub tenant: Tenant,
     pub client: Client,
     log_from: usize,
+    audit_from: usize,
 }
 
 impl Drop for Case {
@@ -111,10 +112,14 @@ impl Drop for Case {
 }
 
 impl Case {
-    /// Log, events, status and metrics hold no secret and no token, in any spelling.
+    /// Log, events, status and metrics hold no secret and no token, in any spelling; and the operator asked the API server
+    /// for nothing that the chart does not grant.
     async fn search(&self) {
-        let log = std::fs::read(self.world.operator.process.log()).unwrap();
-        let log = String::from_utf8_lossy(&log[self.log_from..]).into_owned();
+        let log = since(self.log_from, self.world.operator.process.log());
+        let account = format!("\"username\":\"system:serviceaccount:{}:{}\"", operator::NAMESPACE, operator::RELEASE);
+        let audit = since(self.audit_from, self.world.control_plane.audit_log());
+        let mut theirs = audit.lines().filter(|line| line.contains(&account));
+        assert_eq!(theirs.find(|line| line.contains("\"authorization.k8s.io/decision\":\"forbid\"")), None);
         let told = self.kubectl(&["get", "events.events.k8s.io,qctx", "-o", "json"]).await;
         let metrics = self.world.operator.get("/metrics").await.unwrap();
         for (sink, text) in [("log", log), ("status or events", told), ("metrics", metrics)] {
@@ -131,8 +136,9 @@ impl Case {
         let namespace = world.control_plane.namespace(name).await.unwrap();
         let tenant = world.cloud.tenant(&format!("{namespace}.eu.qlikcloud.com"));
         tenant.add_client(tenant::Client::new(CLIENT_ID).secret(CLIENT_SECRET));
-        let log_from = std::fs::metadata(world.operator.process.log()).unwrap().len().try_into().unwrap();
-        Self { world, namespace, tenant, client: world.control_plane.client().unwrap(), log_from }
+        let [log_from, audit_from] = [world.operator.process.log(), world.control_plane.audit_log()]
+            .map(|log| std::fs::metadata(log).unwrap().len().try_into().unwrap());
+        Self { world, namespace, tenant, client: world.control_plane.client().unwrap(), log_from, audit_from }
     }
 
     pub fn contexts(&self) -> Api<QlikContext> {
@@ -235,6 +241,11 @@ impl Case {
         }
         lines
     }
+}
+
+/// What a log has more than so many bytes.
+fn since(begin: usize, log: &Path) -> String {
+    String::from_utf8_lossy(&std::fs::read(log).unwrap()[begin..]).into_owned()
 }
 
 /// `Type=Status/Reason` of every condition that speaks of the current generation.
