@@ -10,5 +10,6 @@ mod chart;
 mod contexts;
 mod lifecycle;
 mod rights;
+mod shards;
 mod side_by_side;
 mod stage;
