@@ -9,7 +9,7 @@ use std::time::Duration;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::act::{Done, act};
@@ -60,14 +60,14 @@ pub async fn reconcile(object: Arc<Guarded>, cx: Arc<Context>) -> Result<Action,
 async fn run(context: &QlikContext, cx: &Context) -> Result<Ended, Error> {
     let desired = match Desired::parse(context) {
         Ok(desired) => desired,
-        Err(failure) => return refuse(context, &failure, cx).await,
+        Err(failure) => return refuse(context, &failure, Way::Apply, cx).await,
     };
     let seen = observe(&cx.client, &cx.tokens, context, desired, cx.clock.now()).await?;
     let plan = decide(context, &seen, &cx.allowed_hosts);
     let done = act(cx, context, &seen, plan).await?;
     let now = seen.now.max(cx.clock.now());
     let status = status(context, &seen.desired, seen.credential.as_ref().map(|_| ()), &done, now);
-    let outcome = match publish(context, &status, cx).await? {
+    let outcome = match publish(context, &status, Way::Apply, cx).await? {
         Written::Done => tell(context, Some(&seen), &status, &done, cx).await,
         Written::Gone => Reconciled::Ready,
     };
@@ -81,8 +81,17 @@ enum Written {
     Gone,
 }
 
+/// How a status is written.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Way {
+    /// Server-side apply: what is not said any more goes, if it was applied.
+    Apply,
+    /// A merge patch: the server cannot apply over an object of which it cannot make sense.
+    Merge,
+}
+
 /// Writes the status, unless it is what stands there already.
-async fn publish(context: &QlikContext, status: &QlikContextStatus, cx: &Context) -> Result<Written, Error> {
+async fn publish(context: &QlikContext, status: &QlikContextStatus, way: Way, cx: &Context) -> Result<Written, Error> {
     if context.metadata.deletion_timestamp.is_some() {
         cx.gone(context.metadata.uid.as_deref().unwrap_or_default());
         return Ok(Written::Gone);
@@ -92,23 +101,21 @@ async fn publish(context: &QlikContext, status: &QlikContextStatus, cx: &Context
     }
     cx.leadership.check()?;
     let namespace = context.namespace().unwrap_or_default();
-    let contexts: Api<QlikContext> = Api::namespaced(cx.client.clone(), &namespace);
-    let patch = json!({
-        "apiVersion": QlikContext::api_version(&()),
-        "kind": QlikContext::kind(&()),
-        // Only over what was judged: neither after an edit nor on another context of the same name. (The uid would not do: a
-        // write to the status takes it from what is stored.)
-        "metadata": { "resourceVersion": context.metadata.resource_version },
-        "status": status,
-    });
-    // Forced: the status is ours alone.
-    let params = PatchParams::apply(FIELD_MANAGER).force();
-    let (name, patch) = (context.name_any(), Patch::Apply(patch));
-    let write = tokio::time::timeout(STATUS_TIMEOUT, contexts.patch_status(&name, &params, &patch));
-    match write.await.map_err(|_| Error::Deadline(STATUS_TIMEOUT))? {
+    let contexts: Api<Guarded> = Api::namespaced(cx.client.clone(), &namespace);
+    let write = async {
+        let mut written = write(&contexts, context, status, way).await?;
+        // An apply leaves what was merged in once.
+        if let (Way::Apply, Ok(stored)) = (way, &written.0)
+            && stored.status.as_ref() != Some(status)
+        {
+            written = self::write(&contexts, stored, status, Way::Merge).await?;
+        }
+        Ok(written)
+    };
+    match tokio::time::timeout(STATUS_TIMEOUT, write).await.map_err(|_| Error::Deadline(STATUS_TIMEOUT))? {
         Ok(written) => {
             cx.unless_gone(context.metadata.uid.as_deref().unwrap_or_default(), || {
-                cx.latest.note(context, status, written.metadata.resource_version);
+                cx.latest.note(context, status, written.meta().resource_version.clone());
             });
             Ok(Written::Done)
         }
@@ -121,6 +128,45 @@ async fn publish(context: &QlikContext, status: &QlikContextStatus, cx: &Context
             Err(Error::Changed("the QlikContext"))
         }
         Err(error) => Err(Error::kubernetes("writing the status")(error)),
+    }
+}
+
+async fn write(
+    contexts: &Api<Guarded>,
+    context: &QlikContext,
+    status: &QlikContextStatus,
+    way: Way,
+) -> kube::Result<Guarded> {
+    let patch = |status| {
+        json!({
+            "apiVersion": QlikContext::api_version(&()),
+            "kind": QlikContext::kind(&()),
+            // Only over what was judged: neither after an edit nor on another context of the same name. (The uid would not
+            // do: a write to the status takes it from what is stored.)
+            "metadata": { "resourceVersion": context.metadata.resource_version },
+            "status": status,
+        })
+    };
+    // Forced: the status is ours alone.
+    let params = PatchParams::apply(FIELD_MANAGER);
+    let (params, patch) = match way {
+        Way::Apply => (params.force(), Patch::Apply(patch(json!(status)))),
+        Way::Merge => (params, Patch::Merge(patch(changes(&json!(context.status), json!(status))))),
+    };
+    contexts.patch_status(&context.name_any(), &params, &patch).await
+}
+
+/// The merge patch that makes one value the other.
+fn changes(before: &Value, after: Value) -> Value {
+    match (before, after) {
+        (Value::Object(before), Value::Object(mut after)) => {
+            for (name, old) in before {
+                let new = after.remove(name).map_or(Value::Null, |new| changes(old, new));
+                after.insert(name.clone(), new);
+            }
+            Value::Object(after)
+        }
+        (_, after) => after,
     }
 }
 
@@ -159,10 +205,10 @@ async fn tell(
 }
 
 /// The spec was read but says nothing that can be done.
-async fn refuse(context: &QlikContext, failure: &Failure, cx: &Context) -> Result<Ended, Error> {
+async fn refuse(context: &QlikContext, failure: &Failure, way: Way, cx: &Context) -> Result<Ended, Error> {
     let status = invalid(context, failure, cx.clock.now());
     let done = Done { failure: Some(failure.clone()), ..Done::default() };
-    let outcome = match publish(context, &status, cx).await? {
+    let outcome = match publish(context, &status, way, cx).await? {
         Written::Done => tell(context, None, &status, &done, cx).await,
         Written::Gone => Reconciled::Ready,
     };
@@ -182,7 +228,7 @@ async fn report_unreadable(object: &Guarded, problem: &str, cx: &Context) -> Res
     let stored = objects.get_opt(&object.name_any()).await.map_err(Error::kubernetes("reading the QlikContext"))?;
     let status = stored.and_then(|mut stored| serde_json::from_value(stored.data["status"].take()).ok());
     let stand_in = QlikContext { metadata: object.meta().clone(), spec: QlikContextSpec::default(), status };
-    refuse(&cx.latest.catch_up(&stand_in), &failure, cx).await
+    refuse(&cx.latest.catch_up(&stand_in), &failure, Way::Merge, cx).await
 }
 
 /// Trouble with the Kubernetes API: logged, and tried again, later each time.
