@@ -1,7 +1,6 @@
 //! A controller, an API server and a cloud, all in this process and on tokio's paused clock.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, Once, PoisonError};
+use std::sync::{Arc, LazyLock, Once};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -19,7 +18,7 @@ use qlik_context_operator::telemetry::filtered;
 use secrecy::{ExposeSecret, SecretSlice};
 use serde_json::{Value, json};
 use support::api_server::{ApiServer, Kind, Verb};
-use support::planted::Planted;
+use support::planted::{Planted, Searched};
 use support::tenant::{self, QlikCloud, Route, Tenant};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -52,31 +51,13 @@ static PLANTED: LazyLock<Planted> = LazyLock::new(|| {
     Planted::new(&["planted-", TOKEN_BEGINNING, "eyJhbGciOiJSUzI1NiIsImtpZCI6", key]).unwrap()
 });
 
-/// Where the log goes, at TRACE: nothing is kept but the first line that holds what was planted.
-struct Searched;
-
-static LEAKED: Mutex<Option<String>> = Mutex::new(None);
-static LINES: AtomicUsize = AtomicUsize::new(0);
-
-impl std::io::Write for Searched {
-    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        LINES.fetch_add(1, Ordering::Relaxed);
-        let text = String::from_utf8_lossy(line);
-        if PLANTED.found(&text).is_some() {
-            LEAKED.lock().unwrap_or_else(PoisonError::into_inner).replace(text.into_owned());
-        }
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
+/// Where the log goes, at TRACE.
+static LOG: LazyLock<Searched> = LazyLock::new(|| Searched::new(PLANTED.clone()));
 
 fn log_everything() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let lines = tracing_subscriber::fmt::layer().with_writer(|| Searched);
+        let lines = tracing_subscriber::fmt::layer().with_writer(|| &*LOG);
         tracing_subscriber::registry().with(filtered(lines, "trace").unwrap()).init();
     });
 }
@@ -190,8 +171,8 @@ impl World {
 
     /// Nothing that was said or written outside of the derived Secrets holds what was planted.
     pub fn nothing_leaked(&self) {
-        assert_eq!(*LEAKED.lock().unwrap(), None, "in the log");
-        assert!(LINES.load(Ordering::Relaxed) > 100, "a log that says nothing proves nothing");
+        assert_eq!(LOG.leak(), None, "in the log");
+        assert!(LOG.lines() > 100, "a log that says nothing proves nothing");
         let mut sinks = vec![("metrics", self.metrics.render(self.clock.now()).unwrap())];
         for (sink, kind) in [("a status", Kind::QlikContext), ("an event", Kind::Event)] {
             sinks.extend(self.api.list(kind, None).into_iter().map(|object| (sink, object.to_string())));

@@ -1,5 +1,9 @@
 //! Finds planted secrets in whatever the operator says, in every spelling in which they could leave it.
 
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
 use aho_corasick::AhoCorasick;
 use anyhow::Result;
 use base64::Engine as _;
@@ -22,7 +26,7 @@ fn spellings(secret: &str) -> Vec<String> {
 }
 
 /// What was planted, ready to be looked for in a great deal of text.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Planted(AhoCorasick);
 
 impl Planted {
@@ -34,6 +38,47 @@ impl Planted {
     /// The first that stands in the text.
     pub fn found<'t>(&self, text: &'t str) -> Option<&'t str> {
         self.0.find(text).map(|found| &text[found.range()])
+    }
+}
+
+/// Where a log goes that is too long to be kept: it is searched line by line, and only the first line that holds something
+/// planted stays.
+#[derive(Debug)]
+pub struct Searched {
+    planted: Planted,
+    lines: AtomicUsize,
+    leak: Mutex<Option<String>>,
+}
+
+impl Searched {
+    /// A log in which nothing stands yet.
+    pub fn new(planted: Planted) -> Self {
+        Self { planted, lines: AtomicUsize::new(0), leak: Mutex::new(None) }
+    }
+
+    /// How many lines there were.
+    pub fn lines(&self) -> usize {
+        self.lines.load(Ordering::Relaxed)
+    }
+
+    /// The first line that holds something planted.
+    pub fn leak(&self) -> Option<String> {
+        self.leak.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Write for &Searched {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.lines.fetch_add(1, Ordering::Relaxed);
+        let text = String::from_utf8_lossy(line);
+        if self.planted.found(&text).is_some() {
+            self.leak.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(text.into_owned());
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -59,5 +104,14 @@ mod tests {
             assert!(planted.found(&text).is_some(), "{text}");
         }
         assert_eq!(planted.found("planted and s3cret"), None);
+    }
+
+    #[test]
+    fn of_a_log_the_first_line_stays_that_holds_something_planted() {
+        let log = Searched::new(Planted::new(&["planted-"]).unwrap());
+        for line in ["all is well", "planted-one", "planted-two"] {
+            (&log).write_all(line.as_bytes()).unwrap();
+        }
+        assert_eq!((log.lines(), log.leak().as_deref()), (3, Some("planted-one")));
     }
 }
