@@ -4,16 +4,16 @@ use crate::chart;
 use crate::stage::{CLIENT_SECRET, Stage, stop, until};
 
 /// The Helm command for one shard, in a namespace of its own.
-fn install<'a>(chart: &'a str, namespace: &'a str, flag: &'a str) -> Vec<&'a str> {
-    vec!["install", "qlik-context-operator", chart, "--namespace", namespace, "--create-namespace", "--set", flag]
+fn install<'a>(chart: &'a str, namespace: &'a str, value: &'a str) -> Vec<&'a str> {
+    vec!["install", "qlik-context-operator", chart, "--namespace", namespace, "--create-namespace", "--set", value]
 }
 
 #[tokio::test]
 async fn a_context_that_moves_to_another_shard_keeps_its_secret_and_its_token() {
     let chart = chart::current();
-    let mut second = install(&chart, "shard-y", "extraArgs={--context-selector=shard=y}");
+    let mut second = install(&chart, "shard-y", "contextSelector=shard=y");
     second.extend(["--set", "crds.enabled=false"]);
-    let stage = Stage::set(&[install(&chart, "shard-x", "extraArgs={--context-selector=shard=x}"), second]).await;
+    let stage = Stage::set(&[install(&chart, "shard-x", "contextSelector=shard=x"), second]).await;
     let (x, y) = (
         stage.operator(("shard-x", "qlik-context-operator")).await,
         stage.operator(("shard-y", "qlik-context-operator")).await,

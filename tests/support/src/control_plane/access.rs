@@ -22,7 +22,7 @@ impl ControlPlane {
     }
 
     /// A kubeconfig file that is nothing but this service account: what runs with it has its
-    /// rights only. Its token lasts a day.
+    /// rights only, and its namespace, as in a Pod. Its token lasts a day.
     pub async fn kubeconfig_for_service_account(&self, namespace: &str, name: &str) -> anyhow::Result<PathBuf> {
         let accounts = Api::<ServiceAccount>::namespaced(self.client()?, namespace);
         let spec = TokenRequestSpec { expiration_seconds: Some(TOKEN_SECONDS), ..TokenRequestSpec::default() };
@@ -34,7 +34,7 @@ impl ControlPlane {
         let token = answer.status.and_then(|status| status.token);
         let token = token.context("the answer holds no token")?;
         let path = self.folder().join(format!("{namespace}.{name}.kubeconfig"));
-        self.cluster.write_kubeconfig(&path, &token)?;
+        self.cluster.write_kubeconfig(&path, &token, namespace)?;
         Ok(path)
     }
 

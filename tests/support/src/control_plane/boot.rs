@@ -67,7 +67,7 @@ async fn attempt(programs: &Programs, options: &Options) -> anyhow::Result<Contr
     .await?;
     let url = format!("https://127.0.0.1:{port}");
     let cluster = Cluster { url, authority };
-    cluster.write_kubeconfig(&files.admin_kubeconfig, &tokens.admin)?;
+    cluster.write_kubeconfig(&files.admin_kubeconfig, &tokens.admin, "default")?;
     let config = config(&files.admin_kubeconfig).await?;
     let client = kube::Client::try_from(config.clone())?;
     until("kube-apiserver to be ready", LIMIT, async || {
@@ -82,7 +82,7 @@ async fn attempt(programs: &Programs, options: &Options) -> anyhow::Result<Contr
     }
 
     let kubeconfig = &files.controller_manager_kubeconfig;
-    cluster.write_kubeconfig(kubeconfig, &tokens.controller_manager)?;
+    cluster.write_kubeconfig(kubeconfig, &tokens.controller_manager, "default")?;
     let flags = flags::kube_controller_manager(&files);
     let mut controller_manager = spawn(&programs.kube_controller_manager, flags)?;
     until("kube-controller-manager to act", LIMIT, async || {

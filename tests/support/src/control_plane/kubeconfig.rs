@@ -17,9 +17,9 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    /// Writes the kubeconfig `path` of the user with `token`, readable by this user only: Helm
-    /// warns of others.
-    pub(super) fn write_kubeconfig(&self, path: &Path, token: &str) -> anyhow::Result<()> {
+    /// Writes the kubeconfig `path` of the user with `token`, who is at home in `namespace`. It is
+    /// readable by this user only: Helm warns of others.
+    pub(super) fn write_kubeconfig(&self, path: &Path, token: &str, namespace: &str) -> anyhow::Result<()> {
         let url = &self.url;
         let authority = BASE64_STANDARD.encode(&self.authority);
         let text = format!(
@@ -28,7 +28,7 @@ kind: Config
 current-context: test
 contexts:
   - name: test
-    context: {{ cluster: test, user: test }}
+    context: {{ cluster: test, user: test, namespace: {namespace} }}
 clusters:
   - name: test
     cluster:
