@@ -367,4 +367,42 @@ mod tests {
         );
         assert_eq!(verification_refused(&request(), &answer(503, ""), &Secrets::new()).condition, Verified);
     }
+
+    #[test]
+    fn the_verifications_refusals_have_their_reasons() {
+        let by_key = TokenRequest { credential: api_key(), ..request() };
+        for (status, body, reason) in [
+            (401, "", Reason::TokenRejected),
+            (403, "", Reason::AccessDenied),
+            (404, "", Reason::UnexpectedResponse),
+            (404, r#"{"errors":[{"code":"LOGIN-2"}]}"#, Reason::TenantNotFound),
+            (404, r#"{"errors":[{"code":"LOGIN-3"}]}"#, Reason::UnexpectedResponse),
+            (429, "", Reason::RateLimited),
+            (500, "", Reason::TenantUnavailable),
+        ] {
+            for request in [request(), by_key.clone()] {
+                let failure = verification_refused(&request, &answer(status, body), &Secrets::new());
+                assert_eq!((failure.condition, failure.reason), (Verified, reason), "{status} {body}");
+            }
+        }
+        let scope = verification_refused(&request(), &answer(403, ""), &Secrets::new()).message;
+        assert!(scope.contains("user_default") && !scope.contains("API key"), "{scope}");
+    }
+
+    #[test]
+    fn a_gateways_code_is_not_said_twice() {
+        let body = r#"{"errors":[{"code":"HTTP-502","title":"Bad Gateway"}]}"#;
+        let failure = token_refused(&request(), &answer(502, body), &Secrets::new());
+        assert!(failure.message.contains(r#"(HTTP 502, "Bad Gateway")"#), "{}", failure.message);
+    }
+
+    #[test]
+    fn a_signature_that_was_refused_is_cured_by_its_key() {
+        let key = crate::oauth::key::read(include_str!("../../tests/keys/p384.jwk")).unwrap().key;
+        let signer =
+            Signer { key, algorithm: crate::api::v1alpha1::Algorithm::ES384, key_id: None, fingerprint: [0; 32] };
+        let credential = Credential::PrivateKey { client_id: "id".into(), signer: Arc::new(signer) };
+        let failure = token_refused(&TokenRequest { credential, ..request() }, &answer(401, ""), &Secrets::new());
+        assert!(failure.message.contains("Register the Secret's key"), "{}", failure.message);
+    }
 }
