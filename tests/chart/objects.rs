@@ -38,6 +38,17 @@ fn names_have_at_most_63_characters_however_long_the_releases_is() {
 }
 
 #[test]
+fn a_release_may_be_called_what_yaml_takes_for_something_else() {
+    for release in ["y", "on", "1", "null"] {
+        let rendered = Rendered::try_new(release, NAMESPACE, &everything()).unwrap();
+        let labels = rendered.0.iter().filter_map(|object| object["metadata"]["labels"].as_object()).flatten();
+        for (key, value) in labels {
+            assert!(value.is_string(), "{release}: {key} is {value}");
+        }
+    }
+}
+
+#[test]
 fn two_releases_of_one_cluster_share_no_object_but_the_crd() {
     let releases = [(RELEASE, "a"), (RELEASE, "a-b"), ("b-qlik-context-operator", "a"), ("x", "a")];
     let values = json!({"watchNamespaces": ["shared"], "rbac": {"aggregateToView": true, "aggregateToEdit": true}});

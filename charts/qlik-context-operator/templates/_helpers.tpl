@@ -33,8 +33,8 @@ never share it.
 
 {{/* What never changes in the life of a release: a Deployment's selector cannot. */}}
 {{- define "qlik-context-operator.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "qlik-context-operator.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "qlik-context-operator.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{/* Labels of every object. A label of the user never takes the place of one of ours, nor stands twice. */}}
