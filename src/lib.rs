@@ -16,6 +16,7 @@
 //! - [`decide`]: what to do about it; values in, a plan out.
 //! - [`act`]: doing it: the only requests to tenants and the only writes to Secrets.
 //! - [`status`]: what to say; the only place that makes conditions.
+//! - [`report`]: writing that, over nothing but what was judged.
 //! - [`events`]: what a person who describes an object should not miss.
 //! - [`retry`]: when to try again.
 //! - [`api`]: what users see: kinds, condition types, reasons, names.
@@ -54,6 +55,7 @@ pub mod metrics;
 pub mod oauth;
 pub mod observe;
 pub mod reconcile;
+pub mod report;
 pub mod retry;
 pub mod run;
 pub mod scope;
