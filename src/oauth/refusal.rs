@@ -385,8 +385,10 @@ mod tests {
                 assert_eq!((failure.condition, failure.reason), (Verified, reason), "{status} {body}");
             }
         }
-        let scope = verification_refused(&request(), &answer(403, ""), &Secrets::new()).message;
-        assert!(scope.contains("user_default") && !scope.contains("API key"), "{scope}");
+        for (status, says) in [(401, "tokens of this OAuth client"), (403, "user_default")] {
+            let message = verification_refused(&request(), &answer(status, ""), &Secrets::new()).message;
+            assert!(message.contains(says), "{message}");
+        }
     }
 
     #[test]
