@@ -86,8 +86,13 @@ pub fn next_run(done: &Done, now: Timestamp, jitter: f64) -> Duration {
     let recheck = retry::delay(Class::User, 1, None, None, jitter);
     let also = done.due.map(|due| until(due, now));
     match done.turn_in {
-        // As short as it is: places in a queue are less than a second apart.
-        Some(turn) => expires.map_or(turn, |expires| turn.min(expires.max(soon))),
+        // As short as it is: places in a queue are less than a second apart. What is due waits for its turn; what comes due
+        // until then, the renewal of a token that is to be checked, does not.
+        Some(turn) => {
+            let renewal = done.holding.as_ref().and_then(|holding| holding.renewal_time);
+            let ahead = [expiry, renewal, done.due].into_iter().flatten().filter(|time| *time > now);
+            ahead.map(|time| until(time, now).max(soon)).fold(turn, Duration::min)
+        }
         None => [due, expires, also].into_iter().flatten().min().unwrap_or(recheck).max(soon),
     }
 }

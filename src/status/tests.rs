@@ -176,10 +176,15 @@ fn the_next_run_is_when_something_changes() {
     let failed = |condition, reason| Done { failure: Some(failure(condition, reason)), ..Done::default() };
     let renewed = |holding| Done { holding: Some(holding), ..Done::default() };
     let stuck = Failure::new(SecretSynced, Reason::SecretNotOwned, "").waiting();
+    let turn = Some(Duration::from_secs(500));
     for (done, seconds) in [
         (renewed(holding(1000, true)), 820),
         (Done { due: Some(at(30)), ..renewed(holding(1000, true)) }, 30),
         (Done { due: Some(at(-30)), ..renewed(holding(1000, true)) }, 1),
+        (Done { turn_in: turn, due: Some(at(-30)), ..renewed(holding(1000, true)) }, 500),
+        (Done { turn_in: turn, due: Some(at(30)), ..renewed(holding(1000, true)) }, 30),
+        (Done { turn_in: turn, ..renewed(holding(600, true)) }, 420),
+        (Done { turn_in: turn, ..renewed(holding(100, true)) }, 100),
         (Done { holding: Some(Holding { renewal_time: None, ..holding(1000, true) }), ..Done::default() }, 1000),
         (Done { setback: Some(setback(40)), ..failed(TokenIssued, Reason::RateLimited) }, 40),
         (
