@@ -101,7 +101,8 @@ impl Host {
     /// The request ended.
     pub(super) fn end(&mut self, key: RequestKey, health: Health, now: Instant) {
         if self.circuit.end(key, health, self.keys.len(), now) {
-            self.reopening = Some((now, 0));
+            // The ramp begins now, or after a pause that was asked for meanwhile.
+            self.pause(Duration::ZERO, now);
         }
     }
 
@@ -169,6 +170,21 @@ mod tests {
             let (at, cause) = host.opens_at(&bid, &limits, now);
             assert_eq!((at, cause), (now + Duration::from_secs(30 + u64::from(n)), Cause::Pause));
         }
+    }
+
+    #[test]
+    fn a_circuit_that_closes_ends_no_pause() {
+        let begin = Instant::now();
+        let mut host = Host::new(&limits(0), begin);
+        let _ = host.opens_at(&bid(0, "a", Urgency::New), &limits(0), begin);
+        let now = begin + Duration::from_mins(2);
+        // All of them were under way at once.
+        host.pause(Duration::from_secs(30), now);
+        host.end(bid(0, "a", Urgency::New).key, Health::Down, now);
+        assert!(host.is_open());
+        host.end(bid(1, "a", Urgency::New).key, Health::Up, now);
+        assert!(!host.is_open());
+        assert_eq!(host.paused_until(now), Some(now + Duration::from_secs(30)));
     }
 
     #[test]
