@@ -160,6 +160,7 @@ struct State {
 pub struct Permit<'t> {
     traffic: &'t Traffic,
     host: String,
+    namespace: String,
     key: RequestKey,
     working: bool,
 }
@@ -189,7 +190,8 @@ impl Traffic {
         }
         host.begin(bid, now);
         slots.take(bid);
-        Ok(Permit { traffic: self, host: bid.host.to_owned(), key: bid.key, working: bid.working })
+        let (host, namespace) = (bid.host.to_owned(), bid.namespace.to_owned());
+        Ok(Permit { traffic: self, host, namespace, key: bid.key, working: bid.working })
     }
 
     /// A host that asked for a pause is left alone by what is under way, too.
@@ -222,7 +224,7 @@ impl Permit<'_> {
         if let Some(host) = state.hosts.get_mut(&self.host) {
             host.end(self.key, health, now);
             if let Some(pause) = pause {
-                host.pause(pause, now);
+                host.pause(&self.namespace, pause, now);
             }
         }
         let open = state.hosts.values().filter(|host| host.is_open()).count();

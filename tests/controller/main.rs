@@ -13,4 +13,5 @@ mod sharing;
 mod storm;
 mod time;
 mod trouble;
+mod turns;
 mod world;

@@ -17,6 +17,8 @@ const VERIFICATION: u32 = 2;
 const STEP: Duration = Duration::from_secs(10);
 const FIRST_STEP: u32 = 10;
 const STEPS: u32 = 4;
+/// A namespace can pause a host that it shares with others once in this time.
+const PAUSE_AGAIN: Duration = Duration::from_hours(1);
 /// Who waits for a circuit looks again at least this often.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
@@ -27,10 +29,20 @@ pub(super) struct Host {
     requests: Budget,
     for_tokens: Queue,
     for_requests: Queue,
-    keys: HashMap<RequestKey, Budget>,
+    keys: HashMap<RequestKey, Account>,
     circuit: Circuit,
     /// When it was, or will be, opened again, and how many requests went there since.
     reopening: Option<(Instant, u32)>,
+    /// The namespace for whose sake it was paused last, and when that was asked.
+    paused_for: Option<(String, Instant)>,
+}
+
+/// What is kept of a key.
+#[derive(Debug)]
+struct Account {
+    budget: Budget,
+    /// Who asked first.
+    namespace: String,
 }
 
 impl Host {
@@ -43,14 +55,18 @@ impl Host {
             keys: HashMap::new(),
             circuit: Circuit::new(now),
             reopening: None,
+            paused_for: None,
         }
     }
 
     /// When this request may go, and what it waits for until then.
     pub(super) fn opens_at(&mut self, bid: &Bid<'_>, limits: &Limits, now: Instant) -> (Instant, Cause) {
-        let key = self.keys.entry(bid.key).or_insert_with(|| Budget::per_minute(limits.key_tokens_per_minute));
+        let account = self.keys.entry(bid.key).or_insert_with(|| Account {
+            budget: Budget::per_minute(limits.key_tokens_per_minute),
+            namespace: bid.namespace.to_owned(),
+        });
         if bid.errand == Errand::Token {
-            let opens = key.opens_at(1, 0, false, now);
+            let opens = account.budget.opens_at(1, 0, false, now);
             if opens > now {
                 // Others need not wait for one who could not go anyway.
                 return (opens, Cause::Budget);
@@ -90,8 +106,8 @@ impl Host {
         self.queue(bid).serve(bid);
         if bid.errand == Errand::Token {
             self.tokens.take(1, now);
-            if let Some(key) = self.keys.get_mut(&bid.key) {
-                key.take(1, now);
+            if let Some(account) = self.keys.get_mut(&bid.key) {
+                account.budget.take(1, now);
             }
         }
         self.circuit.begin(now);
@@ -101,16 +117,25 @@ impl Host {
     /// The request ended.
     pub(super) fn end(&mut self, key: RequestKey, health: Health, now: Instant) {
         if self.circuit.end(key, health, self.keys.len(), now) {
-            // The ramp begins now, or after a pause that was asked for meanwhile.
-            self.pause(Duration::ZERO, now);
+            self.reopen(now);
         }
     }
 
-    /// Nothing goes there for so long.
-    pub(super) fn pause(&mut self, pause: Duration, now: Instant) {
-        let before = self.reopening.map(|(at, _)| at);
-        let until = before.map_or(now + pause, |before| before.max(now + pause));
-        self.reopening = Some((until, 0));
+    /// The tenant asked a key of this namespace for a pause: nothing goes there for so long.
+    ///
+    /// Not time and again while others are told nothing of the kind: then it is the trouble of that namespace, whose keys
+    /// wait each for itself.
+    pub(super) fn pause(&mut self, namespace: &str, pause: Duration, now: Instant) {
+        let last = self.paused_for.as_ref().filter(|(last, at)| last == namespace && now - *at < PAUSE_AGAIN);
+        if last.is_none() || self.keys.values().all(|account| account.namespace == namespace) {
+            self.paused_for = Some((namespace.to_owned(), now));
+            self.reopen(now + pause);
+        }
+    }
+
+    /// The ramp begins then, unless a pause lasts longer.
+    fn reopen(&mut self, at: Instant) {
+        self.reopening = Some((self.reopening.map_or(at, |(before, _)| before.max(at)), 0));
     }
 
     /// Until when nothing goes there.
@@ -163,13 +188,33 @@ mod tests {
     fn a_pause_holds_everybody_and_ends_one_by_one() {
         let (now, limits) = (Instant::now(), limits(0));
         let mut host = Host::new(&limits, now);
-        host.pause(Duration::from_secs(30), now);
-        host.pause(Duration::from_secs(5), now);
+        host.pause("a", Duration::from_secs(30), now);
+        host.pause("a", Duration::from_secs(5), now);
         for n in 0..5u32 {
             let bid = bid(n as usize, "a", Urgency::New);
             let (at, cause) = host.opens_at(&bid, &limits, now);
             assert_eq!((at, cause), (now + Duration::from_secs(30 + u64::from(n)), Cause::Pause));
         }
+    }
+
+    #[test]
+    fn a_namespace_pauses_a_host_that_it_shares_with_others_once_an_hour() {
+        let begin = Instant::now();
+        let mut host = Host::new(&limits(0), begin);
+        let paused = |host: &mut Host, namespace: &str, minute| {
+            let now = begin + Duration::from_mins(minute);
+            host.pause(namespace, Duration::from_secs(30), now);
+            host.paused_until(now).is_some()
+        };
+        host.opens_at(&bid(0, "a", Urgency::New), &limits(0), begin);
+        assert!(paused(&mut host, "a", 0));
+        assert!(paused(&mut host, "a", 1), "it is alone there");
+        host.opens_at(&bid(1, "b", Urgency::New), &limits(0), begin);
+        assert!(!paused(&mut host, "a", 2));
+        assert!(paused(&mut host, "b", 3));
+        assert!(paused(&mut host, "a", 4), "both were told, so it is the host");
+        assert!(!paused(&mut host, "a", 63));
+        assert!(paused(&mut host, "a", 64));
     }
 
     #[test]
@@ -179,7 +224,7 @@ mod tests {
         let _ = host.opens_at(&bid(0, "a", Urgency::New), &limits(0), begin);
         let now = begin + Duration::from_mins(2);
         // All of them were under way at once.
-        host.pause(Duration::from_secs(30), now);
+        host.pause("a", Duration::from_secs(30), now);
         host.end(bid(0, "a", Urgency::New).key, Health::Down, now);
         assert!(host.is_open());
         host.end(bid(1, "a", Urgency::New).key, Health::Up, now);
