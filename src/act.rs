@@ -14,6 +14,7 @@ use crate::error::{Error, Failure};
 use crate::metrics::SecretWrite;
 use crate::oauth::cache::{Checked, Known, NotYet, Setback};
 use crate::oauth::identity::Identity;
+use crate::oauth::lifetime::until;
 use crate::oauth::token::{Token, VerifiedToken};
 use crate::oauth::traffic::Wait;
 use crate::observe::Seen;
@@ -136,7 +137,7 @@ async fn verify(
         Err(NotYet::Waits(wait)) => match seen.known.as_ref().and_then(|known| known.token.clone()) {
             // A check that has to wait takes nothing from a token that was good so far.
             Some(token) => Ok(Done { turn_in: Some(wait.again), ..kept(wish, seen, seen.known.as_ref(), &token) }),
-            None => waits(wait, Verified, seen, before),
+            None => waits(act, wait, Verified, before),
         },
     }
 }
@@ -148,7 +149,7 @@ async fn renew(act: &Act<'_>, wish: Wish<'_>, left: Option<Duration>, before: Do
     let token = match cx.tokens.obtain(&wish.credential.request, seen.asker(context), left, fresh).await {
         Ok(token) => token,
         Err(NotYet::Failed(setback)) => return Ok(failed(setback, serving_on(act, wish, before).await)),
-        Err(NotYet::Waits(wait)) => return waits(wait, TokenIssued, seen, serving_on(act, wish, before).await),
+        Err(NotYet::Waits(wait)) => return waits(act, wait, TokenIssued, serving_on(act, wish, before).await),
     };
     match wish.secret(context, &token, seen.answered(true)) {
         Ok(secret) => publish(act, wish, &token, secret, before).await,
@@ -204,15 +205,26 @@ fn failed(setback: Setback, before: Done) -> Done {
 }
 
 /// It is not this context's turn. What failed before is told until it was tried again; of a short wait nothing is said, and
-/// of a context that has no token yet nothing is known, so that its status stays.
-fn waits(wait: Wait, condition: ConditionType, seen: &Seen, before: Done) -> Result<Done, Error> {
+/// of a context that has no token yet nothing is known, so that its status stays. So does what another process found, while
+/// it is true.
+fn waits(act: &Act<'_>, wait: Wait, condition: ConditionType, before: Done) -> Result<Done, Error> {
+    let Act { context, seen, .. } = *act;
     let setback = seen.known.as_ref().and_then(|known| known.setback.clone());
     let failure = setback.as_ref().map(|setback| setback.failure.clone()).or_else(|| wait.failure(condition));
-    let works = before.holding.as_ref().is_some_and(|holding| holding.fits);
-    if failure.is_none() && !works {
-        return Err(Error::Turn(wait.again));
+    let fitting = before.holding.as_ref().filter(|holding| holding.fits);
+    let stands = setback.is_none() && tells_of_failure(context);
+    match fitting.and_then(|holding| holding.expires_at) {
+        None if fitting.is_none() && (failure.is_none() || stands) => return Err(Error::Turn(wait.again)),
+        Some(end) if end > seen.now && stands => return Err(Error::Turn(wait.again.min(until(end, seen.now)))),
+        _ => {}
     }
     Ok(Done { failure, setback, turn_in: Some(wait.again), ..before })
+}
+
+/// The status says what failed when this spec was tried last.
+fn tells_of_failure(context: &QlikContext) -> bool {
+    let judged = context.status.as_ref().filter(|status| status.observed_generation == context.metadata.generation);
+    judged.is_some_and(|status| status.failure.is_some())
 }
 
 /// The token in the Secret no longer works, whatever its expiry says.

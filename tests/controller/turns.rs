@@ -3,14 +3,56 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::tenant::{Fault, RetryAfter, Route, Script};
+use support::tenant::{Client, Fault, RetryAfter, Route, Script};
 
-use crate::world::{LIFE, World, pass};
+use crate::world::{CLIENT_SECRET, LIFE, World, pass};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
 fn quiet() -> Value {
     json!({"verifyInterval": "0s"})
+}
+
+/// A context whose tenant will refuse it.
+fn add_refused(world: &World, namespace: &str, name: &str) {
+    world.tenant.add_client(Client::new(name).secret(CLIENT_SECRET));
+    world.put_credential(namespace, name, name, "planted-wrong-secret");
+    world.put_context(namespace, name, name, &quiet());
+}
+
+/// Clients in the order in which they asked for tokens.
+fn askers(world: &World) -> Vec<String> {
+    world.cloud.ledger(|ledger| {
+        let asked = ledger.records.iter().filter(|record| record.route == Route::Token);
+        asked.filter_map(|record| record.client_id.clone()).collect()
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_restart_a_failure_stands_and_comes_last_until_it_is_tried_again() {
+    let mut world = World::new();
+    world.limits.host_tokens_per_minute = 4;
+    for n in 0..20 {
+        add_refused(&world, "a", &format!("refused-{n}"));
+    }
+    world.start();
+    pass(15 * MINUTE).await;
+    world.start();
+    for _ in 0..30 {
+        pass(Duration::from_secs(2)).await;
+        for n in 0..20 {
+            assert_eq!(world.ready("a", &format!("refused-{n}")), "False/InvalidClient");
+        }
+    }
+    world.cloud.clear_ledger();
+    for n in 0..5 {
+        world.add("a", &format!("new-{n}"), LIFE, &quiet());
+    }
+    pass(15 * MINUTE).await;
+    let order = askers(&world);
+    let last = order.iter().rposition(|client| client.starts_with("new")).unwrap();
+    let before = order[..last].iter().filter(|client| client.starts_with("refused")).count();
+    assert!(before <= 2, "{order:?}");
 }
 
 #[tokio::test(start_paused = true)]
