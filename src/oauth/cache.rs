@@ -162,6 +162,7 @@ impl TokenCache {
     pub fn forget(&self, uid: &str) {
         let entries: Vec<_> = self.entries().values().cloned().collect();
         entries.iter().for_each(|entry| entry.state().forget(uid));
+        self.traffic.leave(uid);
     }
 
     /// A verified token that `fresh` accepts at the time given to it: the known one, else a new one.
@@ -336,7 +337,7 @@ impl TokenCache {
         working: bool,
     ) -> Result<Permit<'_>, NotYet> {
         let (host, key) = (&request.tenant.authority(), self.keys.of(request));
-        let bid = Bid { host, key, namespace: asker.namespace, errand, urgency, working };
+        let bid = Bid { host, key, uid: asker.uid, namespace: asker.namespace, errand, urgency, working };
         self.traffic.enter(&bid, Instant::now()).map_err(NotYet::Waits)
     }
 

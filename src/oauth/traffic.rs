@@ -84,7 +84,9 @@ pub struct Bid<'a> {
     pub host: &'a str,
     /// On whose account.
     pub key: RequestKey,
-    /// The namespace that asks.
+    /// The context that asks, by its uid.
+    pub uid: &'a str,
+    /// Its namespace.
     pub namespace: &'a str,
     /// What for.
     pub errand: Errand,
@@ -200,6 +202,11 @@ impl Traffic {
         Some(Wait { again: until - now, cause: Cause::Pause })
     }
 
+    /// A context is gone: nobody waits behind it any more.
+    pub fn leave(&self, uid: &str) {
+        self.state().hosts.values_mut().for_each(|host| host.leave(uid));
+    }
+
     /// Only these keys are still of interest.
     pub fn keep(&self, known: impl Fn(&RequestKey) -> bool, now: Instant) {
         self.state().hosts.retain(|_, host| host.keep(&known, now));
@@ -241,13 +248,25 @@ impl Drop for Permit<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::LazyLock;
 
     pub(super) fn key(n: usize) -> RequestKey {
         RequestKey::numbered(n)
     }
 
+    static UIDS: LazyLock<Vec<String>> = LazyLock::new(|| (0..1000).map(|n| n.to_string()).collect());
+
+    /// Of a context of its own.
     pub(super) fn bid(n: usize, namespace: &str, urgency: Urgency) -> Bid<'_> {
-        Bid { host: "acme.eu.qlikcloud.com", key: key(n), namespace, errand: Errand::Token, urgency, working: false }
+        Bid {
+            host: "acme.eu.qlikcloud.com",
+            key: key(n),
+            uid: &UIDS[n],
+            namespace,
+            errand: Errand::Token,
+            urgency,
+            working: false,
+        }
     }
 
     fn traffic() -> Traffic {

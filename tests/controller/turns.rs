@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use support::api_server::Kind;
 use support::tenant::{Client, Fault, RetryAfter, Route, Script};
 
 use crate::world::{CLIENT_SECRET, LIFE, World, pass};
@@ -75,4 +76,21 @@ async fn pauses_asked_of_one_namespace_time_and_again_let_no_token_of_another_la
             assert!(world.expiry("victim", &name).unwrap() > world.clock.now(), "{name} lapsed in minute {minute}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_context_that_goes_leaves_its_place_in_the_queue() {
+    let mut world = World::new();
+    for n in 0..500 {
+        world.add("a", &format!("many-{n}"), LIFE, &quiet());
+    }
+    world.start();
+    pass(10 * Duration::from_secs(1)).await;
+    for n in 0..500 {
+        world.api.delete(Kind::QlikContext, "a", &format!("many-{n}"));
+    }
+    pass(10 * Duration::from_secs(1)).await;
+    world.add("a", "one", LIFE, &quiet());
+    pass(10 * Duration::from_secs(1)).await;
+    assert_eq!(world.ready("a", "one"), "True/TokenValid");
 }

@@ -147,6 +147,12 @@ impl Host {
         self.circuit.is_open()
     }
 
+    /// This context is gone.
+    pub(super) fn leave(&mut self, uid: &str) {
+        self.for_tokens.leave(uid);
+        self.for_requests.leave(uid);
+    }
+
     /// Keys that are no longer known to anybody are forgotten; false when nothing is left.
     pub(super) fn keep(&mut self, known: &impl Fn(&RequestKey) -> bool, now: Instant) -> bool {
         self.keys.retain(|key, _| known(key));

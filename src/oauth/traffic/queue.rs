@@ -31,6 +31,8 @@ pub(super) struct Queue {
 
 #[derive(Debug)]
 struct Waiting {
+    /// The context that asked last.
+    uid: String,
     namespace: String,
     urgency: Urgency,
     arrival: u64,
@@ -41,7 +43,9 @@ struct Waiting {
 impl Queue {
     /// How many of those who wait come before this one.
     pub(super) fn ahead(&mut self, bid: &Bid<'_>, now: Instant) -> u32 {
-        self.waiting.retain(|_, waiting| waiting.back_at + GRACE >= now);
+        // A context whose request is another one now has left the place of the old one.
+        self.waiting
+            .retain(|key, waiting| waiting.back_at + GRACE >= now && (*key == bid.key || waiting.uid != bid.uid));
         let arrival = self.waiting.get(&bid.key).map_or(self.arrivals, |waiting| waiting.arrival);
         let others = || self.waiting.iter().filter(|(key, _)| **key != bid.key).map(|(_, waiting)| waiting);
         let due = others().filter(|waiting| waiting.urgency.is_due());
@@ -71,7 +75,8 @@ impl Queue {
     pub(super) fn wait(&mut self, bid: &Bid<'_>, back_at: Instant) {
         let arrival = self.waiting.get(&bid.key).map_or(self.arrivals, |waiting| waiting.arrival);
         self.arrivals = self.arrivals.max(arrival + 1);
-        let waiting = Waiting { namespace: bid.namespace.to_owned(), urgency: bid.urgency, arrival, back_at };
+        let (uid, namespace) = (bid.uid.to_owned(), bid.namespace.to_owned());
+        let waiting = Waiting { uid, namespace, urgency: bid.urgency, arrival, back_at };
         self.waiting.insert(bid.key, waiting);
     }
 
@@ -82,6 +87,11 @@ impl Queue {
         self.clock = self.clock.max(turn);
         self.turns.retain(|_, next| *next > turn);
         self.turns.insert(bid.namespace.to_owned(), turn + 1);
+    }
+
+    /// This context is gone.
+    pub(super) fn leave(&mut self, uid: &str) {
+        self.waiting.retain(|_, waiting| waiting.uid != uid);
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -161,6 +171,20 @@ mod tests {
         assert_eq!(queue.ahead(&bid(1, "a", Urgency::New), now), 1);
         assert_eq!(queue.ahead(&bid(1, "a", Urgency::New), now + GRACE + Duration::from_secs(1)), 0);
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn a_context_has_one_place_and_leaves_it_when_it_goes() {
+        let (now, mut queue) = (Instant::now(), Queue::default());
+        let flip = |n| Bid { uid: "flips", ..bid(n, "a", Urgency::New) };
+        for n in 0..10 {
+            assert_eq!(queue.ahead(&flip(n), now), 0);
+            queue.wait(&flip(n), now);
+        }
+        let other = bid(100, "a", Urgency::New);
+        assert_eq!(queue.ahead(&other, now), 1);
+        queue.leave("flips");
+        assert_eq!(queue.ahead(&other, now), 0);
     }
 
     #[test]
