@@ -193,13 +193,17 @@ impl TokenCache {
             return Err(NotYet::Failed(setback.clone()));
         }
         let left = left.filter(|left| !left.is_zero());
+        // A token that another request led to, before the credential was changed, makes nothing urgent: else whoever changes
+        // one all the time would always come first.
+        let own = known.token.as_ref().is_some_and(|token| token.token.is_live(known.now));
+        let working = own || left.is_some();
         let urgency = match left {
             _ if usable.is_some() => Urgency::Routine,
-            Some(left) => Urgency::Due { left },
-            None if asker.failed || known.setback.is_some() => Urgency::Failed,
-            None => Urgency::New,
+            Some(left) if own => Urgency::Due { left },
+            None if asker.failed => Urgency::Failed,
+            _ if known.setback.is_some() => Urgency::Failed,
+            _ => Urgency::New,
         };
-        let working = left.is_some() || known.token.as_ref().is_some_and(|token| token.token.is_live(known.now));
         let candidate = entry.state().candidate(known.refresh_after, &self.clock);
         let errand = if candidate.is_some() || request.is_api_key() { Errand::Check } else { Errand::Token };
         let permit = self.enter(request, asker, errand, urgency, working)?;

@@ -66,6 +66,11 @@ impl Urgency {
     fn is_due(self) -> bool {
         matches!(self, Self::Due { .. })
     }
+
+    /// The key itself holds a working token.
+    fn holds_token(self) -> bool {
+        matches!(self, Self::Due { .. } | Self::Routine)
+    }
 }
 
 /// What is going to be sent.
@@ -92,7 +97,7 @@ pub struct Bid<'a> {
     pub errand: Errand,
     /// How urgent it is.
     pub urgency: Urgency,
-    /// The key holds a token that works.
+    /// The context holds a token that works, though perhaps of another key.
     pub working: bool,
 }
 

@@ -94,3 +94,28 @@ async fn a_context_that_goes_leaves_its_place_in_the_queue() {
     pass(10 * Duration::from_secs(1)).await;
     assert_eq!(world.ready("a", "one"), "True/TokenValid");
 }
+
+#[tokio::test(start_paused = true)]
+async fn credentials_that_change_all_the_time_keep_no_new_context_of_another_namespace_waiting() {
+    let mut world = World::new();
+    for n in 0..20 {
+        world.add("hostile", &format!("own-{n}"), LIFE, &quiet());
+    }
+    world.start();
+    pass(2 * MINUTE).await;
+    for second in 0..300 {
+        for n in 0..20 {
+            world.put_credential(
+                "hostile",
+                &format!("own-{n}"),
+                &format!("own-{n}"),
+                &format!("planted-wrong-{second}"),
+            );
+        }
+        if second == 180 {
+            world.add("good", "acme", LIFE, &quiet());
+        }
+        pass(Duration::from_secs(1)).await;
+    }
+    assert_eq!(world.ready("good", "acme"), "True/TokenValid");
+}

@@ -74,7 +74,7 @@ impl Host {
         }
         let ahead = self.queue(bid).ahead(bid, now);
         let own = match bid.errand {
-            Errand::Token => self.tokens.opens_at(1, ahead, !bid.working, now),
+            Errand::Token => self.tokens.opens_at(1, ahead, !bid.urgency.holds_token(), now),
             Errand::Check => self.requests.opens_at(VERIFICATION, ahead.saturating_mul(VERIFICATION), true, now),
         };
         // Checks leave half to the verifications of new tokens, so these wait for nobody but each other.
