@@ -206,7 +206,7 @@ impl TokenCache {
         };
         let candidate = entry.state().candidate(known.refresh_after, &self.clock);
         let errand = if candidate.is_some() || request.is_api_key() { Errand::Check } else { Errand::Token };
-        let permit = self.enter(request, asker, errand, urgency, working)?;
+        let permit = self.enter(request, asker, errand, urgency, working).map_err(NotYet::Waits)?;
         if candidate.is_none() {
             entry.state().asks(forced, &self.clock);
         }
@@ -252,7 +252,7 @@ impl TokenCache {
         }
         let working = known.token.is_some();
         let urgency = if working { Urgency::Routine } else { Urgency::New };
-        let permit = self.enter(request, asker, Errand::Check, urgency, working)?;
+        let permit = self.enter(request, asker, Errand::Check, urgency, working).map_err(NotYet::Waits)?;
         let answer = self.verify(request, token).await;
         permit.ended(answer.as_ref().err(), Instant::now());
         let mut state = entry.state();
@@ -277,20 +277,22 @@ impl TokenCache {
     ) -> (bool, Timestamp) {
         let (now, digest) = (self.clock.now(), TokenDigest::of(&request.tenant, &token.access_token));
         let after = |time: Timestamp| time.checked_add(interval).unwrap_or(Timestamp::MAX);
+        let serving = || self.serving.lock().unwrap_or_else(PoisonError::into_inner);
         let last = {
-            let mut serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut serving = serving();
             serving.retain(|_, last| now.duration_since(*last) < LONGEST_LIFE);
-            let last = serving.entry(digest).or_insert(now);
-            // Whoever else holds it need not ask as well.
-            if after(*last) > now { *last } else { std::mem::replace(last, now) }
+            *serving.entry(digest).or_insert(now)
         };
         if after(last) > now {
             return (true, after(last));
         }
-        let due = after(now);
-        let Ok(permit) = self.enter(request, asker, Errand::Check, Urgency::Routine, true) else {
-            return (true, due);
+        let permit = match self.enter(request, asker, Errand::Check, Urgency::Routine, true) {
+            Ok(permit) => permit,
+            Err(wait) => return (true, now.checked_add(wait.again).unwrap_or(Timestamp::MAX)),
         };
+        // Whoever else holds it need not ask as well.
+        serving().insert(digest, now);
+        let due = after(now);
         let answer = self.verify(request, token).await;
         permit.ended(answer.as_ref().err(), Instant::now());
         match answer {
@@ -339,10 +341,10 @@ impl TokenCache {
         errand: Errand,
         urgency: Urgency,
         working: bool,
-    ) -> Result<Permit<'_>, NotYet> {
+    ) -> Result<Permit<'_>, Wait> {
         let (host, key) = (&request.tenant.authority(), self.keys.of(request));
         let bid = Bid { host, key, uid: asker.uid, namespace: asker.namespace, errand, urgency, working };
-        self.traffic.enter(&bid, Instant::now()).map_err(NotYet::Waits)
+        self.traffic.enter(&bid, Instant::now())
     }
 
     async fn issue(&self, request: &TokenRequest) -> Result<Token, Failure> {

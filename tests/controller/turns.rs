@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use support::api_server::Kind;
 use support::tenant::{Client, Fault, RetryAfter, Route, Script};
 
-use crate::world::{CLIENT_SECRET, LIFE, World, pass};
+use crate::world::{CLIENT_SECRET, HOUR, LIFE, World, pass};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -118,4 +118,18 @@ async fn credentials_that_change_all_the_time_keep_no_new_context_of_another_nam
         pass(Duration::from_secs(1)).await;
     }
     assert_eq!(world.ready("good", "acme"), "True/TokenValid");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_serves_on_is_looked_at_although_its_tenant_asks_for_pauses() {
+    let mut world = World::new();
+    world.add("a", "acme", LIFE, &json!({"verifyInterval": "10m"}));
+    world.start();
+    pass(3 * HOUR).await;
+    world.cloud.script(Script::at(Route::Token, Fault::RateLimited(RetryAfter::Seconds(300))));
+    pass(2 * HOUR).await;
+    assert_eq!(world.ready("a", "acme"), "True/RenewalFailing");
+    world.tenant.revoke_all();
+    pass(20 * MINUTE).await;
+    assert_eq!(world.ready("a", "acme"), "False/RateLimited");
 }
