@@ -10,6 +10,7 @@
 mod entry;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ const SECOND_LOOK: Duration = Duration::from_secs(1);
 /// No token lives longer, so none has to be remembered as rejected for longer.
 const LONGEST_LIFE: SignedDuration = SignedDuration::from_hours(30 * 24);
 
+/// So few requests are remembered in any case.
+const FEW: usize = 64;
 /// Who waits for a request that is under way is woken when it ends; this is for the case that it never does.
 const JOINED: Wait = Wait { again: Duration::from_mins(1), cause: Cause::Flight };
 
@@ -49,6 +52,8 @@ pub struct TokenCache {
     wake: Wake,
     keys: RequestKeys,
     entries: Mutex<HashMap<RequestKey, Arc<Entry>>>,
+    /// With so many it is time to look which are still of use.
+    enough: AtomicUsize,
     /// Tokens that their tenant no longer accepts, whichever request they came from, and until when that matters.
     rejected: Mutex<HashMap<TokenDigest, Timestamp>>,
     /// Tokens that serve on while their renewal fails, and when each was looked at last.
@@ -136,8 +141,19 @@ impl TokenCache {
         jitter: Jitter,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let (entries, rejected, serving) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { transport, traffic, wake, keys: RequestKeys::new(), entries, rejected, serving, clock, jitter, metrics }
+        Self {
+            transport,
+            traffic,
+            wake,
+            keys: RequestKeys::new(),
+            entries: Mutex::default(),
+            enough: AtomicUsize::new(FEW),
+            rejected: Mutex::default(),
+            serving: Mutex::default(),
+            clock,
+            jitter,
+            metrics,
+        }
     }
 
     /// What is known of this request; a refresh request is noted when it is seen first.
@@ -399,11 +415,15 @@ impl TokenCache {
         if let Some(entry) = entries.get(&key) {
             return entry.clone();
         }
-        // A new key is rare: the moment to let go of those that nothing can ask for again with profit.
-        let now = self.clock.now();
-        entries.retain(|_, entry| Arc::strong_count(entry) > 1 || entry.state().worth_keeping(now));
-        self.traffic.keep(|known| *known == key || entries.contains_key(known), Instant::now());
-        entries.entry(key).or_default().clone()
+        let entry = entries.entry(key).or_default().clone();
+        // Where there are twice as many as were left last time, those go that nothing can ask for again with profit.
+        if entries.len() >= self.enough.load(Relaxed) {
+            let now = self.clock.now();
+            entries.retain(|_, entry| Arc::strong_count(entry) > 1 || entry.state().worth_keeping(now));
+            self.traffic.keep(|known| entries.contains_key(known), Instant::now());
+            self.enough.store(FEW.max(entries.len() * 2), Relaxed);
+        }
+        entry
     }
 }
 

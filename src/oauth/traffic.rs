@@ -234,7 +234,7 @@ impl Permit<'_> {
         let pause = failure.and_then(|failure| failure.retry_after).filter(|_| self.working);
         let mut state = self.traffic.state();
         if let Some(host) = state.hosts.get_mut(&self.host) {
-            host.end(self.key, health, now);
+            host.end(self.key, &self.namespace, health, now);
             if let Some(pause) = pause {
                 host.pause(&self.namespace, pause, now);
             }

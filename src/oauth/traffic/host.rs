@@ -17,7 +17,7 @@ const VERIFICATION: u32 = 2;
 const STEP: Duration = Duration::from_secs(10);
 const FIRST_STEP: u32 = 10;
 const STEPS: u32 = 4;
-/// A namespace can pause a host that it shares with others once in this time.
+/// A namespace can pause a host that serves others once in this time.
 const PAUSE_AGAIN: Duration = Duration::from_hours(1);
 /// Who waits for a circuit looks again at least this often.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
@@ -29,20 +29,21 @@ pub(super) struct Host {
     requests: Budget,
     for_tokens: Queue,
     for_requests: Queue,
-    keys: HashMap<RequestKey, Account>,
+    keys: HashMap<RequestKey, Budget>,
     circuit: Circuit,
     /// When it was, or will be, opened again, and how many requests went there since.
     reopening: Option<(Instant, u32)>,
-    /// The namespace for whose sake it was paused last, and when that was asked.
-    paused_for: Option<(String, Instant)>,
+    paused: Option<Paused>,
 }
 
-/// What is kept of a key.
+/// The last pause that was asked for.
 #[derive(Debug)]
-struct Account {
-    budget: Budget,
-    /// Who asked first.
+struct Paused {
+    /// Of whom.
     namespace: String,
+    at: Instant,
+    /// Another namespace was served since.
+    serves_others: bool,
 }
 
 impl Host {
@@ -55,18 +56,15 @@ impl Host {
             keys: HashMap::new(),
             circuit: Circuit::new(now),
             reopening: None,
-            paused_for: None,
+            paused: None,
         }
     }
 
     /// When this request may go, and what it waits for until then.
     pub(super) fn opens_at(&mut self, bid: &Bid<'_>, limits: &Limits, now: Instant) -> (Instant, Cause) {
-        let account = self.keys.entry(bid.key).or_insert_with(|| Account {
-            budget: Budget::per_minute(limits.key_tokens_per_minute),
-            namespace: bid.namespace.to_owned(),
-        });
+        let key = self.keys.entry(bid.key).or_insert_with(|| Budget::per_minute(limits.key_tokens_per_minute));
         if bid.errand == Errand::Token {
-            let opens = account.budget.opens_at(1, 0, false, now);
+            let opens = key.opens_at(1, 0, false, now);
             if opens > now {
                 // Others need not wait for one who could not go anyway.
                 return (opens, Cause::Budget);
@@ -82,8 +80,13 @@ impl Host {
             Errand::Token => self.requests.opens_at(VERIFICATION, 0, false, now),
             Errand::Check => now,
         };
-        let ramp = self.reopening.map_or(now, |(at, since)| at + after_reopening(since.saturating_add(ahead)));
-        let probe = self.circuit.probe_at().map_or(now, |at| at + PROBE_EVERY.saturating_mul(ahead).min(LONGEST_WAIT));
+        // Where one goes after the other, checks go after every renewal that is due.
+        let before = match bid.errand {
+            Errand::Token => ahead,
+            Errand::Check => ahead.saturating_add(self.for_tokens.due(now)),
+        };
+        let ramp = self.reopening.map_or(now, |(at, since)| at + after_reopening(since.saturating_add(before)));
+        let probe = self.circuit.probe_at().map_or(now, |at| at + PROBE_EVERY.saturating_mul(before).min(LONGEST_WAIT));
         let paused = if self.paused_until(now).is_some() { Cause::Pause } else { Cause::Budget };
         let waits = [(own, Cause::Budget), (follows, Cause::Budget), (ramp, paused), (probe, Cause::Circuit)];
         let (at, cause) = waits.into_iter().max_by_key(|(at, _)| *at).unwrap_or((now, Cause::Budget));
@@ -106,8 +109,8 @@ impl Host {
         self.queue(bid).serve(bid);
         if bid.errand == Errand::Token {
             self.tokens.take(1, now);
-            if let Some(account) = self.keys.get_mut(&bid.key) {
-                account.budget.take(1, now);
+            if let Some(key) = self.keys.get_mut(&bid.key) {
+                key.take(1, now);
             }
         }
         self.circuit.begin(now);
@@ -115,7 +118,10 @@ impl Host {
     }
 
     /// The request ended.
-    pub(super) fn end(&mut self, key: RequestKey, health: Health, now: Instant) {
+    pub(super) fn end(&mut self, key: RequestKey, namespace: &str, health: Health, now: Instant) {
+        if let Some(paused) = self.paused.as_mut().filter(|paused| paused.namespace != namespace) {
+            paused.serves_others |= health == Health::Up;
+        }
         if self.circuit.end(key, health, self.keys.len(), now) {
             self.reopen(now);
         }
@@ -123,12 +129,12 @@ impl Host {
 
     /// The tenant asked a key of this namespace for a pause: nothing goes there for so long.
     ///
-    /// Not time and again while others are told nothing of the kind: then it is the trouble of that namespace, whose keys
-    /// wait each for itself.
+    /// Not time and again where others are served in between: then it is the trouble of that namespace, whose keys wait each
+    /// for itself.
     pub(super) fn pause(&mut self, namespace: &str, pause: Duration, now: Instant) {
-        let last = self.paused_for.as_ref().filter(|(last, at)| last == namespace && now - *at < PAUSE_AGAIN);
-        if last.is_none() || self.keys.values().all(|account| account.namespace == namespace) {
-            self.paused_for = Some((namespace.to_owned(), now));
+        let own = |last: &Paused| last.serves_others && last.namespace == namespace && now - last.at < PAUSE_AGAIN;
+        if !self.paused.as_ref().is_some_and(own) {
+            self.paused = Some(Paused { namespace: namespace.to_owned(), at: now, serves_others: false });
             self.reopen(now + pause);
         }
     }
@@ -204,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_pauses_a_host_that_it_shares_with_others_once_an_hour() {
+    fn a_namespace_pauses_a_host_that_serves_others_once_an_hour() {
         let begin = Instant::now();
         let mut host = Host::new(&limits(0), begin);
         let paused = |host: &mut Host, namespace: &str, minute| {
@@ -212,13 +218,16 @@ mod tests {
             host.pause(namespace, Duration::from_secs(30), now);
             host.paused_until(now).is_some()
         };
-        host.opens_at(&bid(0, "a", Urgency::New), &limits(0), begin);
+        let served =
+            |host: &mut Host, namespace| host.end(bid(0, namespace, Urgency::New).key, namespace, Health::Up, begin);
         assert!(paused(&mut host, "a", 0));
-        assert!(paused(&mut host, "a", 1), "it is alone there");
-        host.opens_at(&bid(1, "b", Urgency::New), &limits(0), begin);
+        served(&mut host, "a");
+        assert!(paused(&mut host, "a", 1), "nobody else was served");
+        served(&mut host, "b");
         assert!(!paused(&mut host, "a", 2));
         assert!(paused(&mut host, "b", 3));
         assert!(paused(&mut host, "a", 4), "both were told, so it is the host");
+        served(&mut host, "b");
         assert!(!paused(&mut host, "a", 63));
         assert!(paused(&mut host, "a", 64));
     }
@@ -231,11 +240,23 @@ mod tests {
         let now = begin + Duration::from_mins(2);
         // All of them were under way at once.
         host.pause("a", Duration::from_secs(30), now);
-        host.end(bid(0, "a", Urgency::New).key, Health::Down, now);
+        host.end(bid(0, "a", Urgency::New).key, "a", Health::Down, now);
         assert!(host.is_open());
-        host.end(bid(1, "a", Urgency::New).key, Health::Up, now);
+        host.end(bid(1, "a", Urgency::New).key, "a", Health::Up, now);
         assert!(!host.is_open());
         assert_eq!(host.paused_until(now), Some(now + Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn after_a_pause_what_is_due_goes_before_any_check() {
+        let (now, limits) = (Instant::now(), limits(0));
+        let mut host = Host::new(&limits, now);
+        host.pause("hostile", Duration::from_secs(30), now);
+        let due = Urgency::Due { left: Duration::from_mins(1) };
+        let due = Bid { working: true, ..bid(0, "good", due) };
+        let check = Bid { working: true, errand: Errand::Check, ..bid(1, "hostile", Urgency::Routine) };
+        assert_eq!(host.opens_at(&due, &limits, now).0, now + Duration::from_secs(30));
+        assert_eq!(host.opens_at(&check, &limits, now).0, now + Duration::from_secs(31));
     }
 
     #[test]

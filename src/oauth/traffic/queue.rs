@@ -71,6 +71,12 @@ impl Queue {
         u32::try_from(hurried as u64 + own + before.sum::<u64>()).unwrap_or(u32::MAX)
     }
 
+    /// How many wait with a working token that ends.
+    pub(super) fn due(&self, now: Instant) -> u32 {
+        let due = self.waiting.values().filter(|waiting| waiting.urgency.is_due() && waiting.back_at + GRACE >= now);
+        u32::try_from(due.count()).unwrap_or(u32::MAX)
+    }
+
     /// It was told to come back then.
     pub(super) fn wait(&mut self, bid: &Bid<'_>, back_at: Instant) {
         let arrival = self.waiting.get(&bid.key).map_or(self.arrivals, |waiting| waiting.arrival);
