@@ -1,6 +1,7 @@
-//! The CustomResourceDefinition as it is installed: what the derive makes of the types, with two corrections.
+//! The CustomResourceDefinition as it is installed: what the derive makes of the types, with three corrections.
 //!
 //! `nullable` is taken off: `Option` becomes `nullable: true`, and then an explicit `null` counts as set.
+//! The lines of a text are joined: `kubectl explain` breaks them itself, and keeps every break that is there.
 //! The status gets a default, so that tools which judge by `observedGeneration` do not take a newborn object for a
 //! finished one.
 
@@ -17,7 +18,7 @@ pub fn qlik_contexts() -> CustomResourceDefinition {
     let mut crd = QlikContext::crd();
     for version in &mut crd.spec.versions {
         if let Some(root) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) {
-            drop_nullable(root);
+            correct(root);
             if let Some(status) = root.properties.as_mut().and_then(|fields| fields.get_mut("status")) {
                 status.default = Some(JSON(json!({ "observedGeneration": -1 })));
             }
@@ -26,15 +27,18 @@ pub fn qlik_contexts() -> CustomResourceDefinition {
     crd
 }
 
-fn drop_nullable(schema: &mut JSONSchemaProps) {
+fn correct(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
-    schema.properties.iter_mut().flat_map(|fields| fields.values_mut()).for_each(drop_nullable);
+    if let Some(text) = schema.description.as_mut() {
+        *text = text.replace('\n', " ");
+    }
+    schema.properties.iter_mut().flat_map(|fields| fields.values_mut()).for_each(correct);
     match schema.items.as_mut() {
-        Some(JSONSchemaPropsOrArray::Schema(item)) => drop_nullable(item),
-        Some(JSONSchemaPropsOrArray::Schemas(items)) => items.iter_mut().for_each(drop_nullable),
+        Some(JSONSchemaPropsOrArray::Schema(item)) => correct(item),
+        Some(JSONSchemaPropsOrArray::Schemas(items)) => items.iter_mut().for_each(correct),
         None => {}
     }
     if let Some(JSONSchemaPropsOrBool::Schema(values)) = schema.additional_properties.as_mut() {
-        drop_nullable(values);
+        correct(values);
     }
 }
