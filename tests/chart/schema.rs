@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::helm::{NAMESPACE, PROGRAMS, RELEASE, Rendered, chart, run};
+use super::helm::{NAMESPACE, PROGRAMS, RELEASE, Rendered, chart, read, run};
 use super::values::{alternatives, everything};
 
 /// Why Helm refuses these values.
@@ -33,12 +33,16 @@ fn helm_lint_finds_nothing() {
 }
 
 #[test]
-fn every_recipe_of_the_readme_is_accepted() {
-    let readme = chart("README.md");
-    let recipes: Vec<_> = readme.split("```yaml\n").skip(1).map(|text| text.split("```").next().unwrap()).collect();
-    assert!(recipes.len() >= 3);
-    for recipe in recipes {
-        Rendered::new(&serde_saphyr::from_str(recipe).unwrap());
+fn every_recipe_of_the_readme_and_the_docs_is_accepted() {
+    for page in ["charts/qlik-context-operator/README.md", "docs/install.md", "docs/rbac.md"] {
+        let text = read(page);
+        let blocks = text.split("```yaml\n").skip(1).map(|text| text.split("```").next().unwrap());
+        // The rest are manifests.
+        let recipes: Vec<_> = blocks.filter(|block| !block.contains("kind: ")).collect();
+        assert!(!recipes.is_empty(), "{page}");
+        for recipe in recipes {
+            Rendered::new(&serde_saphyr::from_str(recipe).unwrap());
+        }
     }
 }
 
