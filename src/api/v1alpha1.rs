@@ -93,7 +93,7 @@ pub struct QlikContextSpec {
     pub scopes: Option<Vec<String>>,
 
     /// Ask for a token that acts as this user instead of the client's own bot. Set exactly one of userId, subject. The
-    /// client must allow machine-to-machine impersonation.
+    /// client must allow machine-to-machine impersonation. A token of any other user is never published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("has(self.userId) != has(self.subject)")
         .message("set exactly one of impersonate.userId, impersonate.subject"))]
@@ -105,7 +105,8 @@ pub struct QlikContextSpec {
         .message("expectedIdentity must set at least one of tenantId, userId, subject"))]
     pub expected_identity: Option<ExpectedIdentity>,
 
-    /// The Secret that the operator writes.
+    /// The Secret that the operator writes for workloads to mount. By default it is called <metadata.name>-token and has the
+    /// keys token, authorization, tenant-url, host, expires-at and contexts.yml.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
 
@@ -169,7 +170,7 @@ pub struct ClientSecretRef {
     /// Name of the Secret.
     #[schemars(schema_with = "rules::secret_name")]
     pub name: String,
-    /// Under which keys the values stand.
+    /// Under which keys the values stand. Absent: client-id and client-secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<ClientSecretKeys>,
 }
@@ -223,7 +224,7 @@ pub struct PrivateKeyRef {
     /// Name of the Secret.
     #[schemars(schema_with = "rules::secret_name")]
     pub name: String,
-    /// Under which keys the values stand.
+    /// Under which keys the values stand. Absent: client-id, private-key and, if it is there, key-id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<PrivateKeyKeys>,
 }
@@ -261,7 +262,7 @@ pub struct ApiKeyRef {
     /// Name of the Secret.
     #[schemars(schema_with = "rules::secret_name")]
     pub name: String,
-    /// Under which key the value stands.
+    /// Under which key the value stands. Absent: api-key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<ApiKeyKeys>,
 }
@@ -316,11 +317,12 @@ pub struct Target {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "rules::secret_name")]
     pub name: Option<String>,
-    /// Labels added to the Secret.
+    /// Labels added to the Secret. Those of the operator cannot be set: qlikcontext.dev/… and app.kubernetes.io/managed-by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "rules::labels")]
     pub labels: Option<BTreeMap<String, String>>,
-    /// Annotations added to the Secret.
+    /// Annotations added to the Secret, for example reloader.stakater.com/match. Those of the operator cannot be set:
+    /// qlikcontext.dev/….
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "rules::annotations")]
     pub annotations: Option<BTreeMap<String, String>>,
