@@ -1,0 +1,11 @@
+//! The documentation speaks of what there is: links, names, manifests and tests that a page mentions exist under that name.
+//!
+//! Reads files alone: no cluster, no network. What Helm makes of the values in `docs/install.md`, `tests/chart` asks; what the
+//! API server says of `examples/`, `tests/cluster` asks; what becomes of them at a tenant, `tests/controller`.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says no by panicking")]
+
+mod links;
+mod manifests;
+mod names;
+mod pages;

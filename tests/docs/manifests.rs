@@ -1,0 +1,92 @@
+//! What a reader copies is understood: every QlikContext on a page and in `examples/`.
+
+use std::collections::BTreeSet;
+
+use qlik_context_operator::api::QlikContext;
+use qlik_context_operator::desired::Desired;
+use qlik_context_operator::oauth::request::{Grant, UserLookup};
+use serde_json::Value;
+
+use super::pages::{blocks, files, pages, read};
+
+/// Fields that the schema does not know; the API server would drop them.
+fn unknown(value: &Value, schema: &Value, path: &str) -> Vec<String> {
+    match value {
+        Value::Object(fields) => fields
+            .iter()
+            .flat_map(|(name, value)| {
+                let path = format!("{path}.{name}");
+                match (&schema["properties"][name], &schema["additionalProperties"]) {
+                    (Value::Object(_), _) => unknown(value, &schema["properties"][name], &path),
+                    (_, Value::Object(_)) => vec![],
+                    _ => vec![path],
+                }
+            })
+            .collect(),
+        Value::Array(items) => items.iter().flat_map(|item| unknown(item, &schema["items"], path)).collect(),
+        _ => vec![],
+    }
+}
+
+fn documents(yaml: &str) -> Vec<Value> {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}"));
+    documents.into_iter().filter(|document| !document.is_null()).collect()
+}
+
+/// The contexts of a YAML text, as the operator understands them.
+fn contexts(place: &str, yaml: &str) -> Vec<Desired> {
+    let crd = &documents(&read("crds/qlikcontexts.yaml"))[0];
+    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    assert!(schema["properties"]["auth"].is_object());
+    let contexts = documents(yaml).into_iter().filter(|document| document["kind"] == "QlikContext");
+    let understood = contexts.map(|context| {
+        assert_eq!(context["apiVersion"], "qlikcontext.dev/v1alpha1", "{place}");
+        assert_eq!(unknown(&context["spec"], schema, "spec"), Vec::<String>::new(), "{place}");
+        let context: QlikContext = serde_json::from_value(context).unwrap_or_else(|error| panic!("{place}: {error}"));
+        Desired::parse(&context).unwrap_or_else(|failure| panic!("{place}: {}", failure.message))
+    });
+    understood.collect()
+}
+
+#[test]
+fn every_context_on_a_page_is_understood_and_every_manifest_is_yaml() {
+    let mut seen = 0;
+    for (path, text) in pages() {
+        for block in blocks(&text, "yaml") {
+            seen += contexts(&path.display().to_string(), &block).len();
+        }
+    }
+    assert!(seen >= 3, "{seen}");
+}
+
+#[test]
+fn the_examples_show_every_method_and_fit_together() {
+    let (mut all, mut mounted) = (Vec::new(), Vec::new());
+    for path in files("examples", "") {
+        let text = read(&path);
+        all.extend(contexts(&path.display().to_string(), &text));
+        for document in documents(&text) {
+            let volumes = document["spec"]["template"]["spec"]["volumes"].as_array().cloned().unwrap_or_default();
+            mounted
+                .extend(volumes.into_iter().map(|volume| volume["secret"]["secretName"].as_str().unwrap().to_owned()));
+        }
+    }
+    let methods: BTreeSet<_> = all.iter().map(|desired| format!("{:?}", desired.method)).collect();
+    for method in ["ClientSecret", "PrivateKeyJwt", "ApiKey"] {
+        assert!(methods.iter().any(|shown| shown.starts_with(method)), "no example of {method}");
+    }
+    for lookup in [UserLookup::UserId as fn(String) -> _, UserLookup::Subject] {
+        let kind = std::mem::discriminant(&lookup(String::new()));
+        let shows = |desired: &Desired| match &desired.grant {
+            Grant::UserImpersonation(lookup) => std::mem::discriminant(lookup) == kind,
+            Grant::ClientCredentials => false,
+        };
+        assert!(all.iter().any(shows), "no example of each way to impersonate");
+    }
+    assert!(!mounted.is_empty());
+    for name in mounted {
+        assert!(all.iter().any(|desired| desired.target_name == name), "no example makes the Secret {name}");
+    }
+    let names: BTreeSet<_> = all.iter().map(|desired| &desired.target_name).collect();
+    assert_eq!(names.len(), all.len(), "two examples write one Secret");
+}

@@ -1,0 +1,204 @@
+//! What a page names is called so: reasons, tests, flags, metrics, labels, values of the chart, steps of the work.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::CommandFactory as _;
+use qlik_context_operator::api::{self, Reason};
+use qlik_context_operator::args::CommandLine;
+use qlik_context_operator::clock::Timestamp;
+use qlik_context_operator::metrics::{Metrics, Reconciled, SecretWrite, Watch};
+use qlik_context_operator::oauth::request::Grant;
+use serde_json::Value;
+use strum::IntoEnumIterator as _;
+
+use super::pages::{code, files, pages, read, rows, section, spans};
+
+#[test]
+fn every_reason_that_is_not_good_has_its_section_in_troubleshooting() {
+    let readme = read("README.md");
+    let good: Vec<_> =
+        rows(section(&readme, "### All is well")).into_iter().map(|row| code(row[0]).to_owned()).collect();
+    let wanted: BTreeSet<_> =
+        Reason::iter().map(|reason| reason.to_string()).filter(|name| !good.contains(name)).collect();
+    assert_eq!(good.len() + wanted.len(), Reason::iter().count());
+
+    let page = read("docs/troubleshooting.md");
+    let reasons = &page[page.find("\n## The whole\n").unwrap()..];
+    let sections: BTreeSet<_> =
+        reasons.lines().filter_map(|line| line.strip_prefix("### ")).map(str::to_owned).collect();
+    assert_eq!(sections, wanted);
+    for name in sections {
+        let text = section(reasons, &format!("### {name}"));
+        for part in ["Symptom", "Look", "Cause", "Cure"] {
+            assert!(text.contains(&format!("\n- **{part}**: ")), "{name} lacks {part}");
+        }
+    }
+}
+
+/// The names of all tests.
+fn tests() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for path in ["src", "tests"].iter().flat_map(|folder| files(folder, ".rs")) {
+        let mut attributed = false;
+        for line in read(path).lines().map(str::trim) {
+            if line.starts_with("#[") {
+                attributed |= line == "#[test]" || line.starts_with("#[tokio::test");
+                continue;
+            }
+            let name = line.trim_start_matches("async ").strip_prefix("fn ").and_then(|rest| rest.split('(').next());
+            names.extend(name.filter(|_| attributed).map(str::to_owned));
+            attributed = false;
+        }
+    }
+    names
+}
+
+#[test]
+fn every_control_of_the_threat_table_has_a_test_that_exists() {
+    let (tests, page) = (tests(), read("docs/security.md"));
+    let table: Vec<_> = section(&page, "## Threats").lines().filter(|line| line.starts_with("| ")).skip(2).collect();
+    assert!(table.len() > 20);
+    for row in table {
+        let cell = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        let named: Vec<_> = cell.split(", ").map(code).collect();
+        for name in named {
+            assert!(tests.contains(name), "no test {name:?} in {row}");
+        }
+    }
+}
+
+#[test]
+fn the_flags_are_those_of_the_program() {
+    let page = read("docs/reference.md");
+    let documented: BTreeSet<_> = rows(section(&page, "## Flags"))
+        .into_iter()
+        .map(|row| (code(row[0]).to_owned(), code(row[1]).to_owned(), code(row[2]).to_owned()))
+        .collect();
+    let command = CommandLine::command();
+    let run = command.find_subcommand("run").unwrap();
+    let flags = run.get_arguments().filter(|flag| flag.get_id() != "help").map(|flag| {
+        let default = if flag.get_action().takes_values() { flag.get_default_values().first() } else { None };
+        (
+            format!("--{}", flag.get_long().unwrap()),
+            flag.get_env().unwrap().to_str().unwrap().to_owned(),
+            default.map(|text| text.to_str().unwrap().to_owned()).unwrap_or_default(),
+        )
+    });
+    assert_eq!(documented, flags.collect());
+}
+
+/// Every metric once everything has happened, as Prometheus sees it: its name, and the names of its labels.
+fn metrics() -> BTreeMap<String, BTreeSet<String>> {
+    let (metrics, now) = (Arc::new(Metrics::new()), Timestamp::UNIX_EPOCH);
+    metrics.context("namespace", "name", true, Some((now, now)), now);
+    metrics.token_request(&Grant::ClientCredentials).done(None);
+    metrics.verification(None);
+    metrics.reconciled(Reconciled::Ready, Duration::ZERO);
+    metrics.secret_written(SecretWrite::Create);
+    metrics.watch_failed(Watch::Contexts);
+    let text = metrics.render(now).unwrap();
+    let mut found = BTreeMap::new();
+    for (name, kind) in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')) {
+        let (name, series) = match kind {
+            "counter" => (format!("{name}_total"), format!("{name}_total")),
+            "info" => (format!("{name}_info"), format!("{name}_info")),
+            "histogram" => (name.to_owned(), format!("{name}_sum")),
+            _ => (name.to_owned(), name.to_owned()),
+        };
+        let line = text.lines().find_map(|line| line.strip_prefix(&series)).unwrap();
+        let labels = line.strip_prefix('{').map(|rest| rest.split('}').next().unwrap()).unwrap_or_default();
+        found.insert(name, labels.split(',').filter_map(|label| Some(label.split_once('=')?.0.to_owned())).collect());
+    }
+    assert_eq!(found.len(), read("src/metrics.rs").matches("r.register").count(), "not everything has happened");
+    found
+}
+
+#[test]
+fn the_metrics_are_those_of_the_registry() {
+    let (metrics, page) = (metrics(), read("docs/reference.md"));
+    let spans = |cell: &str| -> BTreeSet<String> { cell.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
+    let documented = rows(section(&page, "## Metrics")).into_iter().map(|row| (code(row[0]).to_owned(), spans(row[1])));
+    assert_eq!(documented.collect::<BTreeMap<_, _>>(), metrics);
+    for (path, text) in pages() {
+        for word in text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
+            let ours = word.starts_with("qlik_context_") && word != "qlik_context_operator" && word != "qlik_context_";
+            assert!(!ours || metrics.contains_key(word), "{}: {word}", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_label_and_annotation_of_ours_is_one_that_is_used() {
+    let known = [
+        api::CONTEXT_LABEL,
+        api::EXPIRES_AT_ANNOTATION,
+        api::ISSUED_AT_ANNOTATION,
+        api::TOKEN_BINDING_ANNOTATION,
+        api::REFRESHED_FOR_ANNOTATION,
+        api::REFRESH_REQUESTED_ANNOTATION,
+        api::ALLOWED_HOSTS_ANNOTATION,
+        "qlikcontext.dev/v1alpha1",
+    ];
+    let mut seen = BTreeSet::new();
+    for (path, text) in pages() {
+        for rest in text.split("qlikcontext.dev/").skip(1) {
+            let name = rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').next().unwrap();
+            let name = format!("qlikcontext.dev/{name}");
+            // Argo CD's name of the kind, and the group with any name.
+            if ["qlikcontext.dev/QlikContext", "qlikcontext.dev/"].contains(&name.as_str()) {
+                continue;
+            }
+            assert!(known.contains(&name.as_str()), "{}: {name}", path.display());
+            seen.insert(name);
+        }
+    }
+    assert_eq!(seen.len(), known.len(), "{seen:?}");
+}
+
+/// Whether the chart has a value of this path; what is passed on to Kubernetes has any below.
+fn is_value(values: &Value, path: &str) -> bool {
+    let mut value = values;
+    for name in path.split('.') {
+        match value {
+            Value::Object(fields) if fields.contains_key(name) => value = &value[name],
+            Value::Object(fields) => return fields.is_empty() || path.starts_with("podSecurityContext."),
+            _ => return false,
+        }
+    }
+    true
+}
+
+#[test]
+fn every_value_of_the_chart_that_a_page_names_exists() {
+    let values: Value = serde_saphyr::from_str(&read("charts/qlik-context-operator/values.yaml")).unwrap();
+    let mut seen = 0;
+    for (path, text) in pages() {
+        let set = text.split("--set ").skip(1).filter_map(|rest| rest.trim_start_matches('\'').split('=').next());
+        let set = set.map(str::to_owned);
+        // In prose: `crds.keep=false`, `watchNamespaces: [a]`.
+        let named = spans(&text).into_iter().filter_map(|span| {
+            let name = span.split(['=', ':', ' ']).next()?.to_owned();
+            let first = name.split('.').next()?;
+            (name.contains('.') && values.get(first).is_some()).then_some(name)
+        });
+        for name in set.chain(named) {
+            assert!(is_value(&values, &name), "{}: {name}", path.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 60, "{seen}");
+}
+
+#[test]
+fn the_picture_of_the_data_is_that_of_the_code() {
+    let words = |line: &str| -> Vec<String> {
+        let words = line.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+        words.map(|word| if word == "apiserver" { "api".to_owned() } else { word.to_owned() }).collect()
+    };
+    let (page, code) = (read("docs/architecture.md"), read("src/lib.rs"));
+    let shown = page.lines().find(|line| line.trim_start().starts_with("api --> ")).unwrap();
+    let drawn = code.lines().find(|line| line.contains("apiserver ──")).unwrap();
+    assert_eq!(words(shown), words(drawn));
+}
