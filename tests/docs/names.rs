@@ -13,7 +13,7 @@ use qlik_context_operator::oauth::request::Grant;
 use serde_json::Value;
 use strum::IntoEnumIterator as _;
 
-use super::pages::{code, files, pages, read, rows, section, spans};
+use super::pages::{blocks, code, files, pages, read, rows, section, spans};
 
 #[test]
 fn every_reason_that_is_not_good_has_its_section_in_troubleshooting() {
@@ -201,4 +201,39 @@ fn the_picture_of_the_data_is_that_of_the_code() {
     let shown = page.lines().find(|line| line.trim_start().starts_with("api --> ")).unwrap();
     let drawn = code.lines().find(|line| line.contains("apiserver ──")).unwrap();
     assert_eq!(words(shown), words(drawn));
+    // To Mermaid a semicolon ends a statement, also inside of a text.
+    assert!(blocks(&page, "mermaid").iter().all(|picture| !picture.contains(';')));
+}
+
+/// What a role allows, each verb of each resource on its own.
+fn allowed(role: &Value) -> BTreeSet<[String; 3]> {
+    let texts = |list: &Value| -> Vec<String> {
+        list.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+    };
+    let mut allowed = BTreeSet::new();
+    for rule in role["rules"].as_array().unwrap() {
+        for (group, resource) in texts(&rule["apiGroups"]).iter().zip(texts(&rule["resources"])) {
+            let group = if group.is_empty() { "\"\"" } else { group };
+            allowed.extend(texts(&rule["verbs"]).into_iter().map(|verb| [group.to_owned(), resource.clone(), verb]));
+        }
+    }
+    allowed
+}
+
+#[test]
+fn the_rights_on_the_page_are_those_of_the_manifest() {
+    let page = read("docs/rbac.md");
+    let mut documented = BTreeSet::new();
+    for row in rows(section(&page, "## What the operator has")) {
+        let verbs = row[2].split('`').skip(1).step_by(2);
+        documented.extend(verbs.map(|verb| [code(row[0]).to_owned(), code(row[1]).to_owned(), verb.to_owned()]));
+    }
+    let manifest: Vec<Value> =
+        serde_saphyr::from_multiple(&read("deploy/kubernetes/qlik-context-operator.yaml")).unwrap();
+    let role = |name: &str| {
+        let named = |object: &&Value| object["rules"].is_array() && object["metadata"]["name"] == name;
+        allowed(manifest.iter().find(named).unwrap_or_else(|| panic!("no role {name}")))
+    };
+    let both = &role("qlik-system:qlik-context-operator") | &role("qlik-context-operator-leader-election");
+    assert_eq!(documented, both);
 }
