@@ -161,7 +161,8 @@ async fn connect(namespaces: &Namespaces) -> anyhow::Result<(Client, String)> {
     let best = probes.iter().position(|probe| matches!(probe, Ok(Ok(_)))).unwrap_or_default();
     match probes.swap_remove(best) {
         Ok(Ok(_)) => Ok((client, namespace)),
-        Ok(Err(kube::Error::Api(status))) if status.is_not_found() => Err(anyhow!(
+        // By its code: where no CRD of the group is installed, the answer is plain text without a reason.
+        Ok(Err(kube::Error::Api(status))) if status.code == 404 => Err(anyhow!(
             "the cluster does not know QlikContext; install the CRD: qlik-context-operator crd | kubectl apply -f -"
         )),
         Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => Err(anyhow!(

@@ -1,11 +1,13 @@
 //! The program from outside: its probes and metrics, its errors, its end.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use support::control_plane::{ControlPlane, Options, Programs, to_stderr};
+use support::control_plane::{ControlPlane, Folder, Options, Programs, to_stderr};
 use support::operator::{self, Operator};
 use support::tenant::{self, QlikCloud};
 
@@ -164,6 +166,36 @@ fn a_mistake_on_the_command_line_or_no_cluster_is_one_line_that_says_what_to_do(
         assert_eq!((output.status.code(), errors.len()), (Some(code), 1), "{args:?}: {said}");
         assert!(errors[0].contains(says) && !said.contains("backtrace"), "{said}");
     }
+}
+
+#[test]
+fn a_cluster_without_the_crd_is_one_line_that_says_how_to_install_it() {
+    // As an API server answers for a group that it does not know.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let head =
+                "HTTP/1.1 404 Not Found\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: 19\r\n\r\n";
+            stream.write_all(format!("{head}404 page not found\n").as_bytes()).unwrap();
+        }
+    });
+    let folder = Folder::new().unwrap();
+    let kubeconfig = folder.path().join("kubeconfig");
+    let config = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": format!("http://{address}")}}],
+        "users": [{"name": "c", "user": {}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+    });
+    std::fs::write(&kubeconfig, config.to_string()).unwrap();
+    let output = Command::new(PROGRAM).arg("run").env_clear().env("KUBECONFIG", &kubeconfig).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let cure = "install the CRD: qlik-context-operator crd | kubectl apply -f -";
+    assert!(said.starts_with("error: ") && said.contains(cure) && said.lines().count() == 1, "{said}");
 }
 
 #[tokio::test]
