@@ -10,7 +10,8 @@ use crate::stage::{CLIENT_ID, CLIENT_SECRET, Stage, stop, until};
 use crate::{chart, rights};
 
 const RELEASE: (&str, &str) = ("qlik-system", "qlik-context-operator");
-const CONTEXTS: [&str; 4] = ["acme", "acme-env", "acme-signed", "acme-user"];
+const CONTEXTS: [&str; 7] =
+    ["acme", "acme-as-subject", "acme-as-user", "acme-env", "acme-pinned", "acme-signed", "acme-user"];
 
 impl Stage {
     /// The examples as they stand, with the credentials they ask for.
@@ -18,19 +19,27 @@ impl Stage {
         let keys = repository().join("tests/keys");
         let public = std::fs::read_to_string(keys.join("p384-public.pem")).unwrap();
         self.tenant.add_client(Client::new("signing").key(PublicKey::new("my-key", Algorithm::ES384, &public)));
-        let api_key =
-            self.tenant.api_key(&self.tenant.add_user("auth0|someone", "Someone").subject, Duration::from_hours(6));
+        self.tenant.add_client(Client::new("impersonating").secret(CLIENT_SECRET).impersonating());
+        let user = self.tenant.add_user("auth0|jane", "Jane");
+        let api_key = self.tenant.api_key(&user.subject, Duration::from_hours(6));
         let private_key = format!("--from-file=private-key={}", keys.join("p384-sec1.pem").display());
         let create = ["create", "secret", "generic", "-n", "team"];
         let with_key = ["acme-key", "--from-literal=client-id=signing", "--from-literal=key-id=my-key", &private_key];
+        let secret = format!("--from-literal=client-secret={CLIENT_SECRET}");
+        let impersonating = ["acme-impersonation", "--from-literal=client-id=impersonating", &secret];
         let with_api_key = ["acme-api-key", &format!("--from-literal=api-key={api_key}")];
         self.kubectl(&[&create, &with_key[..]].concat()).await;
+        self.kubectl(&[&create, &impersonating[..]].concat()).await;
         self.kubectl(&[&create, &with_api_key[..]].concat()).await;
         for entry in std::fs::read_dir(repository().join("examples")).unwrap() {
             let manifest = std::fs::read_to_string(entry.unwrap().path()).unwrap();
             let filled = manifest
                 .replace("REPLACE-WITH-CLIENT-ID", CLIENT_ID)
-                .replace("REPLACE-WITH-CLIENT-SECRET", CLIENT_SECRET);
+                .replace("REPLACE-WITH-CLIENT-SECRET", CLIENT_SECRET)
+                // What the examples name, and the fake tenant makes up.
+                .replace("6305e7bf50be9f0018c1a2c4", &user.id)
+                .replace("xqFQ0k66vSR8f9G7J-vZtHZQkiYrCpct", &self.tenant.id())
+                .replace("82e0a4c1f7b94d0d9c6b13a57f02d3e8", CLIENT_ID);
             self.apply("team", &filled).await;
         }
     }
@@ -77,8 +86,9 @@ async fn upgrade_rollback_uninstall_and_installing_again_keep_what_people_made_a
     stage.apply_the_examples().await;
     stage.kubectl(&["wait", "-n", "team", "--for=condition=Ready", "qctx", "--all", "--timeout=60s"]).await;
     assert_eq!(stage.newest_field().await, "");
-    // A client with a secret, whose token two contexts share, and one with a key; an API key is nothing that is issued.
-    assert_eq!(stage.issued(), 2);
+    // A client with a secret, whose token three contexts share, one with a key, and one that acts as a user, who is named in
+    // two ways; an API key is nothing that is issued.
+    assert_eq!(stage.issued(), 4);
     stage.cloud.clear_ledger();
     let tokens = stage.tokens().await;
     let unchanged = async |step: &str| {

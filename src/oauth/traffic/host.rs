@@ -248,6 +248,27 @@ mod tests {
     }
 
     #[test]
+    fn a_host_is_kept_while_it_has_a_key_or_somebody_waits_or_it_is_paused() {
+        let (now, limits) = (Instant::now(), limits(1));
+        let nobody = |_: &RequestKey| false;
+        for errand in [Errand::Token, Errand::Check] {
+            let limits = Limits { host_requests_per_minute: 1, ..limits };
+            let mut host = Host::new(&limits, now);
+            host.begin(&Bid { errand, ..bid(0, "a", Urgency::New) }, now);
+            assert!(!host.keep(&nobody, now));
+            assert!(host.opens_at(&Bid { errand, ..bid(1, "a", Urgency::New) }, &limits, now).0 > now);
+            assert!(host.keep(&nobody, now), "somebody waits");
+        }
+        let mut host = Host::new(&limits, now);
+        let _ = host.opens_at(&bid(0, "a", Urgency::New), &limits, now);
+        assert!(host.keep(&|_| true, now));
+        assert!(!host.keep(&nobody, now));
+        host.pause("a", Duration::from_secs(30), now);
+        assert!(host.keep(&nobody, now));
+        assert!(!host.keep(&nobody, now + Duration::from_secs(30)));
+    }
+
+    #[test]
     fn after_a_pause_what_is_due_goes_before_any_check() {
         let (now, limits) = (Instant::now(), limits(0));
         let mut host = Host::new(&limits, now);
