@@ -95,6 +95,14 @@ impl World {
     }
 }
 
+impl Drop for World {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            log::nothing_leaked();
+        }
+    }
+}
+
 /// A transport over TLS that trusts the cloud, where there is one.
 pub fn https(proxies: Matcher, names: impl Resolver, policy: AddressPolicy, cloud: Option<&QlikCloud>) -> Https {
     log::listen();
