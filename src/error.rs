@@ -52,7 +52,7 @@ impl Failure {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A call failed and the next run repeats it.
-    #[error("{doing}: {source}")]
+    #[error("{doing}: {}", said(source))]
     Kubernetes {
         /// What was being done, for the log.
         doing: &'static str,
@@ -80,6 +80,14 @@ impl Error {
     }
 }
 
+/// What a call of the Kubernetes API failed with, as one sentence. (kube adds the whole answer, in the form of a program.)
+pub fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => format!("{} (HTTP {})", status.message, status.code),
+        other => other.to_string(),
+    }
+}
+
 /// Cuts a message at the limit, on a character's boundary.
 fn bounded(mut message: String) -> String {
     if let Some((end, _)) = message.char_indices().nth(MESSAGE_LIMIT) {
@@ -91,6 +99,13 @@ fn bounded(mut message: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_of_the_kubernetes_api_is_told_in_its_own_words() {
+        let status = kube::core::Status::failure("leases is forbidden", "Forbidden").with_code(403);
+        let error = Error::kubernetes("renewing")(kube::Error::Api(status.boxed()));
+        assert_eq!(error.to_string(), "renewing: leases is forbidden (HTTP 403)");
+    }
 
     #[test]
     fn a_message_is_cut_between_characters() {

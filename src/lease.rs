@@ -13,7 +13,7 @@ use kube::api::{Api, ObjectMeta, PostParams};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::clock::Clock;
-use crate::error::Error;
+use crate::error::{Error, said};
 
 /// How long a Lease is valid after its last renewal.
 const DURATION: Duration = Duration::from_secs(15);
@@ -99,11 +99,11 @@ impl Election {
         self.leadership.clone()
     }
 
-    /// Returns once this process leads; calls `standing_by` when another one does.
+    /// Returns once this process leads; calls `standing_by` when another one does. Who cannot even look is no standby.
     pub async fn acquire(&mut self, standing_by: impl Fn()) {
         let mut waits = false;
         while !self.attempt().await {
-            if !waits {
+            if !waits && self.another_leads() {
                 standing_by();
                 tracing::info!(lease = self.name, identity = self.identity, "another instance leads; standing by");
                 waits = true;
@@ -120,6 +120,11 @@ impl Election {
             self.attempt().await;
         }
         tracing::error!(lease = self.name, "lost the lease");
+    }
+
+    fn another_leads(&self) -> bool {
+        let holder = self.seen.as_ref().and_then(|seen| seen.holder.as_deref());
+        holder.is_some_and(|holder| !holder.is_empty() && holder != self.identity)
     }
 
     /// Lets the next candidate begin at once.
@@ -163,7 +168,7 @@ impl Election {
             }
             Ok(Err(kube::Error::Api(status))) if status.is_conflict() => false,
             Ok(Err(error)) => {
-                tracing::warn!(lease = self.name, %error, "cannot renew the lease");
+                tracing::warn!(lease = self.name, error = said(&error), "cannot get the lease");
                 false
             }
             Err(_) => {

@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::{MANAGED_BY_LABEL, OPERATOR_NAME, QlikContext};
 use crate::context::{Context, Guarded};
+use crate::error::said;
 use crate::gone::uid;
 use crate::metrics::{Metrics, Watch};
 use crate::scope::Scope;
@@ -135,11 +136,20 @@ fn config(selector: &Selector) -> watcher::Config {
     if selector.selects_all() { config } else { config.labels_from(selector) }
 }
 
+fn told(error: &watcher::Error) -> String {
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => said(error),
+        other => other.to_string(),
+    }
+}
+
 fn owned<K: Send + 'static>(watch: Watch, metrics: Arc<Metrics>, stream: impl Events<K>) -> impl Events<K> {
     stream.filter(move |item| {
         if let Err(error) = item {
             metrics.watch_failed(watch);
-            tracing::warn!(%watch, %error, "a watch failed and begins again");
+            tracing::warn!(%watch, error = told(error), "a watch failed and begins again");
         }
         std::future::ready(item.is_ok())
     })

@@ -4,6 +4,7 @@
 
 mod after_restart;
 mod clocks;
+mod election;
 mod examples;
 mod hosts;
 mod methods;
