@@ -22,7 +22,7 @@ use crate::clock::{Clock, Jitter};
 use crate::controller::{Parts, control};
 use crate::lease::{Election, Leadership};
 use crate::metrics::Metrics;
-use crate::oauth::https::{Https, SystemResolver};
+use crate::oauth::https::{Https, SystemResolver, is_proxy};
 use crate::scope::Namespaces;
 use crate::server::{self, Health};
 
@@ -31,6 +31,7 @@ const DRAIN: Duration = Duration::from_secs(25);
 /// Runs the operator until it is told to stop.
 pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
+    check_proxy()?;
     let (client, namespace) = connect(&args.watch_namespaces).await?;
     let transport = Arc::new(transport(&args)?);
     let listener = server::listen(args.listen).await;
@@ -176,6 +177,18 @@ async fn connect(namespaces: &Namespaces) -> anyhow::Result<(Client, String)> {
             Err(anyhow!("cannot reach the Kubernetes API at {url}; check the address and the network"))
         }
     }
+}
+
+/// A proxy that cannot be understood would be passed by, or blamed on something else later. Its address may hold a password, so
+/// it is not repeated.
+fn check_proxy() -> anyhow::Result<()> {
+    for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+        anyhow::ensure!(
+            std::env::var(name).is_ok_and(|value| is_proxy(&value)) || std::env::var_os(name).is_none(),
+            "{name} is not the address of a proxy; write http://HOST:PORT, with user and password percent-encoded"
+        );
+    }
+    Ok(())
 }
 
 fn transport(args: &RunArgs) -> anyhow::Result<Https> {

@@ -155,6 +155,18 @@ impl Transport for Https {
 }
 
 /// What stands between us and this URL.
+/// True for what can be a proxy's address: an http or https URL, whose scheme may be left out, or nothing at all.
+pub fn is_proxy(value: &str) -> bool {
+    let url = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
+    let usable = |url: Url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.path() == "/"
+            && url.query().is_none()
+            && url.fragment().is_none()
+    };
+    value.is_empty() || !value.contains(char::is_whitespace) && url.parse().is_ok_and(usable)
+}
+
 fn intercept(proxies: &Matcher, url: &str) -> Option<Intercept> {
     proxies.intercept(&url.parse().ok()?)
 }
@@ -273,5 +285,30 @@ fn certificate(error: &rustls::Error) -> TransportFailure {
             _ => TransportFailure::CertificateAuthority,
         },
         _ => TransportFailure::Tls,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_address_of_a_proxy_is_told_from_what_is() {
+        for proxy in
+            ["", "http://proxy:3128", "https://proxy", "proxy:3128", "http://u:p%23@10.0.0.1:3128/", "[fd00::1]:8080"]
+        {
+            assert!(is_proxy(proxy), "{proxy}");
+        }
+        for other in [
+            "ftp://proxy:3128",
+            "socks5://proxy",
+            "http://",
+            "http://proxy:99999",
+            "http://u:p#w@proxy",
+            "a b",
+            "http://proxy/path",
+        ] {
+            assert!(!is_proxy(other), "{other}");
+        }
     }
 }

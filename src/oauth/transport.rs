@@ -69,7 +69,7 @@ pub enum TransportFailure {
     #[error("what answers is not HTTP")]
     NotHttp,
     /// The proxy refused or failed.
-    #[error("the proxy could not connect to the tenant")]
+    #[error("there is no connection through the proxy")]
     Proxy,
     /// The proxy wants to know who asks.
     #[error("the proxy wants credentials")]

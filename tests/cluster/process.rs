@@ -155,16 +155,20 @@ fn a_mistake_on_the_command_line_or_no_cluster_is_one_line_that_says_what_to_do(
         (&["run", "--log-filter", "a=b=c"], "", 2, "--log-filter"),
         (&["run"], "/does/not/exist", 1, "KUBECONFIG"),
         (&["run", "--tenant-ca-file", "/does/not/exist"], "", 1, "--tenant-ca-file"),
+        (&["run"], "", 1, "HTTPS_PROXY"),
     ] {
         let mut command = Command::new(PROGRAM);
         command.args(args).env_clear();
         let reachable = world().control_plane.admin_kubeconfig();
+        if says == "HTTPS_PROXY" {
+            command.env(says, "ftp://planted-password@proxy:3128");
+        }
         command.env("KUBECONFIG", if kubeconfig.is_empty() { reachable.as_os_str() } else { kubeconfig.as_ref() });
         let output = command.output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         let errors: Vec<_> = said.lines().filter(|line| line.starts_with("error: ")).collect();
         assert_eq!((output.status.code(), errors.len()), (Some(code), 1), "{args:?}: {said}");
-        assert!(errors[0].contains(says) && !said.contains("backtrace"), "{said}");
+        assert!(errors[0].contains(says) && !said.contains("backtrace") && !said.contains("planted"), "{said}");
     }
 }
 
