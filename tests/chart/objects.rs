@@ -156,7 +156,6 @@ fn the_network_policy_lets_out_what_the_operator_needs_and_in_who_reads_metrics(
     assert_eq!(plain["ingress"], json!([{"ports": [{"port": "http", "protocol": "TCP"}]}]));
     for (proxy, port) in [
         ("http://proxy.example.com:3128", 3128),
-        ("http://user:word@proxy:8080/", 8080),
         ("proxy:3128", 3128),
         ("http://[2001:db8::1]:3128", 3128),
         ("http://[2001:db8::1]", 80),

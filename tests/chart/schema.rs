@@ -58,6 +58,9 @@ fn an_older_kubernetes_is_refused_and_a_vendors_version_is_not() {
 fn a_mistake_is_refused_and_named() {
     let cases = [
         (json!({"replicas": 2}), "replicas"),
+        (json!({"image": {"registry": "https://registry.example.com"}}), "registry"),
+        // The password would stand in the Deployment for everybody who may read that.
+        (json!({"proxy": {"httpsProxy": "http://user:word@proxy:3128"}}), "httpsProxy"),
         (json!({"image": {"name": "x"}}), "name"),
         (json!({"tenantCA": {"configmap": {"name": "x"}}}), "configmap"),
         (json!({"tenantCA": {"secret": {"keys": "x"}}}), "keys"),
