@@ -98,7 +98,7 @@ impl Target {
                 Reason::SecretNotOwned,
                 format!(
                     "Secret {name} belongs to QlikContext {of}, so it is not touched. Create this QlikContext again with \
-                     another target.name."
+                     another target.name, or delete the other one."
                 ),
             )),
             Self::Foreign { disowned: true, .. } => Some(Failure::new(
@@ -113,8 +113,8 @@ impl Target {
                 SecretSynced,
                 Reason::SecretNotOwned,
                 format!(
-                    "Secret {name} exists and is not this QlikContext's, so it is not touched. Delete or rename that \
-                     Secret, or use a QlikContext with another target.name."
+                    "Secret {name} exists and is not this QlikContext's, so it is not touched. Use a QlikContext with another \
+                     target.name, or, if nobody needs that Secret, delete it."
                 ),
             )),
         }

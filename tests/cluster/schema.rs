@@ -125,6 +125,7 @@ async fn what_is_wrong_is_refused_in_words_that_a_person_understands() {
         ("spec.target.annotations", json!({"qlikcontext.dev/x": "me"}), "belong to the operator"),
         ("spec.target.annotations", json!({"a b": "x"}), "valid Kubernetes annotation"),
         ("spec.target.data", json!({}), "at least one key"),
+        ("spec.target.data", json!({"token": "mine"}), "the key token always holds the token"),
         ("spec.target.data", json!({"a/b": "x"}), "valid key of a Secret"),
         ("spec.target.data", json!({"a": "$(secret)"}), "knows only the placeholders $(token)"),
         ("spec.target.data", json!({"a": "$(token"}), "knows only the placeholders $(token)"),

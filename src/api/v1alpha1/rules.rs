@@ -108,6 +108,7 @@ pub(super) fn data(_: &mut SchemaGenerator) -> Schema {
                 "self.all(k, k.matches('^[-._a-zA-Z0-9]{1,253}$') && k != '.' && !k.startsWith('..'))",
                 "each key of target.data must be a valid key of a Secret: letters, digits, '-', '_' and '.'",
             ),
+            ("!('token' in self)", "the key token always holds the token; give yours another name"),
         ],
     )
 }
