@@ -248,6 +248,20 @@ mod tests {
     }
 
     #[test]
+    fn of_those_who_wait_for_a_host_that_is_down_one_probes_after_the_other() {
+        let (begin, limits) = (Instant::now(), limits(0));
+        let mut host = Host::new(&limits, begin);
+        let _ = host.opens_at(&bid(0, "a", Urgency::New), &limits, begin);
+        let now = begin + Duration::from_mins(2);
+        host.end(bid(0, "a", Urgency::New).key, "a", Health::Down, now);
+        for n in 1..20 {
+            let (at, cause) = host.opens_at(&bid(n, "a", Urgency::New), &limits, now);
+            let wait = (PROBE_EVERY * u32::try_from(n).unwrap()).min(PROBE_EVERY + LONGEST_WAIT);
+            assert_eq!((at, cause), (now + wait, Cause::Circuit));
+        }
+    }
+
+    #[test]
     fn a_host_is_kept_while_it_has_a_key_or_somebody_waits_or_it_is_paused() {
         let (now, limits) = (Instant::now(), limits(1));
         let nobody = |_: &RequestKey| false;
