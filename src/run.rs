@@ -183,8 +183,9 @@ async fn connect(namespaces: &Namespaces) -> anyhow::Result<(Client, String)> {
 /// it is not repeated.
 fn check_proxy() -> anyhow::Result<()> {
     for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+        let proxy = std::env::var_os(name);
         anyhow::ensure!(
-            std::env::var(name).is_ok_and(|value| is_proxy(&value)) || std::env::var_os(name).is_none(),
+            proxy.is_none_or(|value| value.to_str().is_some_and(is_proxy)),
             "{name} is not the address of a proxy; write http://HOST:PORT, with user and password percent-encoded"
         );
     }

@@ -216,8 +216,7 @@ impl TokenCache {
         let urgency = match left {
             _ if usable.is_some() => Urgency::Routine,
             Some(left) if own => Urgency::Due { left },
-            None if asker.failed => Urgency::Failed,
-            _ if known.setback.is_some() => Urgency::Failed,
+            _ if known.setback.is_some() || (left.is_none() && asker.failed) => Urgency::Failed,
             _ => Urgency::New,
         };
         let candidate = entry.state().candidate(known.refresh_after, &self.clock);

@@ -154,7 +154,6 @@ impl Transport for Https {
     }
 }
 
-/// What stands between us and this URL.
 /// True for what can be a proxy's address: an http or https URL, whose scheme may be left out, or nothing at all.
 pub fn is_proxy(value: &str) -> bool {
     let url = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
@@ -167,6 +166,7 @@ pub fn is_proxy(value: &str) -> bool {
     value.is_empty() || !value.contains(char::is_whitespace) && url.parse().is_ok_and(usable)
 }
 
+/// What stands between us and this URL.
 fn intercept(proxies: &Matcher, url: &str) -> Option<Intercept> {
     proxies.intercept(&url.parse().ok()?)
 }
