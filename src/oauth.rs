@@ -13,6 +13,7 @@ pub mod leak;
 pub mod lifetime;
 pub mod refusal;
 pub mod request;
+mod sealed;
 pub mod tenant;
 pub mod token;
 pub mod token_endpoint;

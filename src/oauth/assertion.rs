@@ -1,12 +1,12 @@
 //! Client assertions: a signed statement in place of a client secret (RFC 7523, section 3;
 //! <https://qlik.dev/authenticate/oauth/oauth-private-key-jwt-reference/>).
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::SecretString;
-use serde_json::json;
+use serde::Serialize;
+use zeroize::Zeroizing;
 
 use super::key::SigningKey;
+use super::sealed::{base64_length, json, push_base64};
 use crate::api::v1alpha1::Algorithm;
 use crate::clock::Timestamp;
 
@@ -14,6 +14,8 @@ use crate::clock::Timestamp;
 pub const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// Qlik allows 300 s at most; an assertion is used within seconds.
 const LIFE: i64 = 90;
+/// Of a key of 16384 bits, in bytes.
+const LONGEST_SIGNATURE: usize = 2048;
 
 /// A key with what goes into the header of each assertion.
 pub struct Signer {
@@ -28,26 +30,43 @@ pub struct Signer {
     pub fingerprint: [u8; 32],
 }
 
+/// RFC 7515, section 4.1.
+#[derive(Serialize)]
+struct Header<'s> {
+    alg: &'s str,
+    typ: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kid: Option<&'s str>,
+}
+
+/// RFC 7523, section 3.
+#[derive(Serialize)]
+struct Claims<'s> {
+    iss: &'s str,
+    sub: &'s str,
+    aud: &'s str,
+    jti: &'s str,
+    iat: i64,
+    exp: i64,
+}
+
 impl Signer {
     /// An assertion of this client for one token request; `audience` is the URL of the token endpoint.
     pub fn assert(&self, client_id: &str, audience: &str, now: Timestamp) -> Option<SecretString> {
-        let mut header = json!({ "alg": self.algorithm.to_string(), "typ": "JWT" });
-        if let Some(key_id) = &self.key_id {
-            header["kid"] = key_id.as_str().into();
-        }
-        let issued_at = now.as_second();
-        let claims = json!({
-            "iss": client_id,
-            "sub": client_id,
-            "aud": audience,
-            "jti": uuid::Uuid::new_v4().to_string(),
-            "iat": issued_at,
-            "exp": issued_at + LIFE,
-        });
-        let encode = |value: &serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let message = format!("{}.{}", encode(&header), encode(&claims));
-        let signature = self.key.sign(self.algorithm, message.as_bytes())?;
-        Some(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)).into())
+        let header = Header { alg: &self.algorithm.to_string(), typ: "JWT", kid: self.key_id.as_deref() };
+        let (iat, jti) = (now.as_second(), uuid::Uuid::new_v4().to_string());
+        let claims = Claims { iss: client_id, sub: client_id, aud: audience, jti: &jti, iat, exp: iat + LIFE };
+        let (header, claims) = (json(&header)?, json(&claims)?);
+        // With room for the dots and the longest signature.
+        let room = base64_length(header.len()) + base64_length(claims.len()) + base64_length(LONGEST_SIGNATURE) + 2;
+        let mut assertion = Zeroizing::new(String::with_capacity(room));
+        push_base64(&mut assertion, &header);
+        assertion.push('.');
+        push_base64(&mut assertion, &claims);
+        let signature = self.key.sign(self.algorithm, assertion.as_bytes())?;
+        assertion.push('.');
+        push_base64(&mut assertion, &signature);
+        Some(assertion.as_str().into())
     }
 }
 

@@ -3,6 +3,8 @@
 //! A tenant's answer is untrusted and may echo the request. Text that holds eight or more characters of a secret in a row,
 //! as it is or as base64, percent- or JSON-escaped, is dropped whole by the caller.
 
+use std::fmt::Write as _;
+
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use percent_encoding::percent_decode_str;
@@ -32,9 +34,10 @@ impl Secrets {
 
     /// True when the text repeats a part of a secret.
     pub fn leak_in(&self, text: &str) -> bool {
-        // Which characters are percent-escaped differs from writer to writer, so the text is read both ways.
-        let texts = [text.as_bytes().to_vec(), percent_decode_str(text).collect()];
-        let texts = Zeroizing::new(texts.map(|text| text.to_ascii_lowercase()));
+        // Which characters are escaped differs from writer to writer, so the text is read with its escapes and without.
+        let mut texts = Zeroizing::new([text.as_bytes().to_vec(), Vec::with_capacity(text.len()), unescaped(text)]);
+        texts[1].extend(percent_decode_str(text));
+        texts.iter_mut().for_each(|text| text.make_ascii_lowercase());
         // The text is short and a secret may be long, so the text is cut up once and each spelling read through once.
         let mut told = Zeroizing::new(texts.iter().flat_map(|text| runs(text)).collect::<Vec<_>>());
         told.sort_unstable();
@@ -53,22 +56,51 @@ fn runs(text: &[u8]) -> impl Iterator<Item = u64> {
     text.windows(RUN).filter_map(|run| run.first_chunk().copied().map(u64::from_be_bytes))
 }
 
-/// A secret as it may be written, in lower case (escapes differ in case only).
+/// The text with JSON's escapes undone, also those that no writer needs (`\u0026`, `\/`).
+fn unescaped(text: &str) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        plain.extend_from_slice(&rest.as_bytes()[..at]);
+        rest = &rest[at + 1..];
+        let unit = rest.strip_prefix('u').and_then(|rest| rest.get(..4));
+        // Half a character of two units matters to nobody: a credential is no emoji.
+        if let Some(c) = unit.and_then(|digits| u32::from_str_radix(digits, 16).ok()).and_then(char::from_u32) {
+            plain.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            rest = &rest[5..];
+        }
+    }
+    plain.extend_from_slice(rest.as_bytes());
+    plain
+}
+
+/// A secret as it may be written, in lower case (escapes differ in case only). Each in a buffer of its own that is wiped.
 fn spellings(secret: &str) -> Vec<Zeroizing<String>> {
     let bytes = secret.as_bytes();
     // Inside longer base64 a secret starts at one of three phases.
     let phases = (0..3.min(bytes.len())).flat_map(|skip| {
         let rest = &bytes[skip..];
-        [STANDARD_NO_PAD.encode(rest), URL_SAFE_NO_PAD.encode(rest)]
+        [STANDARD_NO_PAD.encode(rest), URL_SAFE_NO_PAD.encode(rest)].map(Zeroizing::new)
     });
-    let json = serde_json::to_string(secret).unwrap_or_default();
-    let json = json.trim_matches('"').to_owned();
-    let ascii = secret.chars().map(|c| if c.is_ascii() { c.to_string() } else { format!("\\u{:04x}", c as u32) });
-    [secret.to_owned(), json, ascii.collect()]
-        .into_iter()
-        .chain(phases)
-        .map(|spelling| Zeroizing::new(spelling.to_ascii_lowercase()))
-        .collect()
+    // Six characters for each at most, so that nothing is left behind by growing.
+    let with_room = || Zeroizing::new(String::with_capacity(6 * secret.len()));
+    let mut escaped = with_room();
+    let mut ascii = with_room();
+    for c in secret.chars() {
+        match c {
+            '"' | '\\' => escaped.extend(['\\', c]),
+            c if c.is_control() => {}
+            c => escaped.push(c),
+        }
+        if c.is_ascii() {
+            ascii.push(c);
+        } else {
+            let _ = write!(ascii, "\\u{:04x}", c as u32);
+        }
+    }
+    let mut spellings: Vec<_> = [Zeroizing::new(secret.to_owned()), escaped, ascii].into_iter().chain(phases).collect();
+    spellings.iter_mut().for_each(|spelling| spelling.make_ascii_lowercase());
+    spellings
 }
 
 #[cfg(test)]
@@ -90,6 +122,7 @@ mod tests {
             "%73%33%63%72%26%74%3d%2b", // nor as little
             "100% of s3cr%26t%3D%2B%",
             "s3cr&t=+/\\u00fc-",
+            "s3cr\\u0026t=\\u002B\\/\\u00FC", // Go and PHP escape more than they have to
         ] {
             assert!(secrets.leak_in(text), "{text}");
         }

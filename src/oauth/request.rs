@@ -7,10 +7,11 @@ use std::sync::Arc;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use aws_lc_rs::{digest, hmac};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::json;
+use serde::Serialize;
 
 use super::assertion::{ASSERTION_TYPE, Signer};
 use super::leak::Secrets;
+use super::sealed;
 use super::tenant::TenantUrl;
 use super::token::AccessToken;
 use crate::clock::{Timestamp, fraction};
@@ -95,6 +96,10 @@ impl Credential {
         }
     }
 
+    fn is_api_key(&self) -> bool {
+        matches!(self, Self::ApiKey(_))
+    }
+
     /// Tells credentials apart that have the same client id.
     fn fingerprint(&self) -> (&'static [u8], &[u8]) {
         match self {
@@ -121,34 +126,32 @@ pub struct TokenRequest {
 impl TokenRequest {
     /// True when there is nothing to ask for: the credential is the token.
     pub fn is_api_key(&self) -> bool {
-        matches!(self.credential, Credential::ApiKey(_))
+        self.credential.is_api_key()
     }
 
     /// The JSON to post, signed for `now` where it is signed. The best documented of the shapes that Qlik takes, and the only
     /// safe one for `user_lookup`. `None` when there is nothing to post, or the key cannot sign.
     pub(super) fn body(&self, now: Timestamp) -> Option<Body> {
-        let mut signed = None;
-        let mut body = json!({ "grant_type": self.grant.grant_type(), "client_id": self.credential.client_id() });
-        match &self.credential {
-            Credential::ClientSecret { client_secret, .. } => {
-                body["client_secret"] = client_secret.expose_secret().into();
-            }
+        let (client_secret, assertion) = match &self.credential {
+            Credential::ClientSecret { client_secret, .. } => (Some(client_secret.expose_secret()), None),
             Credential::PrivateKey { client_id, signer } => {
                 let audience = self.tenant.join(TOKEN_PATH);
-                let assertion = signer.assert(client_id.expose_secret(), &audience, now)?;
-                body["client_assertion_type"] = ASSERTION_TYPE.into();
-                body["client_assertion"] = assertion.expose_secret().into();
-                signed = Some(assertion);
+                (None, Some(signer.assert(client_id.expose_secret(), &audience, now)?))
             }
             Credential::ApiKey(_) => return None,
-        }
-        if !self.scopes.is_empty() {
-            body["scope"] = self.scopes.iter().map(String::as_str).collect::<Vec<_>>().join(" ").into();
-        }
-        if let Some((field, value)) = self.grant.user_lookup() {
-            body["user_lookup"] = json!({ "field": field, "value": value });
-        }
-        Some(Body { json: body.to_string().into(), assertion: signed })
+        };
+        let scope = self.scopes.iter().map(String::as_str).collect::<Vec<_>>().join(" ");
+        let posted = Posted {
+            grant_type: self.grant.grant_type(),
+            client_id: self.credential.client_id(),
+            client_secret,
+            client_assertion_type: assertion.is_some().then_some(ASSERTION_TYPE),
+            client_assertion: assertion.as_ref().map(ExposeSecret::expose_secret),
+            scope: Some(scope.as_str()).filter(|scope| !scope.is_empty()),
+            user_lookup: self.grant.user_lookup().map(|(field, value)| Lookup { field, value }),
+        };
+        let json = sealed::json_text(&posted)?;
+        Some(Body { json, assertion })
     }
 
     /// What an identity must not repeat; it may name the client, as the tenant's own user does.
@@ -181,6 +184,30 @@ impl TokenRequest {
             write(text.as_bytes());
         }
     }
+}
+
+/// The fields of a token request (<https://qlik.dev/apis/rest/oauth/>). Borrowed, so that no secret is copied on the way into
+/// the buffer that is sent.
+#[derive(Serialize)]
+struct Posted<'r> {
+    grant_type: &'static str,
+    client_id: &'r str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_secret: Option<&'r str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_assertion_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_assertion: Option<&'r str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'r str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_lookup: Option<Lookup<'r>>,
+}
+
+#[derive(Serialize)]
+struct Lookup<'r> {
+    field: &'static str,
+    value: &'r str,
 }
 
 /// What is posted.
@@ -243,6 +270,7 @@ impl fmt::Debug for RequestKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn with_secret(client_id: &str, client_secret: &str) -> Credential {
         Credential::ClientSecret { client_id: client_id.into(), client_secret: client_secret.into() }
