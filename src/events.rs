@@ -117,8 +117,8 @@ fn of_a_new_token(seen: &Seen, status: &QlikContextStatus) -> Vec<News> {
         warning: false,
         reason: Notice::CredentialTrimmed.to_string(),
         note: format!(
-            "A value in Secret {} begins or ends with a blank or line break; it was used without. Write it again without, \
-             so that other readers succeed too.",
+            "A value in Secret {} has whitespace, invisible characters, quotation marks or escapes that do not belong to it; \
+             the operator left them out. Write the value again without them, so that other consumers can use it too.",
             seen.desired.credential_secret
         ),
         once: true,

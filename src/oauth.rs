@@ -11,6 +11,8 @@ pub mod identity;
 pub mod key;
 pub mod leak;
 pub mod lifetime;
+pub mod lookalike;
+pub mod pasted;
 pub mod refusal;
 pub mod request;
 mod sealed;

@@ -1,9 +1,10 @@
 //! Secrets, read sealed: the credential's and the derived one.
 //!
 //! The bytes never print and are wiped on drop. (Honest limit: the HTTP client's own buffers are not.) What a credential
-//! Secret must look like is judged here; how the derived Secret is made is in [`derived`].
+//! Secret must look like is judged here; [`text`] reads a value; how the derived Secret is made is in [`derived`].
 
 pub mod derived;
+mod text;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +21,9 @@ use crate::api::{ALLOWED_HOSTS_ANNOTATION, Reason};
 use crate::desired::{Desired, Method, Source};
 use crate::error::Failure;
 use crate::oauth::assertion::Signer;
-use crate::oauth::key;
+use crate::oauth::key::{self, BadKey};
+use crate::oauth::lookalike::Lookalike;
+use crate::oauth::pasted::Foreign;
 use crate::oauth::request::{self as oauth, TokenRequest};
 use crate::oauth::tenant::AllowedHosts;
 use crate::oauth::token::AccessToken;
@@ -33,10 +36,6 @@ const NEVER_A_CREDENTIAL: [&str; 5] = [
     "kubernetes.io/dockerconfigjson",
     "helm.sh/release.v1",
 ];
-
-/// The longest value that is read, in bytes: a private key of 16384 bits as JWK. A longer one is somebody's mistake, or meant
-/// to keep the operator busy.
-const LONGEST_VALUE: usize = 16 * 1024;
 
 /// A Secret as this program sees it.
 #[derive(kube::Resource, Clone, Deserialize)]
@@ -71,7 +70,7 @@ pub struct Credential {
     pub request: TokenRequest,
     /// Every value that came from the Secret, as sent; the token binding covers them.
     pub sent: Vec<SecretString>,
-    /// A value had blanks or line breaks around it, which were not sent.
+    /// A value was not written plainly: what stands around it was not sent, or a private key was put back in form.
     pub trimmed: bool,
     /// The Secret's version; if it changes, the credential has to be read again.
     pub resource_version: Option<String>,
@@ -110,7 +109,10 @@ impl SealedSecret {
             Method::ApiKey { api_key_key } => {
                 let key = values.text(api_key_key)?;
                 let key = AccessToken::parse(key.expose_secret()).ok_or_else(|| {
-                    malformed(&format!("The value of key {api_key_key} in Secret {name} is no API key. Copy it again."))
+                    malformed(&format!(
+                        "The value of key {api_key_key} in Secret {name} cannot be an API key: it is longer than 8 KiB or has a \
+                         character outside ASCII. Copy it again."
+                    ))
                 })?;
                 oauth::Credential::ApiKey(key)
             }
@@ -163,14 +165,16 @@ impl Values<'_> {
         }
     }
 
-    /// One value: text without blanks inside; blanks and line breaks around it are taken off.
+    /// One value: text in one piece.
     fn text(&mut self, key: &str) -> Result<SecretString, Failure> {
         let name = self.name;
         let text = self.block(key)?;
-        if text.expose_secret().chars().any(|c| c.is_whitespace() || c.is_control()) {
-            return Err(malformed(&format!(
-                "The value of key {key} in Secret {name} has a blank, line break or control character inside. Copy it again, as one piece."
-            )));
+        if let Some(foreign) = Foreign::find(text.expose_secret()) {
+            let advice = match Lookalike::of(text.expose_secret()) {
+                Some(form) => format!("It looks as if the value {form}."),
+                None => "Copy it again, as one piece.".to_owned(),
+            };
+            return Err(malformed(&format!("The value of key {key} in Secret {name} has {foreign} inside. {advice}")));
         }
         Ok(text)
     }
@@ -185,25 +189,11 @@ impl Values<'_> {
                 format!("Secret {name} has no key {key}. Add the key, or name another in spec.auth."),
             ));
         };
-        let text = std::str::from_utf8(bytes).map_err(|_| {
-            malformed(&format!("The value of key {key} in Secret {name} is not text. Write it again, as plain text."))
-        })?;
-        let trimmed = text.trim();
-        if trimmed.len() > LONGEST_VALUE {
-            return Err(malformed(&format!(
-                "The value of key {key} in Secret {name} is longer than 16 KiB, which no credential is. Write the credential \
-                 alone there."
-            )));
-        }
-        if trimmed.is_empty() {
-            return Err(malformed(&format!(
-                "The value of key {key} in Secret {name} is empty. Write the value there."
-            )));
-        }
-        self.trimmed |= trimmed.len() != text.len();
-        let text = SecretString::from(trimmed);
-        self.sent.push(text.clone());
-        Ok(text)
+        let value = text::read(bytes)
+            .map_err(|problem| malformed(&format!("The value of key {key} in Secret {name} {problem}.")))?;
+        self.trimmed |= value.trimmed;
+        self.sent.push(value.text.clone());
+        Ok(value.text)
     }
 
     /// A private key with its id: the spec's, else the Secret's, else the JWK's own; two that differ are an error.
@@ -216,11 +206,17 @@ impl Values<'_> {
                 format!("The private key under key {key} in Secret {name} cannot be used: {problem}."),
             )
         };
-        let trimmed = self.trimmed;
+        let before = self.trimmed;
         let text = self.block(key)?;
-        // A key file ends in a line break by custom: that is no mistake to tell.
-        self.trimmed = trimmed;
-        let found = key::read(text.expose_secret()).map_err(|problem| unusable(&problem))?;
+        let found = key::read(text.expose_secret()).map_err(|problem| match Lookalike::of(text.expose_secret()) {
+            // What a placeholder is, the reader of keys cannot know.
+            Some(form) if problem == BadKey::NotAKey => unusable(&format_args!("it looks as if the value {form}")),
+            _ => unusable(&problem),
+        })?;
+        // A key file ends in a line break by custom: that is no mistake to report.
+        let raw = self.secret.bytes(key).unwrap_or_default();
+        let plain = std::str::from_utf8(raw).is_ok_and(|raw| raw.trim_end() == text.expose_secret());
+        self.trimmed = before || found.repaired || !plain;
         let stated = match key_id {
             Source::Inline(id) => Some(SecretString::from(id.as_str())),
             Source::Key(key) if self.secret.bytes(key).is_some() => Some(self.text(key)?),
@@ -298,6 +294,46 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_order_mark_and_invisible_characters_around_a_value_are_not_sent_and_that_is_reported() {
+        for mark in ["\u{feff}", "\u{200b}", "\u{2060}", "\u{200e}", "\u{a0}", "\0"] {
+            for value in [
+                format!("{mark}planted-secret"),
+                format!("planted-secret{mark}\n"),
+                format!("{mark}\n{mark}planted-secret{mark}"),
+            ] {
+                let credential = secret("Opaque", None, b"id", value.as_bytes()).credential(&desired()).unwrap();
+                assert!(credential.trimmed, "{value:?}");
+                assert_eq!(credential.sent[1].expose_secret(), "planted-secret", "{value:?}");
+            }
+        }
+        assert!(!secret("Opaque", None, b"id", b"planted-secret").credential(&desired()).unwrap().trimmed);
+    }
+
+    #[test]
+    fn what_stands_inside_a_value_is_named_with_what_the_value_looks_like() {
+        for (value, says) in [
+            ("planted\u{200b}-secret", "has an invisible character (U+200B) inside. Copy it again"),
+            ("planted\u{feff}-secret", "(U+FEFF)"),
+            ("planted\u{2060}-secret", "(U+2060)"),
+            ("planted secret", "has whitespace inside"),
+            ("planted\nsecret", "has a line break inside"),
+            ("p\0l\0a\0n\0t\0e\0d\0", "UTF-16"),
+            ("\u{1b}[32mplanted-secret\u{1b}[0m", "a terminal's escape sequence"),
+            ("Bearer planted-secret", "looks as if the value begins with the name of an authorization scheme"),
+            ("{{ .Values.planted }}", "is a placeholder that was never filled in"),
+            ("CLIENT_ID=planted\nCLIENT_SECRET=planted", "has its name in front of it"),
+            ("{\"clientSecret\": \"planted\"}", "is a JSON document"),
+            ("-----BEGIN PRIVATE KEY-----\nplanted", "goes under auth.privateKeyJwt"),
+            ("$ANSIBLE_VAULT;1.1;AES256\n6162", "is still encrypted"),
+        ] {
+            let failure = secret("Opaque", None, b"id", value.as_bytes()).credential(&desired()).err().unwrap();
+            assert_eq!(failure.reason, Reason::CredentialMalformed);
+            assert!(failure.message.contains(says), "{says}: {}", failure.message);
+            assert!(!failure.message.contains("planted") && failure.message.len() < 512, "{}", failure.message);
+        }
+    }
+
+    #[test]
     fn what_cannot_be_a_credential_is_refused_and_not_repeated() {
         for (secret, reason) in [
             (secret("Opaque", None, b"id", b"two planted-words"), Reason::CredentialMalformed),
@@ -320,5 +356,46 @@ mod tests {
     fn a_secret_never_prints_its_bytes() {
         let printed = format!("{:?}", secret("Opaque", None, b"id", b"hunter2"));
         assert!(!printed.contains("hunter2") && !printed.contains("104, 117") && !printed.contains("aHVudGVyMg"));
+    }
+
+    /// A context with a private key, and the Secret with this text under it.
+    #[expect(clippy::unwrap_in_result, reason = "what is not tried here is as it should be")]
+    fn with_private_key(text: &[u8]) -> Result<Credential, Failure> {
+        let context = json!({
+            "apiVersion": "qlikcontext.dev/v1alpha1", "kind": "QlikContext", "metadata": {"name": "acme"},
+            "spec": {"tenantUrl": "https://acme.eu.qlikcloud.com", "auth": {"privateKeyJwt": {"clientId": "id", "secretRef": {"name": "key"}}}}
+        });
+        let desired = Desired::parse(&serde_json::from_value(context).unwrap()).unwrap();
+        let object = json!({"metadata": {"name": "key"}, "data": {"private-key": STANDARD.encode(text)}});
+        serde_json::from_value::<SealedSecret>(object).unwrap().credential(&desired)
+    }
+
+    #[test]
+    fn a_private_key_that_was_put_back_in_form_is_reported_and_one_with_its_last_line_break_is_not() {
+        let pem = include_str!("../tests/keys/p384-pkcs8.pem");
+        assert!(!with_private_key(pem.as_bytes()).unwrap().trimmed);
+        assert!(!with_private_key(format!("{pem}\n\n").as_bytes()).unwrap().trimmed);
+        assert!(!with_private_key(pem.replace('\n', "\r\n").as_bytes()).unwrap().trimmed);
+        let utf16 = [&[0xff, 0xfe][..], &pem.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>()].concat();
+        let changed = [
+            format!("\u{feff}{pem}"),
+            pem.replace('\n', "\\n"),
+            format!("\"{}\"", pem.trim_end()),
+            STANDARD.encode(pem),
+        ];
+        for text in changed.map(String::into_bytes).into_iter().chain([utf16]) {
+            assert!(with_private_key(&text).unwrap().trimmed, "{}", String::from_utf8_lossy(&text));
+        }
+        for (text, says) in [
+            ("REPLACE-WITH-THE-PRIVATE-KEY", "is a placeholder"),
+            ("ENC[AES256_GCM,data:planted]", "is still encrypted"),
+            ("/run/secrets/private-key.pem", "is the path of a file"),
+            ("planted", "neither a PEM private key"),
+            ("-----BEGIN OPENSSH PRIVATE KEY-----\nplanted\n-----END OPENSSH PRIVATE KEY-----", "ssh-keygen -p"),
+        ] {
+            let failure = with_private_key(text.as_bytes()).err().unwrap();
+            assert_eq!(failure.reason, Reason::PrivateKeyInvalid, "{text}");
+            assert!(failure.message.contains(says) && !failure.message.contains("planted"), "{}", failure.message);
+        }
     }
 }

@@ -25,6 +25,11 @@ fn feed(target: &str, holds: fn(&[u8])) {
 }
 
 #[test]
+fn every_value_is_sent_as_it_was_written_or_refused_in_a_sentence_without_it() {
+    feed("credential", promises::credential::holds);
+}
+
+#[test]
 fn every_key_signs_or_is_refused_in_a_sentence() {
     feed("key", promises::key::holds);
 }

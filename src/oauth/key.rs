@@ -1,8 +1,10 @@
 //! Private keys for client assertions: PEM (PKCS#8, PKCS#1, SEC1) or a private JWK, as people hold them.
 //!
-//! Every text that is not a usable key is refused with a sentence of its own that says what to do; none repeats any of it.
-//! Qlik Cloud takes RSA of 2048 bits or more and EC on P-384
+//! [`document`] finds the key in the text. Every text that is not a usable key is refused with a sentence of its own that says
+//! what to do; none repeats any of it. Qlik Cloud takes RSA of 2048 bits or more and EC on P-384
 //! (<https://qlik.dev/authenticate/oauth/oauth-private-key-jwt-reference/>).
+
+mod document;
 
 use aws_lc_rs::error::KeyRejected;
 use aws_lc_rs::rand::SystemRandom;
@@ -10,13 +12,15 @@ use aws_lc_rs::rsa::{KeyPairComponents, PublicKeyComponents};
 use aws_lc_rs::signature::{
     ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA512, RsaEncoding, RsaKeyPair,
 };
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::pem::PemObject;
+use base64::alphabet;
+use pkcs8::{ObjectIdentifier, PrivateKeyInfoRef};
+use sec1::der::{Decode, ErrorKind, Tag};
+use sec1::{EcParameters, EcPrivateKey};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use self::document::Content;
+pub(crate) use self::document::is_der;
 use crate::api::v1alpha1::Algorithm;
 
 /// A key that can sign.
@@ -33,6 +37,8 @@ pub struct FoundKey {
     pub key: SigningKey,
     /// The JWK's own `kid`.
     pub key_id: Option<String>,
+    /// The text was not as a key is written: escapes, blanks, quotation marks or base64 around it were undone.
+    pub repaired: bool,
 }
 
 /// Why a text is not a usable private key.
@@ -40,15 +46,33 @@ pub struct FoundKey {
 pub enum BadKey {
     /// `ENCRYPTED PRIVATE KEY`, or a `Proc-Type: 4,ENCRYPTED` header.
     #[error(
-        "the private key is encrypted with a passphrase; store it decrypted, for example with: openssl pkcs8 -in key.pem -nocrypt -topk8 after decrypting it"
+        "it is encrypted with a passphrase; decrypt it first: openssl pkcs8 -topk8 -nocrypt -in old.pem -out private-key.pem"
     )]
     Encrypted,
+    /// `OPENSSH PRIVATE KEY`.
+    #[error("it is in OpenSSH's own format; convert a copy of the file to PEM: ssh-keygen -p -N '' -m PKCS8 -f COPY")]
+    OpenSsh,
+    /// PuTTY's format.
+    #[error("it is in PuTTY's own format; convert it to PEM: puttygen key.ppk -O private-openssh -o private-key.pem")]
+    Putty,
+    /// .NET's format.
+    #[error("it is in the XML format of .NET; export it as PEM, for example with RSA.ExportPkcs8PrivateKeyPem()")]
+    Xml,
     /// A public key, or a JWK without `d`.
     #[error("it is a public key; the Secret needs the private one that belongs to it")]
     Public,
-    /// A certificate.
+    /// A certificate, a request for one, or a bundle of them.
     #[error("it is a certificate; the Secret needs the private key that belongs to it")]
     Certificate,
+    /// `EC PARAMETERS` alone.
+    #[error("it holds the parameters of a key and not the key; copy the block BEGIN EC PRIVATE KEY as well")]
+    Parameters,
+    /// Keys of PGP and age.
+    #[error("it is a key or message of PGP or age, which cannot sign for an OAuth client; make one with openssl")]
+    NotForSigning,
+    /// Two different private keys.
+    #[error("it holds more than one private key; keep the one that is registered with the OAuth client")]
+    Several,
     /// RSA under 2048 bits.
     #[error("the RSA key is too small; Qlik Cloud needs at least 2048 bits")]
     TooSmall,
@@ -57,14 +81,29 @@ pub enum BadKey {
         "the key is not on the curve P-384, the only one that Qlik Cloud takes; make one with: openssl ecparam -genkey -name secp384r1 -noout"
     )]
     WrongCurve,
-    /// A JWK of another kind.
-    #[error("the JWK is neither RSA nor EC; Qlik Cloud takes RSA, or EC on P-384")]
+    /// Another kind of key.
+    #[error("the key is neither RSA nor EC; Qlik Cloud takes RSA, or EC on P-384")]
     KeyType,
+    /// An RSA JWK without its primes, which RFC 7518 allows.
+    #[error("the JWK lacks one of p, q, dp, dq and qi; export it with all of them, or as PEM")]
+    NoPrimes,
     /// Neither PEM nor JWK.
     #[error(
         "it is neither a PEM private key (BEGIN PRIVATE KEY) nor a private JWK; copy the whole key, with its first and last line"
     )]
     NotAKey,
+    /// Base64 of a key, without its first and last line.
+    #[error("its first and last line are missing (BEGIN and END PRIVATE KEY); copy the whole key")]
+    NoFirstLine,
+    /// A first line without the last one that belongs to it.
+    #[error("its last line (END PRIVATE KEY) is missing or does not fit the first; copy the whole key")]
+    CutShort,
+    /// Other dashes than five hyphens.
+    #[error("the dashes of its first line were changed or lost, as word processors do; copy the key from its file")]
+    Dashes,
+    /// `...` where the key should be.
+    #[error("there is nothing between its first and last line but a placeholder; copy the whole key")]
+    Abridged,
     /// The right form, but the numbers do not make a key.
     #[error("the private key is damaged; copy it again")]
     Damaged,
@@ -72,7 +111,15 @@ pub enum BadKey {
 
 /// Reads a private key.
 pub fn read(text: &str) -> Result<FoundKey, BadKey> {
-    if text.trim_start().starts_with('{') { read_jwk(text) } else { read_pem(text) }
+    let found = document::find(text)?;
+    let repaired = found.repaired;
+    let key = match &found.content {
+        Content::Json(text) => return read_json(text, repaired),
+        Content::Pkcs1(der) => rsa(RsaKeyPair::from_der(der)),
+        Content::Sec1(der) => read_sec1(der),
+        Content::Pkcs8(der) => read_pkcs8(der),
+    };
+    Ok(FoundKey { key: key?, key_id: None, repaired })
 }
 
 impl SigningKey {
@@ -103,58 +150,52 @@ impl SigningKey {
     }
 }
 
-fn read_pem(text: &str) -> Result<FoundKey, BadKey> {
-    let has = |label: &str| text.contains(&format!("-----BEGIN {label}-----"));
-    if has("ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED") {
-        return Err(BadKey::Encrypted);
+/// The object identifiers by which a key says what it is (RFC 8017, RFC 5480, RFC 8410).
+const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const SECP384R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+const X25519_TO_ED448: [ObjectIdentifier; 4] = [
+    ObjectIdentifier::new_unwrap("1.3.101.110"),
+    ObjectIdentifier::new_unwrap("1.3.101.111"),
+    ObjectIdentifier::new_unwrap("1.3.101.112"),
+    ObjectIdentifier::new_unwrap("1.3.101.113"),
+];
+
+fn read_pkcs8(der: &[u8]) -> Result<SigningKey, BadKey> {
+    let algorithm = PrivateKeyInfoRef::try_from(der).map_err(|_| BadKey::Damaged)?.algorithm;
+    match algorithm.oid {
+        RSA_ENCRYPTION => rsa(RsaKeyPair::from_pkcs8(der)),
+        EC_PUBLIC_KEY => {
+            let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, der);
+            key.map(SigningKey::P384).map_err(|_| match algorithm.parameters_oid() {
+                Ok(SECP384R1) => BadKey::Damaged,
+                // Also a curve that is described instead of named; of P-384 the library knows that, too.
+                _ => BadKey::WrongCurve,
+            })
+        }
+        oid if X25519_TO_ED448.contains(&oid) => Err(BadKey::WrongCurve),
+        _ => Err(BadKey::KeyType),
     }
-    let key = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|_| {
-        if has("PUBLIC KEY") || has("RSA PUBLIC KEY") {
-            BadKey::Public
-        } else if has("CERTIFICATE") {
-            BadKey::Certificate
-        } else {
-            BadKey::NotAKey
-        }
-    })?;
-    let key = match &key {
-        PrivateKeyDer::Pkcs1(der) => rsa(RsaKeyPair::from_der(der.secret_pkcs1_der())),
-        PrivateKeyDer::Sec1(der) => {
-            let der = der.secret_sec1_der();
-            ec(EcdsaKeyPair::from_private_key_der(&ECDSA_P384_SHA384_FIXED_SIGNING, der), der)
-        }
-        PrivateKeyDer::Pkcs8(der) => {
-            let der = der.secret_pkcs8_der();
-            if contains(der, RSA_ENCRYPTION) {
-                rsa(RsaKeyPair::from_pkcs8(der))
-            } else {
-                ec(EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, der), der)
-            }
-        }
-        _ => Err(BadKey::NotAKey),
-    };
-    Ok(FoundKey { key: key?, key_id: None })
 }
 
-/// The object identifiers by which a key says what it is (RFC 8017, RFC 5480), DER-encoded.
-const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
-const SECP384R1: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x22];
+fn read_sec1(der: &[u8]) -> Result<SigningKey, BadKey> {
+    let key = EcdsaKeyPair::from_private_key_der(&ECDSA_P384_SHA384_FIXED_SIGNING, der);
+    key.map(SigningKey::P384).map_err(|_| match EcPrivateKey::from_der(der).map(|key| key.parameters) {
+        Ok(Some(EcParameters::NamedCurve(curve))) if curve != SECP384R1 => BadKey::WrongCurve,
+        Err(problem) if matches!(problem.kind(), ErrorKind::TagUnexpected { actual: Tag::Sequence, .. }) => {
+            BadKey::WrongCurve
+        }
+        _ => BadKey::Damaged,
+    })
+}
 
 fn rsa(key: Result<RsaKeyPair, KeyRejected>) -> Result<SigningKey, BadKey> {
     match key {
         Ok(key) if key.public_modulus_len() < 256 => Err(BadKey::TooSmall),
         Ok(key) => Ok(SigningKey::Rsa(key)),
-        Err(rejected) if rejected.description_() == "TooSmall" => Err(BadKey::TooSmall),
+        Err(rejected) if rejected.to_string() == "TooSmall" => Err(BadKey::TooSmall),
         Err(_) => Err(BadKey::Damaged),
     }
-}
-
-fn ec(key: Result<EcdsaKeyPair, KeyRejected>, der: &[u8]) -> Result<SigningKey, BadKey> {
-    key.map(SigningKey::P384).map_err(|_| if contains(der, SECP384R1) { BadKey::Damaged } else { BadKey::WrongCurve })
-}
-
-fn contains(der: &[u8], oid: &[u8]) -> bool {
-    der.windows(oid.len()).any(|window| window == oid)
 }
 
 /// A private JWK (RFC 7518, section 6). Everything is text here; what it must hold depends on `kty`.
@@ -175,12 +216,36 @@ struct Jwk {
     qi: Option<Zeroizing<String>>,
 }
 
-fn read_jwk(text: &str) -> Result<FoundKey, BadKey> {
-    let jwk: Jwk = serde_json::from_str(text).map_err(|_| BadKey::NotAKey)?;
+/// A set with one private key in it, as a JWKS endpoint's owner holds it (RFC 7517, section 5).
+#[derive(Deserialize)]
+struct JwkSet {
+    keys: Vec<Jwk>,
+}
+
+fn read_json(text: &str, repaired: bool) -> Result<FoundKey, BadKey> {
+    if let Ok(jwk) = serde_json::from_str::<Jwk>(text) {
+        return read_jwk(jwk, repaired);
+    }
+    if let Ok(set) = serde_json::from_str::<JwkSet>(text) {
+        let mut keys: Vec<_> = set.keys.into_iter().filter(|jwk| jwk.d.is_some()).collect();
+        return match (keys.pop(), keys.is_empty()) {
+            (Some(jwk), true) => read_jwk(jwk, repaired),
+            (Some(_), false) => Err(BadKey::Several),
+            (None, _) => Err(BadKey::Public),
+        };
+    }
+    // Once: its escapes may have been doubled on the way.
+    if text.contains('\\') { read_json(&document::without_escapes(text), true) } else { Err(BadKey::NotAKey) }
+}
+
+fn read_jwk(jwk: Jwk, repaired: bool) -> Result<FoundKey, BadKey> {
     let private = |text: &Option<Zeroizing<String>>| number(text.as_ref().map(|text| text.as_str()));
     let key = match (jwk.kty.as_str(), &jwk.d) {
         ("RSA" | "EC", None) => Err(BadKey::Public),
         ("RSA", Some(_)) => {
+            if [&jwk.p, &jwk.q, &jwk.dp, &jwk.dq, &jwk.qi].into_iter().any(Option::is_none) {
+                return Err(BadKey::NoPrimes);
+            }
             let public_key = PublicKeyComponents { n: number(jwk.n.as_deref())?, e: number(jwk.e.as_deref())? };
             rsa(RsaKeyPair::from_components(&KeyPairComponents {
                 public_key,
@@ -194,166 +259,42 @@ fn read_jwk(text: &str) -> Result<FoundKey, BadKey> {
         }
         ("EC", Some(_)) if jwk.crv.as_deref() != Some("P-384") => Err(BadKey::WrongCurve),
         ("EC", Some(_)) => {
-            let (x, y) = (number(jwk.x.as_deref())?, number(jwk.y.as_deref())?);
+            let of_the_curve = |number: Zeroizing<Vec<u8>>| padded(&number, 48).ok_or(BadKey::Damaged);
+            let x = of_the_curve(number(jwk.x.as_deref())?)?;
+            let y = of_the_curve(number(jwk.y.as_deref())?)?;
             // An uncompressed point (SEC 1, section 2.3.3).
             let point = [&[4], &x[..], &y[..]].concat();
             let scheme = &ECDSA_P384_SHA384_FIXED_SIGNING;
-            EcdsaKeyPair::from_private_key_and_public_key(scheme, &private(&jwk.d)?, &point)
+            EcdsaKeyPair::from_private_key_and_public_key(scheme, &of_the_curve(private(&jwk.d)?)?, &point)
                 .map(SigningKey::P384)
                 .map_err(|_| BadKey::Damaged)
         }
         ("OKP", _) => Err(BadKey::WrongCurve),
         _ => Err(BadKey::KeyType),
     };
-    Ok(FoundKey { key: key?, key_id: jwk.kid })
+    Ok(FoundKey { key: key?, key_id: jwk.kid, repaired })
 }
 
+/// A number in base64url, without the zeros in front that some libraries write to keep a sign away. Padding and the alphabet
+/// of plain base64, which others write, stand for the same bytes.
 fn number(text: Option<&str>) -> Result<Zeroizing<Vec<u8>>, BadKey> {
-    URL_SAFE_NO_PAD.decode(text.ok_or(BadKey::Damaged)?).map(Zeroizing::new).map_err(|_| BadKey::Damaged)
+    let text = text.ok_or(BadKey::Damaged)?;
+    let alphabet = if text.contains(['+', '/']) { &alphabet::STANDARD } else { &alphabet::URL_SAFE };
+    let bytes = document::base64(text, alphabet).ok_or(BadKey::Damaged)?;
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    if zeros == bytes.len() {
+        return Err(BadKey::Damaged);
+    }
+    Ok(Zeroizing::new(bytes[zeros..].to_vec()))
+}
+
+/// The number in so many bytes: others leave out zeros in front that RFC 7518 (section 6.2.1.2) wants.
+fn padded(number: &[u8], length: usize) -> Option<Zeroizing<Vec<u8>>> {
+    let zeros = length.checked_sub(number.len())?;
+    let mut bytes = Zeroizing::new(vec![0; length]);
+    bytes[zeros..].copy_from_slice(number);
+    Some(bytes)
 }
 
 #[cfg(test)]
-mod tests {
-    use aws_lc_rs::signature::{
-        ECDSA_P384_SHA384_FIXED, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA512, UnparsedPublicKey,
-        VerificationAlgorithm,
-    };
-    use base64::engine::general_purpose::STANDARD;
-    use proptest::prelude::*;
-    use rustls::pki_types::SubjectPublicKeyInfoDer;
-
-    use super::*;
-
-    fn text(name: &str) -> String {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keys").join(name);
-        std::fs::read_to_string(path).unwrap()
-    }
-
-    #[test]
-    fn every_form_of_a_key_signs_what_its_public_key_verifies() {
-        let rsa: [(Algorithm, &dyn VerificationAlgorithm); 2] =
-            [(Algorithm::RS256, &RSA_PKCS1_2048_8192_SHA256), (Algorithm::RS512, &RSA_PKCS1_2048_8192_SHA512)];
-        let p384: [(Algorithm, &dyn VerificationAlgorithm); 1] = [(Algorithm::ES384, &ECDSA_P384_SHA384_FIXED)];
-        for (name, public, algorithms) in [
-            ("rsa-pkcs8.pem", "rsa-public.pem", &rsa[..]),
-            ("rsa-pkcs1.pem", "rsa-public.pem", &rsa),
-            ("rsa.jwk", "rsa-public.pem", &rsa),
-            ("p384-pkcs8.pem", "p384-public.pem", &p384),
-            ("p384-sec1.pem", "p384-public.pem", &p384),
-            ("p384.jwk", "p384-public.pem", &p384),
-        ] {
-            let found = read(&text(name)).unwrap_or_else(|problem| panic!("{name}: {problem}"));
-            let public = SubjectPublicKeyInfoDer::from_pem_slice(text(public).as_bytes()).unwrap();
-            for (algorithm, verification) in algorithms {
-                let signature = found.key.sign(*algorithm, b"message").unwrap();
-                let key = UnparsedPublicKey::new(*verification, &public);
-                key.verify(b"message", &signature).unwrap_or_else(|_| panic!("{name} {algorithm}"));
-            }
-            assert_eq!(found.key.algorithm(None), Some(algorithms[0].0));
-        }
-    }
-
-    #[test]
-    fn what_is_no_usable_key_has_a_sentence_of_its_own() {
-        for (name, problem) in [
-            ("rsa-encrypted.pem", BadKey::Encrypted),
-            ("rsa-encrypted-pkcs1.pem", BadKey::Encrypted),
-            ("rsa-public.pem", BadKey::Public),
-            ("p384-public.jwk", BadKey::Public),
-            ("certificate.pem", BadKey::Certificate),
-            ("rsa-1024.pem", BadKey::TooSmall),
-            ("p256-sec1.pem", BadKey::WrongCurve),
-            ("p256-pkcs8.pem", BadKey::WrongCurve),
-            ("ed25519.pem", BadKey::WrongCurve),
-            ("README.md", BadKey::NotAKey),
-        ] {
-            assert_eq!(read(&text(name)).err(), Some(problem), "{name}");
-        }
-        let cut = text("rsa-pkcs8.pem").lines().take(5).collect::<Vec<_>>().join("\n");
-        for (text, problem) in [
-            (r#"{"kty":"oct","k":"AAAA","d":"AAAA"}"#.to_owned(), BadKey::KeyType),
-            (r#"{"kty":"OKP","crv":"Ed25519","d":"AAAA"}"#.to_owned(), BadKey::WrongCurve),
-            (r#"{"kty":"EC","crv":"P-256","d":"AAAA"}"#.to_owned(), BadKey::WrongCurve),
-            (r#"{"kty":"EC","crv":"P-384","d":"AAAA","x":"AAAA","y":"AAAA"}"#.to_owned(), BadKey::Damaged),
-            (text("rsa.jwk").replace("\"qi\"", "\"gone\""), BadKey::Damaged),
-            ("{".to_owned(), BadKey::NotAKey),
-            (cut, BadKey::NotAKey),
-            (String::new(), BadKey::NotAKey),
-        ] {
-            assert_eq!(read(&text).err(), Some(problem), "{text}");
-        }
-    }
-
-    #[test]
-    fn an_algorithm_goes_with_its_kind_of_key_alone() {
-        let (rsa, ec) = (read(&text("rsa-pkcs8.pem")).unwrap(), read(&text("p384.jwk")).unwrap());
-        assert_eq!(rsa.key.algorithm(Some(Algorithm::ES384)), None);
-        assert_eq!(ec.key.algorithm(Some(Algorithm::RS256)), None);
-        assert_eq!(rsa.key.algorithm(Some(Algorithm::RS512)), Some(Algorithm::RS512));
-        assert_eq!(ec.key_id.as_deref(), Some("jwk-ec"));
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_makes_the_reader_panic(text in "\\PC{0,200}") {
-            let _ = read(&text);
-        }
-
-        #[test]
-        fn no_change_of_a_key_makes_it_panic(at in 0usize..1600, byte in 0u8..128) {
-            let mut bytes = text("rsa-pkcs8.pem").into_bytes();
-            let at = at.min(bytes.len() - 1);
-            bytes[at] = byte;
-            let _ = read(&String::from_utf8_lossy(&bytes));
-        }
-    }
-
-    /// The label and the bytes of a PEM file.
-    fn pem(text: &str) -> (String, Vec<u8>) {
-        let label = text.lines().next().unwrap().trim_start_matches("-----BEGIN ").trim_end_matches("-----");
-        let body: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
-        (label.to_owned(), STANDARD.decode(body).unwrap())
-    }
-
-    fn as_pem(label: &str, bytes: &[u8]) -> String {
-        format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(bytes))
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_in_place_of_a_key_panic(
-            label in "(EC |RSA )?PRIVATE KEY", bytes in prop::collection::vec(any::<u8>(), 0..200)
-        ) {
-            prop_assert!(read(&as_pem(&label, &bytes)).is_err());
-        }
-
-        #[test]
-        fn what_is_still_accepted_with_another_byte_inside_still_signs(
-            name in prop::sample::select(vec!["rsa-pkcs8.pem", "rsa-pkcs1.pem", "p384-pkcs8.pem", "p384-sec1.pem"]),
-            at in any::<prop::sample::Index>(), byte in any::<u8>()
-        ) {
-            let (label, mut der) = pem(&text(name));
-            let at = at.index(der.len());
-            der[at] = byte;
-            if let Ok(found) = read(&as_pem(&label, &der)) {
-                let algorithm = found.key.algorithm(None).unwrap();
-                prop_assert!(found.key.sign(algorithm, b"message").is_some());
-            }
-        }
-
-        #[test]
-        fn a_jwk_with_any_of_its_texts_changed_signs_or_is_refused(
-            name in prop::sample::select(vec!["rsa.jwk", "p384.jwk"]),
-            field in any::<prop::sample::Index>(),
-            other in "[A-Za-z0-9_-]{0,12}"
-        ) {
-            let mut jwk: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text(name)).unwrap();
-            let field = jwk.keys().nth(field.index(jwk.len())).unwrap().clone();
-            jwk.insert(field, other.into());
-            if let Ok(found) = read(&serde_json::to_string(&jwk).unwrap()) {
-                let algorithm = found.key.algorithm(None).unwrap();
-                prop_assert!(found.key.sign(algorithm, b"message").is_some());
-            }
-        }
-    }
-}
+mod tests;

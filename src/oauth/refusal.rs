@@ -35,8 +35,11 @@ pub fn token_refused(request: &TokenRequest, answer: &Answer, secrets: &Secrets)
         400 => (
             Reason::RequestRejected,
             format!(
-                "The tenant rejected the token request ({said}). Check that the OAuth client is a web client with \
-                 machine-to-machine enabled and that its consent method is Trusted."
+                "The tenant rejected the token request ({said}). {}",
+                request.credential.suspicion().as_deref().unwrap_or(
+                    "Check that the OAuth client is a web client with machine-to-machine enabled and that its consent method \
+                     is Trusted."
+                )
             ),
         ),
         403 => (
@@ -66,8 +69,11 @@ pub fn verification_refused(request: &TokenRequest, answer: &Answer, secrets: &S
         401 if by_key => (
             Reason::TokenRejected,
             format!(
-                "The tenant does not accept the API key ({said}). Check in the tenant that the key is neither expired nor \
-                 revoked and that its user may use API keys, or put a new one into the Secret."
+                "The tenant does not accept the API key ({said}). {}",
+                request.credential.suspicion().as_deref().unwrap_or(
+                    "Check in the tenant that the key is neither expired nor revoked and that its user may use API keys, or \
+                     put a new one into the Secret."
+                )
             ),
         ),
         403 if by_key => (
@@ -179,6 +185,9 @@ fn invalid_client(request: &TokenRequest, said: &str) -> (Reason, String) {
             ("client id or secret", "Put the id and a current secret of an OAuth client of this tenant into the Secret")
         }
     };
+    if let Some(suspicion) = request.credential.suspicion() {
+        return (Reason::InvalidClient, format!("The tenant refused the {refused} ({said}). {suspicion}"));
+    }
     let grant = match request.grant {
         Grant::ClientCredentials => "",
         Grant::UserImpersonation(_) => " and impersonation",

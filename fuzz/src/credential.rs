@@ -1,0 +1,71 @@
+//! The value of a client secret in a Secret: what is sent is what was written, less what nobody sees, or nothing is sent.
+//!
+//! What is said of a value, also once a tenant has refused it, holds nothing of it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use qlik_context_operator::desired::Desired;
+use qlik_context_operator::oauth::leak::Secrets;
+use qlik_context_operator::oauth::refusal::token_refused;
+use qlik_context_operator::oauth::transport::Answer;
+use qlik_context_operator::secret::{Credential, SealedSecret};
+use secrecy::{ExposeSecret as _, SecretSlice};
+use serde_json::json;
+
+use super::answer::{CLIENT_SECRET, is_fit_to_be_shown};
+
+/// Reads bytes as the value, alone and with the planted secret behind them.
+pub fn holds(input: &[u8]) {
+    for value in [input.to_vec(), [input, CLIENT_SECRET.as_bytes()].concat()] {
+        let (credential, spec) = read(&value);
+        match credential {
+            Ok(credential) => {
+                assert_eq!(credential.sent.len(), 1, "the id stands in the spec");
+                let sent = credential.sent.first().expect("there is one");
+                is_what_was_written(sent.expose_secret(), &value, credential.trimmed);
+                let refused = Answer { status: 401, date: None, retry_after: None, body: SecretSlice::default() };
+                is_fit_to_be_shown(&token_refused(&credential.request, &refused, &Secrets::new()));
+            }
+            Err(failure) => is_fit_to_be_shown(&failure),
+        }
+        assert_eq!(spec.credential_secret, "oauth");
+    }
+}
+
+fn read(value: &[u8]) -> (Result<Credential, qlik_context_operator::error::Failure>, Desired) {
+    let auth = json!({"clientSecret": {"clientId": "id", "secretRef": {"name": "oauth"}}});
+    let context = json!({
+        "apiVersion": "qlikcontext.dev/v1alpha1", "kind": "QlikContext", "metadata": {"name": "acme"},
+        "spec": {"tenantUrl": "https://acme.eu.qlikcloud.com", "auth": auth}
+    });
+    let context = serde_json::from_value(context).expect("it is a context");
+    let desired = Desired::parse(&context).expect("it is a good one");
+    let data = json!({"client-secret": STANDARD.encode(value), "client-id": STANDARD.encode("id")});
+    let secret = json!({"metadata": {"name": "oauth"}, "data": data});
+    let secret: SealedSecret = serde_json::from_value(secret).expect("it is a Secret");
+    (secret.credential(&desired), desired)
+}
+
+fn is_what_was_written(sent: &str, value: &[u8], trimmed: bool) {
+    assert!(!sent.is_empty() && sent.len() <= 16 * 1024);
+    assert!(!sent.chars().any(|c| c.is_whitespace() || c.is_control()), "{sent:?}");
+    assert!(
+        !sent.contains(['\u{feff}', '\u{200b}', '\u{200c}', '\u{200d}', '\u{2060}', '\u{ad}', '\u{202e}']),
+        "{sent:?}"
+    );
+    let written = match value {
+        [0xff, 0xfe, rest @ ..] => wide(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => wide(rest, u16::from_be_bytes),
+        value => String::from_utf8(value.to_vec()).expect("else it is refused"),
+    };
+    assert!(written.contains(sent), "{sent:?} was never written");
+    // Nothing that can be seen is lost.
+    let seen = |text: &str| text.chars().filter(char::is_ascii_graphic).collect::<String>();
+    assert_eq!(seen(sent), seen(&written));
+    assert_eq!(trimmed, sent.as_bytes() != value);
+}
+
+fn wide(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> String {
+    let units: Vec<_> = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]])).collect();
+    String::from_utf16(&units).expect("else it is refused")
+}
