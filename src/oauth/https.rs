@@ -2,20 +2,23 @@
 //!
 //! Promises: only https; the address judged is the address connected to (the resolver below hands reqwest nothing else, and
 //! an IP literal, for which reqwest asks no resolver, is judged before the call); no cookies, no decompression, no Referer;
-//! a redirect leaves neither the host nor the port; bounded header and body; the whole call ends in 15 s.
+//! a redirect leaves neither the host nor the port; bounded header and body; the whole call ends in 15 s. Only a success needs
+//! its body: any other answer is judged by its status, however its body ends.
 //! A proxy comes from the operator's own environment only. It may be private, and behind it the addresses cannot be seen.
 
 use std::error::Error as StdError;
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use dns_lookup::LookupErrorKind;
 use futures::future::BoxFuture;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, Proxy, Response, Url};
+use reqwest::{Certificate, Client, Proxy, Response, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use url::Host;
 use zeroize::Zeroizing;
@@ -26,13 +29,18 @@ use super::transport::{Answer, Request, Transport, TransportFailure, retry_after
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+/// Within the time to connect, so that a resolver that does not answer is told from a tenant that does not.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(4);
+/// The words of a refusal are worth this much time.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_HEADERS: usize = 64;
 const MAX_HEADER_BYTES: u32 = 32 * 1024;
 const USER_AGENT: &str = concat!("qlik-context-operator/", env!("CARGO_PKG_VERSION"));
 
 /// Turns a host name into addresses.
 pub trait Resolver: Send + Sync + 'static {
-    /// All addresses of the name.
+    /// All addresses of the name. None, or an error of the kind `NotFound`, says that there is no such name; any other error,
+    /// that it could not be learned.
     fn resolve<'a>(&'a self, host: &'a str) -> BoxFuture<'a, std::io::Result<Vec<IpAddr>>>;
 }
 
@@ -41,7 +49,17 @@ pub struct SystemResolver;
 
 impl Resolver for SystemResolver {
     fn resolve<'a>(&'a self, host: &'a str) -> BoxFuture<'a, std::io::Result<Vec<IpAddr>>> {
-        Box::pin(async move { Ok(tokio::net::lookup_host((host, 0)).await?.map(|address| address.ip()).collect()) })
+        let host = host.to_owned();
+        Box::pin(async move {
+            let lookup = tokio::task::spawn_blocking(move || match dns_lookup::lookup_host(&host) {
+                Ok(addresses) => Ok(addresses.collect()),
+                Err(error) => match error.kind() {
+                    LookupErrorKind::NoName | LookupErrorKind::NoData => Err(ErrorKind::NotFound.into()),
+                    _ => Err(error.into()),
+                },
+            });
+            lookup.await?
+        })
     }
 }
 
@@ -198,16 +216,33 @@ fn location(response: &Response, base: &Url) -> Option<Url> {
 async fn read(mut response: Response, limit: usize) -> Result<Answer, TransportFailure> {
     let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     let date = header(DATE).and_then(|date| httpdate::parse_http_date(date).ok());
-    let retry_after = header(RETRY_AFTER).and_then(|value| retry_after(value, date.unwrap_or_else(SystemTime::now)));
-    let status = response.status().as_u16();
-    let mut body = Zeroizing::new(Vec::new());
+    let retry_after = header(RETRY_AFTER).and_then(|value| retry_after(value, date));
+    let status = response.status();
+    // As long as it says to be, so that a token is not left behind by growing.
+    let length = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
+    let mut body = Zeroizing::new(Vec::with_capacity(length.min(limit)));
+    if status == StatusCode::OK {
+        read_body(&mut response, limit, &mut body).await?;
+    } else {
+        // What came of it by then is looked at: a gateway's page may be long, slow or broken off, and its status is what counts.
+        let _ = tokio::time::timeout(REFUSAL_TIMEOUT, read_body(&mut response, limit, &mut body)).await;
+    }
+    let status = status.as_u16();
+    Ok(Answer { status, date, retry_after, body: SecretSlice::from(std::mem::take(&mut *body)) })
+}
+
+async fn read_body(
+    response: &mut Response,
+    limit: usize,
+    body: &mut Zeroizing<Vec<u8>>,
+) -> Result<(), TransportFailure> {
     while let Some(chunk) = response.chunk().await.map_err(|error| classify(&error))? {
         if body.len() + chunk.len() > limit {
             return Err(TransportFailure::AnswerTooLarge);
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { status, date, retry_after, body: SecretSlice::from(std::mem::take(&mut *body)) })
+    Ok(())
 }
 
 /// The resolver that reqwest connects by: what it does not return cannot be connected to.
@@ -224,14 +259,20 @@ struct NotPublic;
 #[error("the name does not resolve")]
 struct Unresolved;
 
+#[derive(Debug, thiserror::Error)]
+#[error("the name cannot be looked up")]
+struct NotLookedUp;
+
 impl<R: Resolver> Resolve for Guarded<R> {
     fn resolve(&self, name: Name) -> Resolving {
         let (resolver, policy) = (self.resolver.clone(), self.policy);
         Box::pin(async move {
-            let addresses = resolver.resolve(name.as_str()).await.map_err(|_| Unresolved)?;
-            if addresses.is_empty() {
-                return Err(Unresolved.into());
-            }
+            let addresses = match tokio::time::timeout(RESOLVE_TIMEOUT, resolver.resolve(name.as_str())).await {
+                Ok(Ok(addresses)) if !addresses.is_empty() => addresses,
+                Ok(Ok(_)) => return Err(Unresolved.into()),
+                Ok(Err(error)) if error.kind() == ErrorKind::NotFound => return Err(Unresolved.into()),
+                Ok(Err(_)) | Err(_) => return Err(NotLookedUp.into()),
+            };
             // One bad address spoils the name: which of several is tried is not ours to choose.
             if !addresses.iter().all(|address| policy.allows(*address)) {
                 return Err(NotPublic.into());
@@ -250,6 +291,9 @@ fn classify(error: &reqwest::Error) -> TransportFailure {
         }
         if current.is::<Unresolved>() {
             return TransportFailure::Name;
+        }
+        if current.is::<NotLookedUp>() {
+            return TransportFailure::Resolver;
         }
         if let Some(tls) = current.downcast_ref::<rustls::Error>() {
             return certificate(tls);

@@ -13,6 +13,9 @@ const LONGEST: SignedDuration = SignedDuration::from_hours(30 * 24);
 const SHORTEST: SignedDuration = SignedDuration::from_secs(10);
 /// Time a mounted Secret is given to reach its Pods.
 const MARGIN: SignedDuration = SignedDuration::from_mins(3);
+/// No token is issued that ended this long ago: an end before that is no statement, such as the one in Qlik's own example, which
+/// lies in January 1970 (<https://qlik.dev/apis/rest/oauth/>). Clocks differ by less.
+const NO_STATEMENT: SignedDuration = SignedDuration::from_hours(-24);
 /// No two renewals of one request are closer than this.
 const SPACING: SignedDuration = SignedDuration::from_secs(10);
 
@@ -27,7 +30,8 @@ pub enum NoLifetime {
     TooShort,
 }
 
-/// The life of a token: `expires_in`, else `expires_at` against the tenant's own clock, else an hour.
+/// The life of a token: `expires_in`, else `expires_at` against the tenant's own clock, else an hour, as also for an end that is
+/// long past (whether the token works, the tenant is asked before it is published).
 ///
 /// `expires_in` comes first because it does not need two clocks to agree. A number in quotes is read; Qlik's own schema has
 /// only `expires_at`, its examples only numbers (<https://qlik.dev/apis/rest/oauth/>).
@@ -42,7 +46,8 @@ pub fn lifetime(
             let text = value.as_str().ok_or(NoLifetime::Unreadable)?;
             let end: Timestamp = text.parse().map_err(|_| NoLifetime::Unreadable)?;
             let now = Timestamp::try_from(tenant_now).map_err(|_| NoLifetime::Unreadable)?;
-            end.duration_since(now)
+            let life = end.duration_since(now);
+            if life < NO_STATEMENT { UNSTATED } else { life }
         }
         (None, None) => UNSTATED,
     };
@@ -107,6 +112,10 @@ mod tests {
             (Some(json!(0)), None, Err(NoLifetime::TooShort)),
             (Some(json!(-5)), None, Err(NoLifetime::TooShort)),
             (None, Some(iso(999_000)), Err(NoLifetime::TooShort)),
+            (None, Some(iso(1_000_000 - 24 * 3600)), Err(NoLifetime::TooShort)),
+            (None, Some(iso(1_000_000 - 24 * 3600 - 1)), Ok(3600)),
+            (None, Some(json!("1970-01-01T00:00:00.000Z")), Ok(3600)),
+            (Some(json!(0)), Some(json!("1970-01-01T00:00:00.000Z")), Err(NoLifetime::TooShort)),
             (Some(json!(null)), None, Err(NoLifetime::Unreadable)),
             (Some(json!("soon")), None, Err(NoLifetime::Unreadable)),
             (Some(json!([6])), None, Err(NoLifetime::Unreadable)),

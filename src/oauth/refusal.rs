@@ -5,8 +5,6 @@
 
 mod words;
 
-use secrecy::ExposeSecret;
-
 use self::words::Refusal;
 use super::leak::Secrets;
 use super::lifetime::NoLifetime;
@@ -18,7 +16,7 @@ use crate::error::Failure;
 
 /// Why the token endpoint issued no token.
 pub fn token_refused(request: &TokenRequest, answer: &Answer, secrets: &Secrets) -> Failure {
-    let refusal = Refusal::read(answer.body.expose_secret(), secrets);
+    let refusal = Refusal::read(answer.object(), secrets);
     let code = refusal.code.as_deref().unwrap_or_default();
     let said = refusal.describe(answer.status);
     let (reason, message) = match answer.status {
@@ -62,7 +60,7 @@ pub fn token_refused(request: &TokenRequest, answer: &Answer, secrets: &Secrets)
 /// Why `users/me` did not say whose token it is.
 pub fn verification_refused(request: &TokenRequest, answer: &Answer, secrets: &Secrets) -> Failure {
     let by_key = matches!(request.credential, Credential::ApiKey(_));
-    let refusal = Refusal::read(answer.body.expose_secret(), secrets);
+    let refusal = Refusal::read(answer.object(), secrets);
     let said = refusal.describe(answer.status);
     let (reason, message) = match answer.status {
         _ if refusal.code.as_deref() == Some("LOGIN-2") => tenant_not_found(&said),
@@ -125,6 +123,10 @@ pub fn unreachable(condition: ConditionType, failure: TransportFailure) -> Failu
         Name => (
             Reason::TenantUnreachable,
             "Check the spelling of spec.tenantUrl; an alias that was renamed in the tenant resolves no more",
+        ),
+        Resolver => (
+            Reason::TenantUnreachable,
+            "The operator tries again; if this persists, check the cluster's DNS and that the operator may reach it (NetworkPolicy, port 53)",
         ),
         Proxy => (
             Reason::TenantUnreachable,

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::Value;
-use zeroize::Zeroize;
+use zeroize::Zeroizing;
 
 use super::leak::Secrets;
 use super::lifetime::lifetime;
@@ -23,17 +23,11 @@ const SCOPE_LIMIT: usize = 128;
 
 #[derive(Deserialize)]
 struct Granted {
-    access_token: String,
-    token_type: Option<String>,
+    access_token: Zeroizing<String>,
+    token_type: Option<Value>,
     expires_in: Option<Value>,
     expires_at: Option<Value>,
-    scope: Option<String>,
-}
-
-impl Drop for Granted {
-    fn drop(&mut self) {
-        self.access_token.zeroize();
-    }
+    scope: Option<Value>,
 }
 
 /// The tenant's clock may differ this much before an assertion is signed for it.
@@ -100,10 +94,15 @@ fn skewed(request: &TokenRequest, answer: &Answer, now: Timestamp) -> Option<Tim
 
 fn read(answer: &Answer, now: Timestamp) -> Result<Token, Failure> {
     let unusable = |what| refusal::not_the_contract(TokenIssued, what);
-    let granted: Granted = serde_json::from_slice(answer.body.expose_secret())
-        .map_err(|_| unusable("the token endpoint did not return a token"))?;
+    let granted: Granted =
+        serde_json::from_slice(answer.object()).map_err(|_| unusable("the token endpoint did not return a token"))?;
     // RFC 6749, section 7.1: case-insensitive; Qlik's examples have both.
-    if granted.token_type.as_deref().is_some_and(|kind| !kind.eq_ignore_ascii_case("bearer")) {
+    let is_bearer = |kind: &str| kind.eq_ignore_ascii_case("bearer");
+    if granted
+        .token_type
+        .as_ref()
+        .is_some_and(|kinds| !texts(kinds).is_some_and(|kinds| kinds.into_iter().all(is_bearer)))
+    {
         return Err(unusable("the token is not a bearer token"));
     }
     let access_token = AccessToken::parse(&granted.access_token)
@@ -116,15 +115,24 @@ fn read(answer: &Answer, now: Timestamp) -> Result<Token, Failure> {
         access_token,
         issued_at: now,
         expires_at: Some(expires_at),
-        scopes: granted.scope.as_deref().map(scopes),
+        scopes: granted.scope.as_ref().and_then(texts).map(|texts| scopes(&texts)),
     })
 }
 
+/// A text, or a list of texts in its place, as some servers write what RFC 6749 wants as one text.
+fn texts(value: &Value) -> Option<Vec<&str>> {
+    match value {
+        Value::String(text) => Some(vec![text]),
+        Value::Array(texts) if !texts.is_empty() => texts.iter().map(Value::as_str).collect(),
+        _ => None,
+    }
+}
+
 /// The scopes granted, bounded since they are shown in the status; what no scope may look like is left out.
-fn scopes(text: &str) -> Vec<String> {
+fn scopes(texts: &[&str]) -> Vec<String> {
     let fits = |scope: &&str| scope.len() <= SCOPE_LIMIT && scope.bytes().all(|byte| byte.is_ascii_graphic());
-    let mut scopes: Vec<_> =
-        text.split(' ').filter(|scope| !scope.is_empty()).filter(fits).map(str::to_owned).collect();
+    let words = texts.iter().flat_map(|text| text.split(' '));
+    let mut scopes: Vec<_> = words.filter(|scope| !scope.is_empty()).filter(fits).map(str::to_owned).collect();
     scopes.sort();
     scopes.dedup();
     scopes.truncate(SCOPES_LIMIT);
@@ -159,6 +167,41 @@ mod tests {
         }
         let token = read_body(r#"{"access_token":"t","scope":"b a  a"}"#).unwrap();
         assert_eq!(token.scopes.unwrap(), ["a", "b"]);
+    }
+
+    #[test]
+    fn what_is_used_is_read_in_each_form_that_servers_write_and_the_rest_is_passed_over() {
+        for (fields, scopes) in [
+            (r#""scope":["b","a"]"#, Some(vec!["a", "b"])),
+            (r#""scope":["b a","a"]"#, Some(vec!["a", "b"])),
+            (r#""scope":[]"#, None),
+            (r#""scope":["a",7]"#, None),
+            (r#""scope":null"#, None),
+            (r#""scope":7"#, None),
+            (r#""scope":{"a":true}"#, None),
+            (r#""scope":"""#, Some(vec![])),
+            (r#""scope":"a","token_type":["Bearer"]"#, Some(vec!["a"])),
+            (r#""token_type":["bearer","Bearer"]"#, None),
+            (r#""token_type":null,"refresh_token":7,"id_token":null,"extra":{"deep":[1e999]}"#, None),
+        ] {
+            let token = read_body(&format!(r#"{{"access_token":"t",{fields}}}"#));
+            let token = token.unwrap_or_else(|failure| panic!("{fields}: {}", failure.message));
+            let scopes = scopes.map(|all| all.into_iter().map(str::to_owned).collect::<Vec<_>>());
+            assert_eq!(token.scopes, scopes, "{fields}");
+        }
+        for kind in ["[]", "[\"mac\"]", "[\"bearer\",\"mac\"]", "[7]", "7", "{}", "\"\"", "[[\"bearer\"]]"] {
+            let failure = read_body(&format!(r#"{{"access_token":"t","token_type":{kind}}}"#)).err().unwrap();
+            assert!(failure.message.contains("not a bearer token"), "{kind}: {}", failure.message);
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_the_answer_is_passed_over() {
+        assert!(read_body("\u{feff}{\"access_token\":\"t\"}").is_ok());
+        assert!(read_body("\u{feff} \n{\"access_token\":\"t\"}\n").is_ok());
+        for body in ["\u{feff}", "\u{feff}\u{feff}{\"access_token\":\"t\"}", "{\u{feff}\"access_token\":\"t\"}"] {
+            assert!(read_body(body).is_err(), "{body:?}");
+        }
     }
 
     #[test]

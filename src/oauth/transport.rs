@@ -6,7 +6,7 @@
 use std::time::{Duration, SystemTime};
 
 use futures::future::BoxFuture;
-use secrecy::{SecretSlice, SecretString};
+use secrecy::{ExposeSecret, SecretSlice, SecretString};
 
 use super::tenant::TenantUrl;
 
@@ -23,7 +23,7 @@ pub struct Request {
     pub authorization: Option<SecretString>,
     /// JSON.
     pub body: Option<SecretString>,
-    /// How much of an answer's body is read, in bytes; more is a failure.
+    /// How much of an answer's body is read, in bytes; more is a failure where the status is a success.
     pub limit: usize,
     /// How many redirects are followed; only https, and only to the same host and port.
     pub redirects: u8,
@@ -37,8 +37,18 @@ pub struct Answer {
     pub date: Option<SystemTime>,
     /// `Retry-After`, as a wait from now.
     pub retry_after: Option<Duration>,
-    /// Sealed: it may hold a token, or echo a credential.
+    /// Sealed: it may hold a token, or echo a credential. Of an answer other than a success it may be cut short.
     pub body: SecretSlice<u8>,
+}
+
+impl Answer {
+    /// The body to be read as an object of JSON: without a byte order mark, which RFC 8259 lets a reader ignore. Anything else
+    /// is nothing; serde would read a list as the fields of an object, one after the other.
+    pub fn object(&self) -> &[u8] {
+        let body = self.body.expose_secret();
+        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+        if body.trim_ascii_start().starts_with(b"{") { body } else { &[] }
+    }
 }
 
 /// Why no answer came.
@@ -47,7 +57,7 @@ pub enum TransportFailure {
     /// The name or literal leads to an address that the policy refuses.
     #[error("the host leads to an address that is not public")]
     AddressNotPublic,
-    /// More bytes than the limit.
+    /// A success with more bytes than the limit.
     #[error("the answer is too large")]
     AnswerTooLarge,
     /// The server's certificate is of an authority that is not trusted.
@@ -62,7 +72,7 @@ pub enum TransportFailure {
     /// No connection, or it ended before the answer did.
     #[error("the connection was refused or broke off")]
     Connection,
-    /// The host has no address.
+    /// The host has no address: DNS says that there is no such name.
     #[error("the host name does not resolve")]
     Name,
     /// What answers speaks TLS, but not HTTP, or sends more headers than are read.
@@ -74,6 +84,9 @@ pub enum TransportFailure {
     /// The proxy wants to know who asks.
     #[error("the proxy wants credentials")]
     ProxyCredentials,
+    /// DNS fails or does not answer, which says nothing of the name.
+    #[error("the host name cannot be looked up: DNS gave an error, or no answer in time")]
+    Resolver,
     /// A redirect to another host or port, to plain http, or on a request that follows none.
     #[error("the tenant redirects to another place")]
     Redirect,
@@ -95,14 +108,16 @@ pub trait Transport: Send + Sync {
 }
 
 /// Reads `Retry-After`: seconds or an HTTP date (RFC 9110, section 10.2.3).
-pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+///
+/// A date is one of the sender's clock, so it is judged by the `Date` of the same answer; without that it says nothing.
+pub fn retry_after(value: &str, date: Option<SystemTime>) -> Option<Duration> {
     let value = value.trim();
     let number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
     let pause = match value.parse() {
         Ok(seconds) if number => Duration::from_secs(seconds),
         // More than a number holds.
         Err(_) if number => LONGEST_PAUSE,
-        _ => httpdate::parse_http_date(value).ok()?.duration_since(now).unwrap_or_default(),
+        _ => httpdate::parse_http_date(value).ok()?.duration_since(date?).unwrap_or_default(),
     };
     Some(pause.min(LONGEST_PAUSE))
 }
@@ -128,7 +143,9 @@ mod tests {
             ("", None),
             ("soon", None),
         ] {
-            assert_eq!(retry_after(value, now), expected.map(Duration::from_secs), "{value}");
+            assert_eq!(retry_after(value, Some(now)), expected.map(Duration::from_secs), "{value}");
         }
+        assert_eq!(retry_after("13", None), Some(Duration::from_secs(13)));
+        assert_eq!(retry_after("Sun, 22 Nov 2026 12:00:30 GMT", None), None, "by nobody's clock");
     }
 }

@@ -235,8 +235,7 @@ impl InMemory {
                 continue;
             }
             let date = header("date").and_then(|date| httpdate::parse_http_date(&date).ok());
-            let pause =
-                header("retry-after").and_then(|value| retry_after(&value, date.unwrap_or(SystemTime::UNIX_EPOCH)));
+            let pause = header("retry-after").and_then(|value| retry_after(&value, date));
             let status = head.status.as_u16();
             let body = body.collect().await.map_err(|_| TransportFailure::Connection)?.to_bytes();
             if body.len() > request.limit {

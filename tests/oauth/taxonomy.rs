@@ -1,14 +1,19 @@
 //! Every answer that is a refusal, on both routes and in every shape: condition, reason, whose turn it is, and the cure.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures::future::join_all;
+use hyper_util::client::proxy::matcher::Matcher;
 use qlik_context_operator::api::ConditionType::{self, TokenIssued, Verified};
 use qlik_context_operator::api::Reason;
+use qlik_context_operator::clock::Clock;
 use qlik_context_operator::error::Failure;
-use support::tenant::{Fault, FaultBody, RetryAfter, Route, StatusForm};
+use qlik_context_operator::oauth::request::Credential;
+use qlik_context_operator::oauth::token_endpoint::request_token;
+use support::tenant::{Fault, FaultBody, Pacing, QlikCloud, RetryAfter, Route, StatusForm};
+use tokio::time::Instant;
 
-use crate::world::{CLIENT_SECRET, Told, World, stalls, waits};
+use crate::world::{CLIENT_ID, CLIENT_SECRET, Names, Told, World, stalls, waits};
 
 const SHAPES: [FaultBody; 6] =
     [FaultBody::Qlik, FaultBody::Rfc6749, FaultBody::Html, FaultBody::Empty, FaultBody::Truncated, FaultBody::NotUtf8];
@@ -98,7 +103,11 @@ async fn what_an_answer_says_of_itself_is_heard() {
         (400, r#"{"errors":[{"code":"X-1","title":"Invalid scope"}]}"#, scopes),
         (400, r#"{"errors":[],"error":"invalid_scope"}"#, scopes),
         (400, r#"{"error":"unsupported_grant_type"}"#, stalls(RequestRejected, "unsupported_grant_type")),
-        (400, r#"{"errors":{"code":"OAUTH-14"}}"#, stalls(RequestRejected, "(HTTP 400)")),
+        (400, r#"{"errors":{"code":"OAUTH-14"}}"#, stalls(RequestRejected, "(HTTP 400, OAUTH-14)")),
+        (401, r#"{"errors":null,"error":"invalid_client"}"#, stalls(InvalidClient, "(HTTP 401, invalid_client)")),
+        (400, r#"{"errors":[7],"error":"invalid_scope"}"#, scopes),
+        (400, r#"{"error":{"code":"invalid_client"},"traceId":7}"#, client),
+        (401, "\u{feff}{\"errors\":[{\"code\":\"LOGIN-2\"}]}", tenant),
         (400, r#"["errors"]"#, stalls(RequestRejected, "(HTTP 400)")),
         (
             403,
@@ -130,6 +139,7 @@ async fn what_an_answer_says_of_itself_is_heard() {
     let verification = [
         (401, r#"{"errors":[{"code":"LOGIN-2","status":401}]}"#, tenant),
         (401, "401 Authorization Required", waits(TokenRejected, "(HTTP 401)")),
+        (401, "\u{feff}{\"errors\":null,\"error\":\"invalid_token\"}", waits(TokenRejected, "invalid_token")),
         (403, r#"{"error":"insufficient_scope"}"#, stalls(AccessDenied, "insufficient_scope")),
     ];
     let at = |route, rows: &[(u16, &'static str, Told)]| {
@@ -204,5 +214,74 @@ async fn an_answer_that_repeats_the_request_is_told_without_it() {
         [(401, waits(Reason::TokenRejected, "(HTTP 401)")), (500, waits(Reason::TenantUnavailable, "(HTTP 500)"))]
     {
         check(&world, Route::UsersMe, Fault::Answer { status, body: FaultBody::Echo }, StatusForm::Number, told).await;
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_judged_by_its_status_however_large_slow_or_broken_its_page_is() {
+    let world = World::new().await;
+    let pacings =
+        [Pacing::AtOnce, Pacing::Endless, Pacing::Reset { after: 1000 }, Pacing::Trickle { bytes: 1, millis: 500 }];
+    let world = &world;
+    let mut rows = Vec::new();
+    for (status, at_token, at_user) in [
+        (503, waits(Reason::TenantUnavailable, "(HTTP 503)"), waits(Reason::TenantUnavailable, "(HTTP 503)")),
+        (502, waits(Reason::TenantUnavailable, "(HTTP 502)"), waits(Reason::TenantUnavailable, "(HTTP 502)")),
+        (429, waits(Reason::RateLimited, "(HTTP 429)"), waits(Reason::RateLimited, "(HTTP 429)")),
+        (403, stalls(Reason::AccessDenied, "(HTTP 403)"), stalls(Reason::AccessDenied, "(HTTP 403)")),
+        (401, stalls(Reason::InvalidClient, "(HTTP 401)"), waits(Reason::TokenRejected, "(HTTP 401)")),
+    ] {
+        for pacing in pacings {
+            for (route, told) in [(Route::Token, at_token), (Route::UsersMe, at_user), (Route::User, at_user)] {
+                let retry_after = Some("120".to_owned());
+                let fault = Fault::Page { status, bytes: 300 * 1024, retry_after, pacing };
+                rows.push(async move {
+                    let begun = Instant::now();
+                    let failure = check(world, route, fault, StatusForm::Text, told).await;
+                    let pause = Some(Duration::from_mins(2)).filter(|_| [429, 503].contains(&status));
+                    assert_eq!(failure.retry_after, pause, "{status} {pacing:?}");
+                    assert!(begun.elapsed() < Duration::from_secs(14), "{status} {pacing:?}: {:?}", begun.elapsed());
+                });
+            }
+        }
+    }
+    join_all(rows).await;
+}
+
+#[tokio::test]
+async fn a_date_to_wait_for_is_judged_by_the_date_of_the_same_answer() {
+    // A tenant whose clock is an hour behind: the wait is by its clock.
+    let behind = support::tenant::Clock::starting_at(SystemTime::now() - Duration::from_hours(1));
+    let cloud = QlikCloud::builder().clock(behind).start().await.unwrap();
+    let world = World::of(cloud, Matcher::builder().build(), Names::at(&[&["127.0.0.1"]]));
+    for (seconds, pause) in [(RetryAfter::Date(60), 60), (RetryAfter::Date(86_400), 300)] {
+        let row = world.row();
+        row.script(Route::Token, Fault::RateLimited(seconds));
+        assert_eq!(row.issue().await.err().unwrap().retry_after, Some(Duration::from_secs(pause)));
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_was_never_filled_in_gets_a_hint_once_it_was_refused() {
+    let world = World::new().await;
+    for (id, secret, says) in [
+        (CLIENT_ID, "ENC[AES256_GCM,data:planted-client-secret,type:str]", "the client secret is still encrypted"),
+        (CLIENT_ID, "${planted-client-secret}", "the client secret is a placeholder"),
+        (CLIENT_ID, "\"planted-client-secret\"", "the client secret has quotation marks around it"),
+        (CLIENT_ID, "REPLACE-WITH-THE-CLIENT-SECRET", "the client secret is a placeholder"),
+        (CLIENT_ID, "cGxhbnRlZC1jbGllbnQtc2VjcmV0LTAxMjM0NTY3ODlhYmNkZWY=", "is base64-encoded once more"),
+        ("<planted-client-id>", CLIENT_SECRET, "the client id is a placeholder"),
+        (CLIENT_ID, CLIENT_ID, "The client secret is the client id once more"),
+    ] {
+        for status in [401, 400] {
+            let row = world.row();
+            row.script(Route::Token, Fault::Answer { status, body: FaultBody::Rfc6749 });
+            let mut request = row.request();
+            request.credential = Credential::ClientSecret { client_id: id.into(), client_secret: secret.into() };
+            let asked = request_token(&world.https, &request, Clock::system().now()).await;
+            let failure = asked.err().unwrap();
+            let reason = if status == 401 { Reason::InvalidClient } else { Reason::RequestRejected };
+            stalls(reason, says).check(says, TokenIssued, &failure);
+        }
     }
 }

@@ -75,6 +75,9 @@ async fn a_life_is_understood_however_it_is_stated() {
         (json!({"expires_in": 3600, "expires_at": 7}), HOUR),
         (json!({"expires_in": null, "expires_at": null}), HOUR),
         (json!({"expires_at": "9999-01-01T00:00:00Z"}), MONTH),
+        // Qlik's own example: no token is issued that ended long ago.
+        (json!({"expires_at": "1970-01-20T02:00:00.000Z"}), HOUR),
+        (json!({"expires_at": "1999-01-01T00:00:00Z"}), HOUR),
         (json!({}), HOUR),
     ];
     join_all(rows.into_iter().map(async |(changes, expected)| {
@@ -83,6 +86,8 @@ async fn a_life_is_understood_however_it_is_stated() {
     }))
     .await;
     let short = waits(Reason::LifetimeTooShort, "less than 10 s");
+    let now = qlik_context_operator::clock::Clock::system().now();
+    let minutes_ago = (now - qlik_context_operator::clock::SignedDuration::from_mins(10)).to_string();
     let unreadable = waits(Reason::UnexpectedResponse, "lifetime");
     let rows = [
         (json!({"expires_in": 0}), short),
@@ -90,7 +95,8 @@ async fn a_life_is_understood_however_it_is_stated() {
         (json!({"expires_in": 9.99}), short),
         (json!({"expires_in": -21600}), short),
         (json!({"expires_in": "-1"}), short),
-        (json!({"expires_at": "1999-01-01T00:00:00Z"}), short),
+        (json!({"expires_in": 0, "expires_at": "1999-01-01T00:00:00Z"}), short),
+        (json!({"expires_at": minutes_ago}), short),
         (json!({"expires_in": 0, "expires_at": "9999-01-01T00:00:00Z"}), short),
         (json!({"expires_in": "soon"}), unreadable),
         (json!({"expires_in": [3600]}), unreadable),
@@ -128,7 +134,13 @@ async fn only_what_is_a_bearer_token_is_taken() {
         row.script(Route::Token, Fault::TokenField { name: "token_type".into(), value: kind.into() });
         assert!(row.ask().await.is_ok(), "{kind}");
     }
-    assert!(said(&world, &json!({"access_token": "planted-token"})).await.is_ok(), "without a type");
+    for body in [
+        json!({"access_token": "planted-token"}),
+        json!({"access_token": "planted-token", "token_type": null}),
+        json!({"access_token": "planted-token", "token_type": ["Bearer"], "scope": 7}),
+    ] {
+        assert!(said(&world, &body).await.is_ok(), "{body}");
+    }
     assert!(
         said(&world, &json!({"access_token": format!("planted-token{}", "x".repeat(8179))})).await.is_ok(),
         "8 KiB"
@@ -142,7 +154,9 @@ async fn only_what_is_a_bearer_token_is_taken() {
         (json!({"access_token": "planted-token", "token_type": "mac"}), not_bearer),
         (json!({"access_token": "planted-token", "token_type": ""}), not_bearer),
         (json!({"access_token": "planted-token", "token_type": "N_A"}), not_bearer),
-        (json!({"access_token": "planted-token", "token_type": 7}), no_token),
+        (json!({"access_token": "planted-token", "token_type": 7}), not_bearer),
+        (json!({"access_token": "planted-token", "token_type": []}), not_bearer),
+        (json!({"access_token": "planted-token", "token_type": ["bearer", "mac"]}), not_bearer),
         (json!({"access_token": ""}), no_header),
         (json!({"access_token": " planted-token"}), no_header),
         (json!({"access_token": "planted-token two"}), no_header),
@@ -155,6 +169,7 @@ async fn only_what_is_a_bearer_token_is_taken() {
         (json!({"access_token": ["planted-token"]}), no_token),
         (json!({"token": "planted-token"}), no_token),
         (json!([]), no_token),
+        (json!(["planted-token", "bearer", 3600]), no_token),
         (json!("planted-token"), no_token),
     ];
     join_all(rows.into_iter().map(async |(body, told)| {
@@ -222,6 +237,10 @@ async fn granted_scopes_are_shown_only_as_far_as_they_are_scopes() {
     };
     assert_eq!(scopes(world.row(), "b  a a").await, ["a", "b"]);
     assert_eq!(scopes(world.row(), "a\nb ü user_default").await, ["user_default"]);
+    let token = said(&world, &json!({"access_token": "planted-token", "scope": ["user_default", "x"]})).await.unwrap();
+    assert_eq!(token.scopes.unwrap(), ["user_default", "x"]);
+    let leak = json!({"access_token": "t0ken", "scope": ["x", "planted-client-secret-0123456789abcdef"]});
+    assert_eq!(said(&world, &leak).await.unwrap().scopes.unwrap(), ["x"]);
     assert_eq!(scopes(world.row(), "user_default planted-client-secret-0123456789abcdef").await, ["user_default"]);
     let many: Vec<_> = (0..1000).map(|n| format!("s{n}")).collect();
     assert_eq!(scopes(world.row(), &many.join(" ")).await.len(), 64);

@@ -77,7 +77,13 @@ impl World {
     pub async fn with(proxies: impl FnOnce(&QlikCloud) -> Matcher, names: impl Resolver) -> Self {
         log::listen();
         let cloud = QlikCloud::start().await.unwrap();
-        let https = https(proxies(&cloud), names, AddressPolicy::PrivateToo, Some(&cloud));
+        let proxies = proxies(&cloud);
+        Self::of(cloud, proxies, names)
+    }
+
+    /// A cloud that was started already.
+    pub fn of(cloud: QlikCloud, proxies: Matcher, names: impl Resolver) -> Self {
+        let https = https(proxies, names, AddressPolicy::PrivateToo, Some(&cloud));
         Self { cloud, https, rows: Mutex::default() }
     }
 

@@ -6,6 +6,7 @@
 mod answers;
 
 use http::StatusCode;
+use http::header::RETRY_AFTER;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -33,6 +34,19 @@ pub enum Fault {
         status: u16,
         /// The body.
         body: String,
+    },
+    /// A gateway's page of so many bytes of HTML, in place of the right answer.
+    Page {
+        /// The HTTP status.
+        status: u16,
+        /// The length of the body.
+        bytes: usize,
+        /// Its `retry-after`, where it has one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_after: Option<String>,
+        /// How it comes.
+        #[serde(default)]
+        pacing: Pacing,
     },
     /// A redirect to anywhere, in place of the right answer.
     Redirect {
@@ -174,6 +188,14 @@ impl Fault {
         match self {
             Self::Answer { status, body } => Some(body.answer(status_of(*status), errors, echoed)),
             Self::Says { status, body } => Some(Reply::new(status_of(*status), "application/json", body.clone())),
+            Self::Page { status, bytes, retry_after, pacing } => {
+                let page = format!("<html><body>{}</body></html>", "-".repeat(*bytes));
+                let reply = Reply { pacing: *pacing, ..Reply::new(status_of(*status), "text/html", page) };
+                Some(match retry_after {
+                    Some(value) => reply.with(RETRY_AFTER, value),
+                    None => reply,
+                })
+            }
             Self::Redirect { status, location } => Some(Reply::redirect(status_of(*status), location)),
             Self::RateLimited(after) => Some(after.answer(errors, clock)),
             _ => None,
