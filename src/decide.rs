@@ -226,6 +226,7 @@ mod tests {
             subject: "qlikbot\\id".into(),
             client_id: None,
             tenant_id: "t".into(),
+            ..Identity::default()
         };
         Arc::new(VerifiedToken { token: token(issued_at, "known"), identity: identity.into() })
     }

@@ -12,7 +12,7 @@ use crate::api::v1alpha1::{Algorithm, Auth, ExpectedIdentity, Impersonate, Targe
 use crate::api::{ConditionType, QlikContext, Reason};
 use crate::binding::SpecInputs;
 use crate::error::Failure;
-use crate::oauth::identity::Identity;
+use crate::oauth::identity::{Field, Identity};
 use crate::oauth::request::{Grant, UserLookup};
 use crate::oauth::tenant::TenantUrl;
 
@@ -124,15 +124,8 @@ pub struct Pins(Vec<Pin>);
 struct Pin {
     /// Where it stands.
     field: &'static str,
-    part: Part,
+    part: Field,
     wanted: String,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Part {
-    TenantId,
-    UserId,
-    Subject,
 }
 
 impl Desired {
@@ -190,16 +183,16 @@ impl Pins {
         let impersonated = match grant {
             Grant::ClientCredentials => None,
             Grant::UserImpersonation(UserLookup::UserId(id)) => {
-                Some(("spec.impersonate.userId", Part::UserId, id.clone()))
+                Some(("spec.impersonate.userId", Field::UserId, id.clone()))
             }
             Grant::UserImpersonation(UserLookup::Subject(subject)) => {
-                Some(("spec.impersonate.subject", Part::Subject, subject.clone()))
+                Some(("spec.impersonate.subject", Field::Subject, subject.clone()))
             }
         };
         let expected = [
-            ("spec.expectedIdentity.tenantId", Part::TenantId, expected.tenant_id),
-            ("spec.expectedIdentity.userId", Part::UserId, expected.user_id),
-            ("spec.expectedIdentity.subject", Part::Subject, expected.subject),
+            ("spec.expectedIdentity.tenantId", Field::TenantId, expected.tenant_id),
+            ("spec.expectedIdentity.userId", Field::UserId, expected.user_id),
+            ("spec.expectedIdentity.subject", Field::Subject, expected.subject),
         ];
         let expected = expected.into_iter().filter_map(|(field, part, wanted)| Some((field, part, wanted?)));
         Self(expected.chain(impersonated).map(|(field, part, wanted)| Pin { field, part, wanted }).collect())
@@ -207,26 +200,22 @@ impl Pins {
 
     /// `IdentityMismatch` unless every pin holds.
     pub fn check(&self, identity: &Identity) -> Result<(), Failure> {
-        let actual = |part| match part {
-            Part::TenantId => &identity.tenant_id,
-            Part::UserId => &identity.user_id,
-            Part::Subject => &identity.subject,
-        };
         let holds = |pin: &Pin| match pin.part {
             // Qlik itself has spelled a bot's subject in both cases; anybody else's is as it is.
-            Part::Subject if pin.wanted.to_ascii_lowercase().starts_with("qlikbot\\") => {
-                actual(pin.part).eq_ignore_ascii_case(&pin.wanted)
+            Field::Subject if pin.wanted.to_ascii_lowercase().starts_with("qlikbot\\") => {
+                identity.subject.eq_ignore_ascii_case(&pin.wanted)
             }
-            part => *actual(part) == pin.wanted,
+            field => identity.field(field) == pin.wanted,
         };
         self.0.iter().find(|pin| !holds(pin)).map_or(Ok(()), |pin| {
-            let actual: String = actual(pin.part).chars().take(128).collect();
+            let actual: String = identity.shown(pin.part).chars().take(128).collect();
+            let whose = if actual.is_empty() { String::new() } else { format!(": to \"{actual}\"") };
             Err(Failure::new(
                 ConditionType::Verified,
                 Reason::IdentityMismatch,
                 format!(
-                    "The token belongs to somebody else than {} says: to \"{actual}\". It is not published. Correct that \
-                     field, or use the OAuth client that belongs to it.",
+                    "The token belongs to somebody else than {} says{whose}. It is not published. Correct that field, or use the \
+                     OAuth client that belongs to it.",
                     pin.field
                 ),
             ))

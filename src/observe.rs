@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::desired::Desired;
 use crate::error::{Error, Failure};
 use crate::oauth::cache::{Asker, Known, TokenCache};
-use crate::oauth::identity::Identity;
+use crate::oauth::identity::{Field, Identity};
 use crate::oauth::token::Token;
 use crate::secret::derived::Target;
 use crate::secret::{self, Credential, SealedSecret};
@@ -149,9 +149,15 @@ fn held_token(
     let token = status.and_then(|status| status.token.as_ref());
     // The status speaks of the token in the Secret, unless another one was put there since.
     let same = token.and_then(|token| token.issued_at.as_ref()).is_some_and(|at| at.0 == held.token.issued_at);
-    let identity = status.filter(|_| same).and_then(|status| status.identity.as_ref()).map(Identity::from);
+    let identity = status.filter(|_| same).and_then(|status| status.identity.as_ref()).and_then(remembered);
     let scopes = token.filter(|_| same).and_then(|token| token.scopes.clone());
     Some(HeldToken { token: Token { scopes, ..held.token }, fit, identity, rejected: false })
+}
+
+/// The identity that a status shows, unless what it withholds may be needed to compare: then the tenant is asked again.
+fn remembered(status: &IdentityStatus) -> Option<Identity> {
+    let whole = [&status.user_id, &status.subject, &status.tenant_id].into_iter().all(|text| !text.is_empty());
+    whole.then(|| status.into())
 }
 
 impl From<&IdentityStatus> for Identity {
@@ -162,6 +168,7 @@ impl From<&IdentityStatus> for Identity {
             subject: status.subject.clone(),
             client_id: status.client_id.clone(),
             tenant_id: status.tenant_id.clone(),
+            ..Self::default()
         }
     }
 }
@@ -169,11 +176,11 @@ impl From<&IdentityStatus> for Identity {
 impl From<&Identity> for IdentityStatus {
     fn from(identity: &Identity) -> Self {
         Self {
-            user_id: identity.user_id.clone(),
-            name: identity.name.clone(),
-            subject: identity.subject.clone(),
-            client_id: identity.client_id.clone(),
-            tenant_id: identity.tenant_id.clone(),
+            user_id: identity.shown(Field::UserId).to_owned(),
+            name: identity.shown(Field::Name).to_owned(),
+            subject: identity.shown(Field::Subject).to_owned(),
+            client_id: Some(identity.shown(Field::ClientId)).filter(|id| !id.is_empty()).map(str::to_owned),
+            tenant_id: identity.shown(Field::TenantId).to_owned(),
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::desired::{Desired, Method};
 use crate::error::Failure;
 use crate::events::not_granted;
 use crate::oauth::cache::Setback;
+use crate::oauth::identity::Identity;
 use crate::oauth::lifetime::until;
 use crate::retry;
 
@@ -146,8 +147,7 @@ fn good(stage: ConditionType, desired: &Desired, holding: Option<&Holding>) -> F
         }
         Verified => {
             let identity = holding.and_then(|holding| holding.identity.as_ref());
-            let message =
-                identity.map(|identity| format!("The token acts as {} ({}).", identity.name, identity.user_id));
+            let message = identity.and_then(Identity::in_words).map(|who| format!("The token acts as {who}."));
             let message = message.unwrap_or_else(|| "The tenant confirmed the token.".into());
             (Reason::IdentityConfirmed, bounded(message))
         }

@@ -45,6 +45,7 @@ fn holding(expires_at: i64, fits: bool) -> Holding {
         subject: "qlikbot\\82e0".into(),
         client_id: None,
         tenant_id: "7jUt".into(),
+        ..Identity::default()
     };
     Holding {
         identity: Some(identity),

@@ -2,7 +2,7 @@
 
 use futures::FutureExt as _;
 use qlik_context_operator::api::ConditionType;
-use qlik_context_operator::oauth::identity::who_is;
+use qlik_context_operator::oauth::identity::{Field, who_is};
 use qlik_context_operator::oauth::token::AccessToken;
 
 use super::answer::{CLIENT_SECRET, Tenant, is_fit_to_be_shown, repeats_nothing, request};
@@ -21,9 +21,15 @@ pub fn holds(input: &[u8]) {
     };
     assert_eq!(tenant.status, 200);
     assert!(!identity.user_id.is_empty() && !identity.tenant_id.is_empty());
-    let texts = [identity.user_id, identity.name, identity.subject, identity.tenant_id];
-    for text in texts.into_iter().chain(identity.client_id) {
+    for field in [Field::UserId, Field::Name, Field::Subject, Field::ClientId, Field::TenantId] {
+        let (text, shown) = (identity.field(field), identity.shown(field));
         assert!(text.chars().count() <= 256 && !text.chars().any(char::is_control), "{text:?}");
-        repeats_nothing(&text);
+        assert!(
+            shown == text || shown.is_empty() && identity.withheld.contains(&field),
+            "{text:?} is shown as {shown:?}"
+        );
+        repeats_nothing(shown);
     }
+    repeats_nothing(&identity.in_words().unwrap_or_default());
+    repeats_nothing(&format!("{identity:?}"));
 }

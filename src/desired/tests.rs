@@ -79,8 +79,8 @@ fn a_pin_that_does_not_hold_is_an_identity_mismatch() {
         user_id: "u1".into(),
         name: "bot".into(),
         subject: "qlikbot\\id".into(),
-        client_id: None,
         tenant_id: "t1".into(),
+        ..Identity::default()
     };
     for (pins, holds) in [
         (json!({"tenantId": "t1", "userId": "u1", "subject": "QLIKBOT\\id"}), true),
@@ -103,8 +103,8 @@ fn only_a_bots_subject_may_differ_in_case() {
         user_id: "u1".into(),
         name: "Ada".into(),
         subject: subject.into(),
-        client_id: None,
         tenant_id: "t1".into(),
+        ..Identity::default()
     };
     let mut spec = minimal();
     for (pinned, subject, holds) in [
@@ -149,4 +149,25 @@ proptest! {
             prop_assert!(interval >= SHORTEST_INTERVAL && interval <= LONGEST_INTERVAL);
         }
     }
+}
+
+#[test]
+fn a_pin_is_compared_with_text_that_repeats_a_secret_and_does_not_show_it() {
+    let identity = |subject: &str| Identity {
+        user_id: "u1".into(),
+        subject: subject.into(),
+        tenant_id: "t1".into(),
+        withheld: [Field::Subject].into(),
+        ..Identity::default()
+    };
+    let mut spec = minimal();
+    spec["expectedIdentity"] = json!({"subject": "auth0|ada"});
+    let pins = parse(&spec).unwrap().pins;
+    assert!(pins.check(&identity("auth0|ada")).is_ok());
+    let failure = pins.check(&identity("auth0|eve-planted")).unwrap_err();
+    assert!(
+        !failure.message.contains("planted") && failure.message.contains("subject says. It is"),
+        "{}",
+        failure.message
+    );
 }

@@ -1,5 +1,8 @@
 //! Whose token it is, as `users/me` says (<https://qlik.dev/apis/rest/users/>).
 
+use std::collections::BTreeSet;
+use std::fmt;
+
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 
@@ -17,8 +20,8 @@ const BODY_LIMIT: usize = 256 * 1024;
 const REDIRECTS: u8 = 3;
 const FIELD_LIMIT: usize = 256;
 
-/// Who a token acts as. Bounded text that repeats neither the token nor the client's secret.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// Who a token acts as: bounded text, as the tenant says it, to compare with. To be shown, see [`Identity::shown`].
+#[derive(Clone, Default, Eq, PartialEq)]
 pub struct Identity {
     /// `id`.
     pub user_id: String,
@@ -30,6 +33,56 @@ pub struct Identity {
     pub client_id: Option<String>,
     /// `tenantId`.
     pub tenant_id: String,
+    /// What repeats a part of the token or of the client's secret, and is shown nowhere.
+    pub withheld: BTreeSet<Field>,
+}
+
+/// A field of an identity.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[allow(missing_docs)]
+pub enum Field {
+    UserId,
+    Name,
+    Subject,
+    ClientId,
+    TenantId,
+}
+
+impl Identity {
+    const FIELDS: [Field; 5] = [Field::UserId, Field::Name, Field::Subject, Field::ClientId, Field::TenantId];
+
+    /// A field, to compare with; empty where the tenant says nothing.
+    pub fn field(&self, field: Field) -> &str {
+        match field {
+            Field::UserId => &self.user_id,
+            Field::Name => &self.name,
+            Field::Subject => &self.subject,
+            Field::ClientId => self.client_id.as_deref().unwrap_or_default(),
+            Field::TenantId => &self.tenant_id,
+        }
+    }
+
+    /// A field as it may be shown: empty where it repeats a secret, which may have the name of its client or user in it.
+    pub fn shown(&self, field: Field) -> &str {
+        if self.withheld.contains(&field) { "" } else { self.field(field) }
+    }
+
+    /// `name (id)`, as far as both may be shown.
+    pub fn in_words(&self) -> Option<String> {
+        match (self.shown(Field::Name), self.shown(Field::UserId)) {
+            ("", "") => None,
+            (name, "") => Some(name.to_owned()),
+            ("", id) => Some(id.to_owned()),
+            (name, id) => Some(format!("{name} ({id})")),
+        }
+    }
+}
+
+/// Only what may be shown.
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(Self::FIELDS.map(|field| self.shown(field))).finish()
+    }
 }
 
 #[derive(Deserialize)]
@@ -45,8 +98,8 @@ struct User {
 
 /// Asks the tenant whose the token of a request is.
 ///
-/// The answer is from outside and is shown in the status: it must repeat neither the token nor the client's proof. (The
-/// identity may name the client, as the tenant's own user does.)
+/// The answer is from outside and is shown in the status, so what of it repeats the token or the client's proof is withheld.
+/// (The identity may name the client, as the tenant's own user does.)
 pub async fn who_is(
     transport: &dyn Transport,
     request: &TokenRequest,
@@ -64,7 +117,7 @@ pub async fn who_is(
     if answer.status != 200 {
         return Err(refusal::verification_refused(request, &answer, &request.secrets().and(token.expose_secret())));
     }
-    read(answer.body.expose_secret(), &request.client_secrets().and(token.expose_secret()))
+    read(answer.object(), &request.client_secrets().and(token.expose_secret()))
 }
 
 fn read(body: &[u8], secrets: &Secrets) -> Result<Identity, Failure> {
@@ -88,17 +141,14 @@ fn read(body: &[u8], secrets: &Secrets) -> Result<Identity, Failure> {
         subject: bounded(&user.subject),
         client_id: user.client_id.as_deref().map(bounded),
         tenant_id: bounded(&user.tenant_id),
+        withheld: BTreeSet::new(),
     };
-    // Judged as it is shown: what was cut off cannot leak, and a long text costs nothing.
-    let Identity { user_id, name, subject, client_id, tenant_id } = &identity;
-    let texts = [Some(user_id), Some(name), Some(subject), Some(tenant_id), client_id.as_ref()];
-    if texts.into_iter().flatten().any(|text| secrets.leak_in(text)) {
-        return Err(refusal::not_the_contract(Verified, "users/me repeats a credential"));
-    }
-    if user_id.is_empty() || tenant_id.is_empty() {
+    if identity.user_id.is_empty() || identity.tenant_id.is_empty() {
         return Err(refusal::not_the_contract(Verified, "users/me names no user or no tenant"));
     }
-    Ok(identity)
+    // Judged as it is shown: what was cut off cannot leak, and a long text costs nothing.
+    let withheld = Identity::FIELDS.into_iter().filter(|field| secrets.leak_in(identity.field(*field))).collect();
+    Ok(Identity { withheld, ..identity })
 }
 
 fn bounded(text: &str) -> String {
@@ -125,7 +175,6 @@ mod tests {
             (BOT.replace("active", "disabled"), Reason::UserInactive),
             (BOT.replace("active", "something <b>new</b>"), Reason::UserInactive),
             (BOT.replace("63ea", ""), Reason::UnexpectedResponse),
-            (BOT.replace("m2m", "planted-secret"), Reason::UnexpectedResponse),
             ("<html>".into(), Reason::UnexpectedResponse),
             ("{}".into(), Reason::UnexpectedResponse),
         ] {
@@ -133,5 +182,22 @@ mod tests {
             assert_eq!(failure.reason, reason, "{body}");
             assert!(!failure.message.contains("<b>") && !failure.message.contains("planted"));
         }
+    }
+
+    #[test]
+    fn text_that_repeats_a_secret_is_withheld_and_still_compared() {
+        let secrets = Secrets::new().and("reporting-robot-secret-0123456789");
+        let body = BOT.replace("m2m", "reporting-robot").replace("63ea", "reporting-robot");
+        let identity = read(body.as_bytes(), &secrets).unwrap();
+        assert_eq!(identity.withheld, [Field::UserId, Field::Name].into());
+        assert_eq!((identity.shown(Field::UserId), identity.shown(Field::Name)), ("", ""));
+        assert_eq!((identity.user_id.as_str(), identity.field(Field::Name)), ("reporting-robot", "reporting-robot"));
+        assert_eq!(identity.shown(Field::Subject), "qlikbot\\82e0");
+        assert!(!format!("{identity:?}").contains("robot"));
+        assert_eq!(identity.in_words(), None);
+        let identity = read(BOT.as_bytes(), &secrets).unwrap();
+        assert!(identity.withheld.is_empty());
+        assert_eq!(identity.in_words().as_deref(), Some("m2m (63ea)"));
+        assert!(format!("{identity:?}").contains("m2m"));
     }
 }

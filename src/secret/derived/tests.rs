@@ -20,7 +20,7 @@ fn token(expires_at: Option<i64>) -> VerifiedToken {
     let [user_id, name, subject, tenant_id] = ["u-1", "bot", "qlikbot\\x", "t-1"].map(str::to_owned);
     VerifiedToken {
         token: Token { access_token, issued_at: at(0), expires_at: expires_at.map(at), scopes: None },
-        identity: Identity { user_id, name, subject, client_id: None, tenant_id }.into(),
+        identity: Identity { user_id, name, subject, tenant_id, ..Identity::default() }.into(),
     }
 }
 
