@@ -15,6 +15,7 @@ pub mod lookalike;
 pub mod pasted;
 pub mod refusal;
 pub mod request;
+pub mod roots;
 mod sealed;
 pub mod tenant;
 pub mod token;

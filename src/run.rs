@@ -23,6 +23,7 @@ use crate::controller::{Parts, control};
 use crate::lease::{Election, Leadership};
 use crate::metrics::Metrics;
 use crate::oauth::https::{Https, SystemResolver, is_proxy};
+use crate::oauth::roots;
 use crate::scope::Namespaces;
 use crate::server::{self, Health};
 
@@ -197,11 +198,7 @@ fn transport(args: &RunArgs) -> anyhow::Result<Https> {
         Some(path) => {
             let pem =
                 std::fs::read(path).with_context(|| format!("cannot read --tenant-ca-file {}", path.display()))?;
-            anyhow::ensure!(
-                pem.windows(11).any(|window| window == b"-----BEGIN "),
-                "--tenant-ca-file {} holds no PEM certificate",
-                path.display()
-            );
+            roots::read(&pem).map_err(|problem| anyhow!("--tenant-ca-file {} {problem}", path.display()))?;
             Some(pem)
         }
         None => None,
