@@ -27,6 +27,7 @@
 //! - [`context`]: what every run has at hand.
 //! - [`gone`]: letting go of contexts that are no more.
 //! - [`latest`]: the status that was written and not seen yet.
+//! - [`kubeconfig`]: which cluster, and how to reach it.
 //! - [`lease`]: leader election.
 //! - [`error`]: what can go wrong: a failure of one context, or trouble with the Kubernetes API.
 //! - [`clock`]: time and chance, as values that are handed in.
@@ -49,6 +50,7 @@ pub mod desired;
 pub mod error;
 pub mod events;
 pub mod gone;
+pub mod kubeconfig;
 pub mod latest;
 pub mod lease;
 pub mod metrics;

@@ -11,8 +11,8 @@ use anyhow::{Context as _, anyhow};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use futures::future::join_all;
 use k8s_openapi::api::coordination::v1::Lease;
+use kube::Client;
 use kube::api::{Api, ListParams, PartialObjectMeta};
-use kube::{Client, Config};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +20,7 @@ use crate::api::QlikContext;
 use crate::args::RunArgs;
 use crate::clock::{Clock, Jitter};
 use crate::controller::{Parts, control};
+use crate::kubeconfig;
 use crate::lease::{Election, Leadership};
 use crate::metrics::Metrics;
 use crate::oauth::https::{Https, SystemResolver, is_proxy};
@@ -143,12 +144,7 @@ fn identity(instance: Option<&str>) -> String {
 /// A client and its own namespace, proven by one small request to each namespace of the list, or to the cluster: what is
 /// wrong with cluster, CRD or rights is said at once. Where one of several may be read, the watch says what the others lack.
 async fn connect(namespaces: &Namespaces) -> anyhow::Result<(Client, String)> {
-    let mut config = Config::infer().await.map_err(|problem| {
-        let problem = problem.to_string().replace('\n', " ");
-        anyhow!("no usable Kubernetes configuration; run inside a cluster, or set KUBECONFIG to a file that names one ({problem})")
-    })?;
-    // The environment's proxy is for tenants; the API server is called directly, as in a cluster.
-    config.proxy_url = None;
+    let mut config = kubeconfig::config().await?;
     config.connect_timeout = Some(Duration::from_secs(5));
     // Above the longest quiet time of a watch (290 s), so that a dead connection ends and a quiet one does not.
     config.read_timeout = Some(Duration::from_mins(5));
