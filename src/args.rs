@@ -1,10 +1,12 @@
 //! The command line: flags and environment, parsed once into real types.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use kube::core::Selector;
 
 use crate::api::OPERATOR_NAME;
@@ -166,26 +168,47 @@ fn log_filter(directives: &str) -> Result<String, String> {
 }
 
 impl CommandLine {
-    /// Reads the command line; a mistake in it is one line.
-    pub fn read() -> Result<Self, clap::Error> {
-        Self::try_parse()
+    /// Reads the command line, with the program's name in front. `Err` is a mistake, as one line, or what help and version print.
+    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, Stop> {
+        let words: Vec<_> = words.into_iter().collect();
+        Self::try_parse_from(&words).map_err(|error| Stop::of(&error, &words))
     }
 }
 
-/// A mistake in the command line as one line; help and version are not mistakes.
-pub fn one_line(error: &clap::Error) -> Option<String> {
-    if !error.use_stderr() {
-        return None;
+/// Why the program ends before it begins.
+#[derive(Debug)]
+pub enum Stop {
+    /// One line that says what is wrong, and where to read on.
+    Mistake(String),
+    /// What was asked for.
+    Text(String),
+}
+
+impl Stop {
+    fn of(error: &clap::Error, words: &[OsString]) -> Self {
+        let text = error.render().to_string();
+        if !error.use_stderr() {
+            return Self::Text(text);
+        }
+        // Help for the subcommand, where one was given: its flags stand only there.
+        let command = CommandLine::command();
+        let mut given = words.iter().skip(1).filter_map(|word| word.to_str());
+        let subcommand = given.next().filter(|word| command.find_subcommand(word).is_some());
+        let of = subcommand.map(|name| format!(" {name}")).unwrap_or_default();
+        let first = match error.kind() {
+            // clap prints the whole help then.
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+                "error: no command is given; the commands are run and crd"
+            }
+            _ => text.lines().next().unwrap_or_default(),
+        };
+        Self::Mistake(format!("{first} (see {OPERATOR_NAME}{of} --help)"))
     }
-    let text = error.render().to_string();
-    let first = text.lines().next().unwrap_or_default();
-    Some(format!("{first} (qlik-context-operator --help shows what there is)"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn every_flag_of_run_is_also_an_environment_variable_named_after_it() {
@@ -199,21 +222,31 @@ mod tests {
         }
     }
 
+    fn stopped(words: &[&str]) -> Stop {
+        CommandLine::read(words.iter().map(OsString::from)).unwrap_err()
+    }
+
     #[test]
-    fn a_mistake_is_one_line_that_names_the_flag() {
-        for words in [
-            &["op", "run", "--allowed-tenant-hosts", "https://x"][..],
-            &["op", "run", "--concurrency", "0"],
-            &["op", "run", "--watch-namespaces", "a,B"],
-            &["op", "run", "--context-selector", "a b"],
-            &["op", "run", "--credential-selector", "a in b"],
-            &["op", "run", "--nonsense"],
-            &["op", "walk"],
+    fn a_mistake_is_one_line_that_names_the_flag_and_the_help_that_has_it() {
+        for (words, help) in [
+            (&["op", "run", "--allowed-tenant-hosts", "https://x"][..], "(see qlik-context-operator run --help)"),
+            (&["op", "run", "--concurrency", "0"], "(see qlik-context-operator run --help)"),
+            (&["op", "run", "--watch-namespaces", "a,B"], "(see qlik-context-operator run --help)"),
+            (&["op", "run", "--context-selector", "a b"], "(see qlik-context-operator run --help)"),
+            (&["op", "run", "--credential-selector", "a in b"], "(see qlik-context-operator run --help)"),
+            (&["op", "run", "--bogus"], "(see qlik-context-operator run --help)"),
+            (&["op", "run", "extra"], "(see qlik-context-operator run --help)"),
+            (&["op", "crd", "--bogus"], "(see qlik-context-operator crd --help)"),
+            (&["op", "walk"], "(see qlik-context-operator --help)"),
+            (&["op", "--bogus", "run"], "(see qlik-context-operator --help)"),
+            (&["op"], "no command is given; the commands are run and crd (see qlik-context-operator --help)"),
         ] {
-            let error = CommandLine::try_parse_from(words).unwrap_err();
-            let line = one_line(&error).unwrap();
-            assert!(!line.contains('\n') && line.starts_with("error: "), "{line}");
+            let Stop::Mistake(line) = stopped(words) else { panic!("{words:?}: no mistake") };
+            assert!(!line.contains('\n') && line.starts_with("error: ") && line.ends_with(help), "{line}");
         }
-        assert!(one_line(&CommandLine::try_parse_from(["op", "--help"]).unwrap_err()).is_none());
+        for words in [["op", "--help"], ["op", "--version"]] {
+            assert!(matches!(stopped(&words), Stop::Text(_)), "{words:?}");
+        }
+        assert!(matches!(stopped(&["op", "run", "--help"]), Stop::Text(text) if text.contains("--concurrency")));
     }
 }

@@ -1,29 +1,23 @@
 //! The program: reads the command line, then runs the operator or prints its CRDs.
 
+use std::io::{self, ErrorKind, Write as _};
 use std::process::ExitCode;
 
-use qlik_context_operator::args::{Command, CommandLine, RunArgs, one_line};
+use qlik_context_operator::args::{Command, CommandLine, RunArgs, Stop};
 use qlik_context_operator::{api, run, telemetry};
 
 fn main() -> ExitCode {
-    let result = match CommandLine::read() {
-        Ok(CommandLine { command: Command::Run(args) }) => operate(*args),
-        Ok(CommandLine { command: Command::Crd }) => print_crds(),
-        Err(error) => match one_line(&error) {
-            Some(line) => {
-                eprintln!("{line}");
-                return ExitCode::from(2);
-            }
-            None => error.print().map_err(Into::into),
-        },
+    let (result, failure) = match CommandLine::read(std::env::args_os()) {
+        Ok(CommandLine { command: Command::Run(args) }) => (operate(*args), ExitCode::FAILURE),
+        Ok(CommandLine { command: Command::Crd }) => (print_crds(), ExitCode::FAILURE),
+        Err(Stop::Text(text)) => (print(&text), ExitCode::FAILURE),
+        Err(Stop::Mistake(line)) => (Err(anyhow::Error::msg(line)), ExitCode::from(2)),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    let text = format!("{error:#}");
+    // Not `eprintln!`, which panics where nobody reads.
+    let _ = writeln!(io::stderr(), "error: {}", text.strip_prefix("error: ").unwrap_or(&text));
+    failure
 }
 
 fn operate(args: RunArgs) -> anyhow::Result<()> {
@@ -36,7 +30,13 @@ fn operate(args: RunArgs) -> anyhow::Result<()> {
 }
 
 fn print_crds() -> anyhow::Result<()> {
-    use std::io::Write as _;
-    let yaml = serde_saphyr::to_string(&api::crd::qlik_contexts())?;
-    Ok(std::io::stdout().write_all(yaml.as_bytes())?)
+    print(&serde_saphyr::to_string(&api::crd::qlik_contexts())?)
+}
+
+/// A reader that has enough, such as `head`, is no error.
+fn print(text: &str) -> anyhow::Result<()> {
+    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
 }

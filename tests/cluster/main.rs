@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says no by panicking")]
 
+mod command_line;
 mod credentials;
 mod guard;
 mod lifecycle;
