@@ -1,6 +1,7 @@
 //! The documentation speaks of what there is: links, names, manifests and tests that a page mentions exist under that name.
 //!
-//! Reads files alone: no cluster, no network. What Helm makes of the values in `docs/install.md`, `tests/chart` asks; what the
+//! Reads files alone, but for the snippets in programming languages: those are compiled and run against a tenant on 127.0.0.1,
+//! and their packages come from the registries once. What Helm makes of the values in `docs/install.md`, `tests/chart` asks; what the
 //! API server says of `examples/`, `tests/cluster` asks; what becomes of them at a tenant, `tests/controller`.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says no by panicking")]
@@ -9,3 +10,4 @@ mod links;
 mod manifests;
 mod names;
 mod pages;
+mod snippets;

@@ -2,10 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{PodSpec, Secret};
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use qlik_context_operator::api::QlikContext;
 use qlik_context_operator::desired::Desired;
 use qlik_context_operator::oauth::request::{Grant, UserLookup};
-use serde_json::Value;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use super::pages::{blocks, files, pages, read};
 
@@ -89,4 +94,71 @@ fn the_examples_show_every_method_and_fit_together() {
     }
     let names: BTreeSet<_> = all.iter().map(|desired| &desired.target_name).collect();
     assert_eq!(names.len(), all.len(), "two examples write one Secret");
+}
+
+/// Fields that a type of Kubernetes drops, since it does not know them.
+fn dropped(written: &Value, read: &Value, path: &str) -> Vec<String> {
+    match (written, read) {
+        (Value::Object(written), Value::Object(read)) => written
+            .iter()
+            .flat_map(|(name, value)| match read.get(name) {
+                Some(read) => dropped(value, read, &format!("{path}.{name}")),
+                None => vec![format!("{path}.{name}")],
+            })
+            .collect(),
+        (Value::Array(written), Value::Array(read)) => {
+            written.iter().zip(read).flat_map(|(written, read)| dropped(written, read, path)).collect()
+        }
+        _ => vec![],
+    }
+}
+
+/// `0440` is an octal number to kubectl, and to YAML 1.2, which is read here, one with a fraction.
+fn with_whole_numbers(value: &Value) -> Value {
+    match value {
+        #[expect(clippy::cast_possible_truncation, reason = "a mode of a file")]
+        Value::Number(number) if number.is_f64() => Value::from(number.as_f64().unwrap() as i64),
+        Value::Array(items) => items.iter().map(with_whole_numbers).collect(),
+        Value::Object(fields) => {
+            fields.iter().map(|(name, value)| (name.clone(), with_whole_numbers(value))).collect::<Map<_, _>>().into()
+        }
+        other => other.clone(),
+    }
+}
+
+fn is_known_to_kubernetes<T: DeserializeOwned + Serialize>(place: &str, written: &Value) {
+    let read: T = serde_json::from_value(written.clone()).unwrap_or_else(|error| panic!("{place}: {error}\n{written}"));
+    assert_eq!(dropped(written, &serde_json::to_value(read).unwrap(), ""), Vec::<String>::new(), "{place}");
+}
+
+#[test]
+fn every_manifest_and_every_part_of_one_has_only_fields_that_kubernetes_or_the_chart_knows() {
+    let values: Value = serde_saphyr::from_str(&read("charts/qlik-context-operator/values.yaml")).unwrap();
+    let examples = files("examples", ".yaml").into_iter().map(|path| (path.clone(), vec![read(&path)]));
+    let on_pages = pages().into_iter().map(|(path, text)| (path, blocks(&text, "yaml")));
+    let mut seen = BTreeSet::new();
+    for (path, texts) in on_pages.chain(examples) {
+        let place = path.display().to_string();
+        for document in texts.iter().flat_map(|text| documents(text)) {
+            let document = with_whole_numbers(&document);
+            let kind = document["kind"].as_str().unwrap_or_default();
+            seen.insert(kind.to_owned());
+            match kind {
+                // The schema says what a context knows, and `tests/chart` builds with Kustomize.
+                "QlikContext" | "Kustomization" => {}
+                "Deployment" => is_known_to_kubernetes::<Deployment>(&place, &document),
+                "Secret" => is_known_to_kubernetes::<Secret>(&place, &document),
+                "Role" => is_known_to_kubernetes::<Role>(&place, &document),
+                "RoleBinding" => is_known_to_kubernetes::<RoleBinding>(&place, &document),
+                "" if document["containers"].is_array() => is_known_to_kubernetes::<PodSpec>(&place, &document),
+                "" => {
+                    for name in document.as_object().unwrap().keys() {
+                        assert!(values.get(name).is_some(), "{place}: neither of Kubernetes nor of the chart: {name}");
+                    }
+                }
+                other => panic!("{place}: nobody checks a {other}"),
+            }
+        }
+    }
+    assert!(["", "QlikContext", "Deployment", "Secret", "Role"].iter().all(|kind| seen.contains(*kind)), "{seen:?}");
 }
