@@ -53,14 +53,17 @@ impl Resolver for SystemResolver {
         Box::pin(async move {
             let lookup = tokio::task::spawn_blocking(move || match dns_lookup::lookup_host(&host) {
                 Ok(addresses) => Ok(addresses.collect()),
-                Err(error) => match error.kind() {
-                    LookupErrorKind::NoName | LookupErrorKind::NoData => Err(ErrorKind::NotFound.into()),
-                    _ => Err(error.into()),
-                },
+                Err(error) if is_no_such_name(error.kind()) => Err(ErrorKind::NotFound.into()),
+                Err(error) => Err(error.into()),
             });
             lookup.await?
         })
     }
+}
+
+/// What DNS itself says of the name; anything else is trouble on the way there.
+fn is_no_such_name(kind: LookupErrorKind) -> bool {
+    matches!(kind, LookupErrorKind::NoName | LookupErrorKind::NoData)
 }
 
 /// A transport over TLS.
@@ -335,6 +338,16 @@ fn certificate(error: &rustls::Error) -> TransportFailure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_name_that_does_not_exist_is_told_from_a_resolver_that_fails() {
+        use LookupErrorKind::*;
+        assert!([NoName, NoData].into_iter().all(is_no_such_name));
+        assert!(![Again, Fail, System, Memory, Unknown, IO].into_iter().any(is_no_such_name));
+        assert!(SystemResolver.resolve("localhost").await.unwrap().iter().all(IpAddr::is_loopback));
+        // Which of the two it is depends on the machine's DNS; an address it never is (RFC 6761).
+        assert!(SystemResolver.resolve("nobody.invalid").await.is_err());
+    }
 
     #[test]
     fn what_is_no_address_of_a_proxy_is_told_from_what_is() {
