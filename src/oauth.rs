@@ -17,6 +17,7 @@ pub mod refusal;
 pub mod request;
 pub mod roots;
 mod sealed;
+pub mod scheduler;
 pub mod tenant;
 pub mod token;
 pub mod token_endpoint;

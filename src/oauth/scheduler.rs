@@ -1,0 +1,311 @@
+//! Decides when a context may send a request to its host, within the limits of the operator and of the host.
+//!
+//! A context asks here before it sends anything. It either gets a [`Permit`] at once, or it is parked: it keeps one place
+//! in the queue, holds nothing, and is woken when its turn has come. The turn is then reserved for it for five seconds.
+//! Promises: the budgets of each host and each key are kept; half of a host's budget and a quarter of the slots are
+//! reserved for contexts with a working token; namespaces share the rest evenly; equals are served in order of arrival;
+//! a host that asked for a pause, or that is down, is left alone and gets a ramp afterwards; no place is ever lost; each
+//! operation takes logarithmic time, and nothing runs while nothing can happen.
+//! It never sends anything, reads no address and no credential, and knows nothing of the objects that the contexts are.
+
+mod circuit;
+mod state;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+pub use self::circuit::Health;
+use self::state::{State, Ticket};
+use super::request::RequestKey;
+
+/// `--host-token-requests-per-minute`, `--host-api-requests-per-minute`, `--key-token-requests-per-minute`,
+/// `--concurrency`. Zero requests per minute means no limit.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct Limits {
+    pub host_tokens_per_minute: u32,
+    pub host_requests_per_minute: u32,
+    pub key_tokens_per_minute: u32,
+    pub concurrency: u16,
+}
+
+impl Default for Limits {
+    /// Qlik's rate limit tiers allow this much (<https://qlik.dev/apis/rest/rate-limiting/>).
+    fn default() -> Self {
+        Self { host_tokens_per_minute: 100, host_requests_per_minute: 600, key_tokens_per_minute: 10, concurrency: 32 }
+    }
+}
+
+/// How urgent a request is; the smallest value goes first.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Urgency {
+    /// A working token has to be renewed.
+    Due {
+        /// When the token expires.
+        ends: Instant,
+    },
+    /// There is no working token.
+    New,
+    /// A working token is verified, or renewed before it is due.
+    Routine,
+    /// There is no working token, and the last attempt failed.
+    Failed,
+}
+
+impl Urgency {
+    fn is_due(self) -> bool {
+        matches!(self, Self::Due { .. })
+    }
+
+    /// The key itself has a working token.
+    fn holds_token(self) -> bool {
+        matches!(self, Self::Due { .. } | Self::Routine)
+    }
+}
+
+/// What is to be sent.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum RequestKind {
+    /// A token request, and the verification of the new token.
+    Token,
+    /// A verification.
+    Check,
+}
+
+/// What a context waits for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum WaitReason {
+    /// The same request is in flight for another context.
+    Flight,
+    /// A free slot.
+    Slot,
+    /// The operator's own limits.
+    Budget,
+    /// The tenant asked for a pause, which is not over or was followed by a ramp.
+    Pause,
+    /// The host is down.
+    Circuit,
+}
+
+/// A context has to wait.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Wait {
+    /// What for.
+    pub reason: WaitReason,
+    /// An estimate of how long; the context is woken earlier or later than that.
+    pub expected: Duration,
+}
+
+/// A context, as its waker knows it.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Caller {
+    /// Identifies the context: each has one place in the queue.
+    pub uid: Arc<str>,
+    /// Namespaces share a host evenly.
+    pub namespace: Arc<str>,
+    /// Only passed on to the waker.
+    pub name: Arc<str>,
+}
+
+/// A context wants to send something.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The context.
+    pub caller: &'a Caller,
+    /// Host and port.
+    pub host: &'a str,
+    /// How urgent it is.
+    pub urgency: Urgency,
+    /// The context has a working token, perhaps one of another key.
+    pub working: bool,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RequestEnd {
+    /// What it showed of the host.
+    pub health: Health,
+    /// `Retry-After`.
+    pub pause: Option<Duration>,
+}
+
+/// Is told what a metrics page counts. Runs under the scheduler's lock, and must not call the scheduler.
+pub trait Observer: Send + Sync {
+    /// A request has to wait for a budget.
+    fn budget_wait(&self) {}
+    /// The number of open circuits changed.
+    fn circuits_open(&self, _open: usize) {}
+}
+
+/// Observes nothing.
+impl Observer for () {}
+
+/// Called outside of the lock when the turn of a context has come.
+pub type Wake = Box<dyn Fn(&Caller) + Send + Sync>;
+
+/// The scheduler; clones share one queue.
+#[derive(Clone)]
+pub struct Scheduler {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// The timer has to fire earlier than it is set to.
+    earlier: Notify,
+    wake: Wake,
+    observer: Box<dyn Observer>,
+}
+
+/// A slot, and perhaps the turn at the host. Dropping it returns both.
+#[must_use]
+pub struct Permit {
+    shared: Arc<Shared>,
+    ticket: Ticket,
+}
+
+impl Scheduler {
+    /// An empty queue.
+    pub fn new(limits: Limits, wake: Wake, observer: Box<dyn Observer>) -> Self {
+        let state = Mutex::new(State::new(limits, Instant::now()));
+        Self { shared: Arc::new(Shared { state, earlier: Notify::new(), wake, observer }) }
+    }
+
+    /// Asks for a slot, and together with it for the host's turn if it is known what will be sent.
+    ///
+    /// On `Err` the context is parked until it is woken, or until [`Self::leave`].
+    pub fn enter(
+        &self,
+        request: &Request<'_>,
+        wanted: Option<(RequestKey, RequestKind)>,
+        now: Instant,
+    ) -> Result<Permit, Wait> {
+        let ticket = self.shared.change(now, |state, now| state.enter(request, wanted, now))?;
+        Ok(Permit { shared: Arc::clone(&self.shared), ticket })
+    }
+
+    /// A context that waits out a back-off because its host is down asks to be woken, in turn, when the host recovers.
+    ///
+    /// If it enters by itself before that, it sleeps no longer.
+    pub fn sleep(&self, request: &Request<'_>, key: RequestKey, kind: RequestKind, now: Instant) {
+        self.shared.change(now, |state, now| state.sleep(request, (key, kind), now));
+    }
+
+    /// The context is gone or suspended, or no longer wants its place.
+    pub fn leave(&self, uid: &str, now: Instant) {
+        self.shared.change(now, |state, now| state.leave(uid, now));
+    }
+
+    /// No context uses this key any more.
+    pub fn forget(&self, host: &str, key: RequestKey, now: Instant) {
+        self.shared.change(now, |state, now| state.forget(host, key, now));
+    }
+
+    /// A turn is reserved for this context.
+    pub fn is_called(&self, uid: &str) -> bool {
+        self.shared.state.lock().is_called(uid)
+    }
+
+    /// What this context waits for; `None` if it has no place, sleeps, or its turn has come.
+    pub fn waits(&self, uid: &str, now: Instant) -> Option<Wait> {
+        self.shared.state.lock().waits(uid, now)
+    }
+
+    /// How long this host is still to be left alone. Requests that are in flight respect that, too.
+    pub fn paused(&self, host: &str, now: Instant) -> Option<Duration> {
+        self.shared.state.lock().paused(host, now)
+    }
+
+    /// How many contexts have a place.
+    pub fn waiting(&self) -> usize {
+        self.shared.state.lock().waiting()
+    }
+
+    /// How long the first of them in order of arrival has had its place.
+    pub fn oldest(&self, now: Instant) -> Option<Duration> {
+        self.shared.state.lock().oldest(now)
+    }
+
+    /// The one timer. It sleeps until a host opens or a reserved turn lapses; without either, for ever.
+    pub async fn run(&self) {
+        loop {
+            let next = self.shared.change(Instant::now(), |state, now| state.arm(now));
+            let earlier = self.shared.earlier.notified();
+            match next {
+                Some(at) => tokio::select! {
+                    () = sleep_until(at) => {}
+                    () = earlier => {}
+                },
+                None => earlier.await,
+            }
+        }
+    }
+}
+
+impl Permit {
+    /// Asks for the host's turn, and takes what it costs from the budgets.
+    ///
+    /// The reserved turn is used if it is one of this kind. One permit may send several requests after each other. On `Err`
+    /// the context is parked again, and the permit is to be dropped.
+    pub fn request(
+        &self,
+        key: RequestKey,
+        kind: RequestKind,
+        urgency: Urgency,
+        working: bool,
+        now: Instant,
+    ) -> Result<(), Wait> {
+        self.shared.change(now, |state, now| state.request(self.ticket, (key, kind), urgency, working, now))
+    }
+
+    /// The last request ended. The pause that a context without a working token gets is its own and ignored here.
+    pub fn ended(&self, end: RequestEnd, now: Instant) {
+        self.shared.change(now, |state, now| state.ended(self.ticket, end, now));
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.shared.change(Instant::now(), |state, now| state.give_back(self.ticket, now));
+    }
+}
+
+impl Shared {
+    /// Applies a change, serves everyone whose turn has come, and wakes them outside of the lock.
+    fn change<R>(&self, now: Instant, change: impl FnOnce(&mut State, Instant) -> R) -> R {
+        let (result, called, earlier) = {
+            let mut state = self.state.lock();
+            let now = state.advance(now);
+            let result = change(&mut state, now);
+            state.serve(now);
+            let effects = state.effects();
+            (0..effects.budget_waits).for_each(|_| self.observer.budget_wait());
+            if let Some(open) = effects.circuits_open {
+                self.observer.circuits_open(open);
+            }
+            (result, effects.called, effects.earlier)
+        };
+        if earlier {
+            self.earlier.notify_one();
+        }
+        called.iter().for_each(|caller| (self.wake)(caller));
+        result
+    }
+}
+
+impl fmt::Debug for Scheduler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scheduler").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").field("ticket", &self.ticket).finish_non_exhaustive()
+    }
+}
