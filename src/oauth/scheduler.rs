@@ -8,8 +8,17 @@
 //! operation takes logarithmic time, and nothing runs while nothing can happen.
 //! It never sends anything, reads no address and no credential, and knows nothing of the objects that the contexts are.
 
+mod budget;
 mod circuit;
+mod host;
+mod lane;
+mod pace;
+mod ready;
+mod slots;
 mod state;
+#[cfg(test)]
+mod tests;
+mod turns;
 
 use std::fmt;
 use std::sync::Arc;
@@ -234,7 +243,7 @@ impl Scheduler {
     /// The one timer. It sleeps until a host opens or a reserved turn lapses; without either, for ever.
     pub async fn run(&self) {
         loop {
-            let next = self.shared.change(Instant::now(), |state, now| state.arm(now));
+            let next = self.shared.change(Instant::now(), State::arm);
             let earlier = self.shared.earlier.notified();
             match next {
                 Some(at) => tokio::select! {
