@@ -10,6 +10,7 @@
 //!
 //! - [`reconcile`]: that line as code, with its deadline; the first file to open.
 //! - [`watch`]: the three streams that wake it: contexts, credential Secrets, derived Secrets.
+//! - [`index`]: which contexts a Secret matters to, and which version of it was seen last.
 //! - [`scope`]: which namespaces and objects are this instance's.
 //! - [`desired`]: a spec, parsed into what cannot be wrong; defaults live here.
 //! - [`observe`]: what is there: the credential, the derived Secret, the token in it.
@@ -51,6 +52,7 @@ pub mod error;
 pub mod events;
 pub mod gone;
 pub mod kubeconfig;
+pub mod index;
 pub mod latest;
 pub mod lease;
 pub mod metrics;

@@ -1,0 +1,310 @@
+//! Which contexts refer to which Secret, and which version of every Secret in scope the watches have shown last.
+//!
+//! A pure data structure behind one lock. It is fed by the watches and by the operator's own writes, and says which contexts
+//! to wake. It promises:
+//!
+//! - A change that the operator did not write itself wakes every context that refers to the Secret, whatever the order in
+//!   which watch events and answers arrive.
+//! - A version that is known already wakes nobody: a re-list that changed nothing, or the echo of an own write. (A Secret that
+//!   one context writes may be the credential of another, which is woken once.)
+//! - What it says of a version is what the watch has shown, or what was written since. While a watch is broken, it says
+//!   nothing.
+//!
+//! No operation is linear in the number of contexts, and only the end of a list is linear in the number of Secrets. A
+//! foreign Secret costs 25 to 50 bytes: neither its name nor its version is kept, only their hashes. Two Secrets with the
+//! same hash (the key is drawn by each process) overwrite each other's version, which wakes once too often.
+//!
+//! It never parses or orders a `resourceVersion`, and never reads a Secret.
+
+mod references;
+mod versions;
+mod writes;
+
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, LazyLock};
+
+use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use parking_lot::Mutex;
+
+use self::references::References;
+use self::versions::{Change, Versions};
+use self::writes::Writes;
+
+/// The key of every hash here, drawn once for the process: nobody can choose names that collide.
+static HASHES: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+/// A context.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ContextName {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// A `resourceVersion`, for comparison only.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct VersionDigest(u64);
+
+impl VersionDigest {
+    /// The digest of a `resourceVersion` that was read or written.
+    pub fn of(resource_version: &str) -> Self {
+        Self(HASHES.hash_one(resource_version))
+    }
+}
+
+/// A Secret, by the hash of namespace and name.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+struct SecretKey(u64);
+
+impl SecretKey {
+    fn of(namespace: &str, name: &str) -> Self {
+        Self(HASHES.hash_one((namespace, name)))
+    }
+}
+
+/// What is known of a Secret without reading it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SecretVersion {
+    /// The watch has not been listed, it failed and has shown nothing since, or its selector may hide the Secret.
+    Unknown,
+    /// There is no such Secret.
+    Absent,
+    /// It is there, in this version.
+    Version(VersionDigest),
+}
+
+/// Which Secrets a watch shows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Selection {
+    /// All of them: credentials and targets alike.
+    All,
+    /// Those that `--credential-selector` selects: credentials.
+    Credentials,
+    /// Those with the operator's label: targets.
+    Derived,
+}
+
+/// A watch of Secrets that feeds the index.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct WatchId(usize);
+
+/// The index. See the module.
+pub struct Index {
+    state: Mutex<State>,
+    woken: UnboundedSender<Arc<ContextName>>,
+}
+
+#[derive(Default)]
+struct State {
+    watches: Vec<Versions>,
+    credentials: Coverage,
+    targets: Coverage,
+    references: References,
+    writes: Writes,
+}
+
+/// Which watch shows a namespace; the empty name stands for all namespaces.
+#[derive(Default)]
+struct Coverage(HashMap<String, WatchId>);
+
+impl Coverage {
+    fn of(&self, namespace: &str) -> Option<WatchId> {
+        self.0.get(namespace).or_else(|| self.0.get("")).copied()
+    }
+}
+
+impl Index {
+    /// An index without a watch, and the contexts that have to be woken because of own writes.
+    pub fn new() -> (Arc<Self>, UnboundedReceiver<Arc<ContextName>>) {
+        let (woken, receiver) = unbounded();
+        (Arc::new(Self { state: Mutex::default(), woken }), receiver)
+    }
+
+    /// Adds a watch of one namespace, or of all.
+    pub fn watch(&self, namespace: Option<&str>, selection: Selection) -> WatchId {
+        let state = &mut *self.state.lock();
+        let id = WatchId(state.watches.len());
+        state.watches.push(Versions::new(selection));
+        let namespace = namespace.unwrap_or_default();
+        if selection != Selection::Derived {
+            state.credentials.0.insert(namespace.to_owned(), id);
+        }
+        if selection != Selection::Credentials {
+            state.targets.0.insert(namespace.to_owned(), id);
+        }
+        id
+    }
+
+    /// The context refers to these Secrets of its namespace; `credential` is `None` while its spec cannot be read.
+    pub fn context_applied(&self, context: &ContextName, credential: Option<&str>, target: &str) {
+        let key = |name| SecretKey::of(&context.namespace, name);
+        self.state.lock().references.set(context, credential.map(key), key(target));
+    }
+
+    /// The context is gone.
+    pub fn context_deleted(&self, context: &ContextName) {
+        self.state.lock().references.remove(context);
+    }
+
+    /// The watch has shown a Secret. Returns the contexts to wake.
+    pub fn secret_applied(
+        &self,
+        watch: WatchId,
+        namespace: &str,
+        name: &str,
+        resource_version: &str,
+    ) -> Vec<Arc<ContextName>> {
+        let (key, version) = (SecretKey::of(namespace, name), VersionDigest::of(resource_version));
+        let state = &mut *self.state.lock();
+        let changed = state.watch(watch).is_some_and(|versions| versions.applied(key, version));
+        if changed { state.changed(key, Some(version)) } else { Vec::new() }
+    }
+
+    /// The watch has shown that a Secret is deleted, or selected no more. Returns the contexts to wake.
+    pub fn secret_deleted(&self, watch: WatchId, namespace: &str, name: &str) -> Vec<Arc<ContextName>> {
+        let key = SecretKey::of(namespace, name);
+        let state = &mut *self.state.lock();
+        let changed = state.watch(watch).is_some_and(|versions| versions.deleted(key));
+        if changed { state.changed(key, None) } else { Vec::new() }
+    }
+
+    /// A list of all that the watch shows has begun.
+    pub fn list_began(&self, watch: WatchId) {
+        if let Some(versions) = self.state.lock().watch(watch) {
+            versions.list_began();
+        }
+    }
+
+    /// The list has this Secret. The contexts that it wakes are returned at the end of the list.
+    pub fn list_applied(&self, watch: WatchId, namespace: &str, name: &str, resource_version: &str) {
+        let (key, version) = (SecretKey::of(namespace, name), VersionDigest::of(resource_version));
+        let state = &mut *self.state.lock();
+        let is_referenced = state.references.is_referenced(key);
+        if state.watch(watch).is_some_and(|versions| versions.list_applied(key, version, is_referenced)) {
+            state.writes.overtake(key);
+        }
+    }
+
+    /// The list is complete: what it did not have is deleted. Returns the contexts to wake.
+    pub fn list_ended(&self, watch: WatchId) -> Vec<Arc<ContextName>> {
+        let state = &mut *self.state.lock();
+        let changes = state.watch(watch).map(Versions::list_ended).unwrap_or_default();
+        state.all_changed(changes)
+    }
+
+    /// The watch failed. Returns the contexts to wake: those of which a list that broke off has shown something new.
+    pub fn watch_failed(&self, watch: WatchId) -> Vec<Arc<ContextName>> {
+        let state = &mut *self.state.lock();
+        let changes = state.watch(watch).map(Versions::failed).unwrap_or_default();
+        state.all_changed(changes)
+    }
+
+    /// What is known of a Secret as a credential.
+    pub fn credential(&self, namespace: &str, name: &str) -> SecretVersion {
+        let state = self.state.lock();
+        state.version(state.credentials.of(namespace), SecretKey::of(namespace, name))
+    }
+
+    /// What is known of a Secret as a target.
+    pub fn target(&self, namespace: &str, name: &str) -> SecretVersion {
+        let state = self.state.lock();
+        state.version(state.targets.of(namespace), SecretKey::of(namespace, name))
+    }
+
+    /// How often the watches of a namespace broke or began anew. When it is still what a caller remembers, no event was late
+    /// in between by more than the delay of a healthy watch.
+    pub fn epoch(&self, namespace: &str) -> u64 {
+        let state = self.state.lock();
+        [&state.credentials, &state.targets]
+            .into_iter()
+            .filter_map(|coverage| state.watches.get(coverage.of(namespace)?.0))
+            .map(Versions::breaks)
+            .sum()
+    }
+
+    /// A write of this Secret begins, for this context. It has to carry the version that the context judged (or create only),
+    /// so that it cannot hide a change that the context has not seen. Begun before the request is sent, ended by
+    /// [`Writing::written`]; dropped, the outcome is unclear and the echo counts as a change.
+    pub fn writing(self: &Arc<Self>, writer: &ContextName, name: &str) -> Writing {
+        let state = &mut *self.state.lock();
+        let key = SecretKey::of(&writer.namespace, name);
+        let watch = state.targets.of(&writer.namespace);
+        let versions = watch.and_then(|watch| state.watches.get(watch.0));
+        let breaks = versions.filter(|versions| versions.is_current()).map(Versions::breaks);
+        Writing { index: self.clone(), id: state.writes.begin(key, writer), key, watch, breaks, version: None }
+    }
+
+    /// A write has ended: with a version, or nobody knows how.
+    fn wrote(&self, writing: &Writing) {
+        let state = &mut *self.state.lock();
+        let Some(write) = state.writes.end(writing.key, writing.id) else { return };
+        let versions = writing.watch.and_then(|watch| state.watches.get_mut(watch.0));
+        let unbroken = |versions: &&mut Versions| versions.is_current() && Some(versions.breaks()) == writing.breaks;
+        if let (Some(version), Some(versions), false) = (writing.version, versions.filter(unbroken), write.overtaken) {
+            // Nothing came in between, so what was written is newer than what was shown.
+            if versions.applied(writing.key, version) {
+                let others = state.changed(writing.key, Some(version)).into_iter();
+                others.filter(|context| **context != write.writer).for_each(|context| self.wake(context));
+            }
+        }
+        if write.held.iter().any(|held| writing.version.is_none() || *held != writing.version) {
+            self.wake(Arc::new(write.writer));
+        }
+    }
+
+    fn wake(&self, context: Arc<ContextName>) {
+        // Nobody listens any more when the controller has ended.
+        let _ = self.woken.unbounded_send(context);
+    }
+}
+
+impl State {
+    fn watch(&mut self, watch: WatchId) -> Option<&mut Versions> {
+        self.watches.get_mut(watch.0)
+    }
+
+    fn version(&self, watch: Option<WatchId>, key: SecretKey) -> SecretVersion {
+        watch.and_then(|watch| self.watches.get(watch.0)).map_or(SecretVersion::Unknown, |versions| versions.get(key))
+    }
+
+    /// Several Secrets have changed: each context once, in the same order each time.
+    fn all_changed(&mut self, changes: Vec<Change>) -> Vec<Arc<ContextName>> {
+        let contexts = changes.into_iter().flat_map(|(key, version)| self.changed(key, version));
+        contexts.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// A Secret has changed; `None` means deleted. Whoever writes it at this moment is not woken yet: it may be the echo.
+    fn changed(&mut self, key: SecretKey, version: Option<VersionDigest>) -> Vec<Arc<ContextName>> {
+        self.writes.overtake(key);
+        let referring = self.references.of(key);
+        referring.filter(|context| !self.writes.hold(key, context, version)).cloned().collect()
+    }
+}
+
+/// A write under way. See [`Index::writing`].
+#[must_use]
+pub struct Writing {
+    index: Arc<Index>,
+    id: u64,
+    key: SecretKey,
+    watch: Option<WatchId>,
+    /// The breaks of the watch when the write began, if it was healthy then.
+    breaks: Option<u64>,
+    version: Option<VersionDigest>,
+}
+
+impl Writing {
+    /// The write has made, or left, this version. If the watch has shown nothing of the Secret since the write began, it
+    /// counts as shown, and its echo wakes nobody.
+    pub fn written(mut self, resource_version: &str) {
+        self.version = Some(VersionDigest::of(resource_version));
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        self.index.wrote(self);
+    }
+}
