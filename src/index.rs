@@ -20,7 +20,7 @@ mod references;
 mod versions;
 mod writes;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, LazyLock};
 
@@ -137,7 +137,7 @@ impl Index {
         id
     }
 
-    /// The context refers to these Secrets of its namespace; `credential` is `None` while its spec cannot be read.
+    /// The context refers to these Secrets of its namespace.
     pub fn context_applied(&self, context: &ContextName, credential: Option<&str>, target: &str) {
         let key = |name| SecretKey::of(&context.namespace, name);
         self.state.lock().references.set(context, credential.map(key), key(target));
@@ -146,6 +146,11 @@ impl Index {
     /// The context is gone.
     pub fn context_deleted(&self, context: &ContextName) {
         self.state.lock().references.remove(context);
+    }
+
+    /// These contexts are all there are: deletions may have been missed.
+    pub fn contexts_listed(&self, contexts: &HashSet<ContextName>) {
+        self.state.lock().references.retain(contexts);
     }
 
     /// The watch has shown a Secret. Returns the contexts to wake.
@@ -201,6 +206,23 @@ impl Index {
         state.all_changed(changes)
     }
 
+    /// The Secret was read in this version, perhaps before the watch shows it: should the watch skip it, the next list wakes
+    /// those who refer to it. `epoch` is that of before the request. False if a watch broke since: a list may be newer than
+    /// what was read, so it has to be read again.
+    #[must_use]
+    pub fn secret_read(&self, namespace: &str, name: &str, resource_version: &str, epoch: u64) -> bool {
+        let (key, version) = (SecretKey::of(namespace, name), VersionDigest::of(resource_version));
+        let state = &mut *self.state.lock();
+        let watches = [state.credentials.of(namespace), state.targets.of(namespace)];
+        for watch in watches.into_iter().flatten() {
+            // One with a selector may never show it.
+            if let Some(versions) = state.watch(watch).filter(|versions| versions.shows_all()) {
+                versions.is_ahead(key, version);
+            }
+        }
+        state.epoch(namespace) == epoch
+    }
+
     /// What is known of a Secret as a credential.
     pub fn credential(&self, namespace: &str, name: &str) -> SecretVersion {
         let state = self.state.lock();
@@ -216,12 +238,7 @@ impl Index {
     /// How often the watches of a namespace broke or began anew. When it is still what a caller remembers, no event was late
     /// in between by more than the delay of a healthy watch.
     pub fn epoch(&self, namespace: &str) -> u64 {
-        let state = self.state.lock();
-        [&state.credentials, &state.targets]
-            .into_iter()
-            .filter_map(|coverage| state.watches.get(coverage.of(namespace)?.0))
-            .map(Versions::breaks)
-            .sum()
+        self.state.lock().epoch(namespace)
     }
 
     /// A write of this Secret begins, for this context. It has to carry the version that the context judged (or create only),
@@ -232,8 +249,15 @@ impl Index {
         let key = SecretKey::of(&writer.namespace, name);
         let watch = state.targets.of(&writer.namespace);
         let versions = watch.and_then(|watch| state.watches.get(watch.0));
-        let breaks = versions.filter(|versions| versions.is_current()).map(Versions::breaks);
-        Writing { index: self.clone(), id: state.writes.begin(key, writer), key, watch, breaks, version: None }
+        Writing {
+            index: self.clone(),
+            id: state.writes.begin(key, writer),
+            key,
+            watch,
+            breaks: versions.map_or(0, Versions::breaks),
+            was_current: versions.is_some_and(Versions::is_current),
+            version: None,
+        }
     }
 
     /// A write has ended: with a version, or nobody knows how.
@@ -241,10 +265,16 @@ impl Index {
         let state = &mut *self.state.lock();
         let Some(write) = state.writes.end(writing.key, writing.id) else { return };
         let versions = writing.watch.and_then(|watch| state.watches.get_mut(watch.0));
-        let unbroken = |versions: &&mut Versions| versions.is_current() && Some(versions.breaks()) == writing.breaks;
-        if let (Some(version), Some(versions), false) = (writing.version, versions.filter(unbroken), write.overtaken) {
-            // Nothing came in between, so what was written is newer than what was shown.
-            if versions.applied(writing.key, version) {
+        if let (Some(version), Some(versions)) = (writing.version, versions) {
+            let unbroken = versions.breaks() == writing.breaks;
+            if !unbroken || !writing.was_current || !versions.is_current() || write.overtaken {
+                versions.is_ahead(writing.key, version);
+                if !unbroken {
+                    // A list may have come after a change that came after the write.
+                    self.wake(Arc::new(write.writer.clone()));
+                }
+            } else if versions.applied(writing.key, version) {
+                // Nothing came in between, so what was written is newer than what was shown.
                 let others = state.changed(writing.key, Some(version)).into_iter();
                 others.filter(|context| **context != write.writer).for_each(|context| self.wake(context));
             }
@@ -269,6 +299,11 @@ impl State {
         watch.and_then(|watch| self.watches.get(watch.0)).map_or(SecretVersion::Unknown, |versions| versions.get(key))
     }
 
+    fn epoch(&self, namespace: &str) -> u64 {
+        let watches = [self.credentials.of(namespace), self.targets.of(namespace)];
+        watches.into_iter().flatten().filter_map(|watch| self.watches.get(watch.0)).map(Versions::breaks).sum()
+    }
+
     /// Several Secrets have changed: each context once, in the same order each time.
     fn all_changed(&mut self, changes: Vec<Change>) -> Vec<Arc<ContextName>> {
         let contexts = changes.into_iter().flat_map(|(key, version)| self.changed(key, version));
@@ -290,14 +325,15 @@ pub struct Writing {
     id: u64,
     key: SecretKey,
     watch: Option<WatchId>,
-    /// The breaks of the watch when the write began, if it was healthy then.
-    breaks: Option<u64>,
+    /// The watch, when the write began.
+    breaks: u64,
+    was_current: bool,
     version: Option<VersionDigest>,
 }
 
 impl Writing {
     /// The write has made, or left, this version. If the watch has shown nothing of the Secret since the write began, it
-    /// counts as shown, and its echo wakes nobody.
+    /// counts as shown, and its echo wakes nobody (unless the next write is faster than the echo).
     pub fn written(mut self, resource_version: &str) {
         self.version = Some(VersionDigest::of(resource_version));
     }
@@ -308,3 +344,6 @@ impl Drop for Writing {
         self.index.wrote(self);
     }
 }
+
+#[cfg(test)]
+mod tests;

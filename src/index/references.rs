@@ -1,6 +1,6 @@
 //! Which contexts refer to a Secret, by hash: a lookup never scans contexts.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::{ContextName, SecretKey};
@@ -38,11 +38,24 @@ impl References {
         }
     }
 
+    /// Forgets all contexts but these.
+    pub(super) fn retain(&mut self, contexts: &HashSet<ContextName>) {
+        let gone = self.secrets.keys().filter(|context| !contexts.contains(&***context));
+        for context in gone.cloned().collect::<Vec<_>>() {
+            self.remove(&context);
+        }
+    }
+
     pub(super) fn of(&self, secret: SecretKey) -> impl Iterator<Item = &Arc<ContextName>> {
         self.contexts.get(&secret).into_iter().flatten()
     }
 
     pub(super) fn is_referenced(&self, secret: SecretKey) -> bool {
         self.contexts.contains_key(&secret)
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.secrets.is_empty() && self.contexts.is_empty()
     }
 }

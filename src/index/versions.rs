@@ -17,11 +17,14 @@ pub(super) struct Versions {
     breaks: u64,
     /// What lists have shown that nobody was woken for yet.
     changed: HashSet<SecretKey>,
+    /// What was read or written and not shown yet. A list may skip it: a Secret that was made and deleted while the watch was
+    /// away is as absent as before, but not for those who have read it.
+    ahead: HashMap<SecretKey, VersionDigest>,
     /// What is not shown is not there.
     shows_all: bool,
 }
 
-struct Entry {
+pub(super) struct Entry {
     version: VersionDigest,
     /// The list that had it last.
     list: u32,
@@ -44,6 +47,7 @@ impl Versions {
             health: Health::Unlisted,
             breaks: 0,
             changed: HashSet::new(),
+            ahead: HashMap::new(),
             shows_all: selection == Selection::All,
         }
     }
@@ -60,6 +64,18 @@ impl Versions {
     /// Whether nothing is missing but what is on its way.
     pub(super) fn is_current(&self) -> bool {
         self.health == Health::Current
+    }
+
+    /// Whether it shows every Secret.
+    pub(super) fn shows_all(&self) -> bool {
+        self.shows_all
+    }
+
+    /// This version was read or written.
+    pub(super) fn is_ahead(&mut self, key: SecretKey, version: VersionDigest) {
+        if self.shown.get(&key).is_none_or(|entry| entry.version != version) {
+            self.ahead.insert(key, version);
+        }
     }
 
     /// How often it broke or was listed anew.
@@ -98,6 +114,7 @@ impl Versions {
     pub(super) fn list_ended(&mut self) -> Vec<Change> {
         self.health = Health::Current;
         let (list, changed) = (self.list, &mut self.changed);
+        changed.extend(self.ahead.drain().map(|(key, _)| key));
         self.shown.retain(|key, entry| {
             let listed = entry.list == list;
             if !listed {
@@ -131,6 +148,9 @@ impl Versions {
 
     fn set(&mut self, key: SecretKey, version: VersionDigest) -> bool {
         let list = self.list;
+        if self.ahead.get(&key) == Some(&version) {
+            self.ahead.remove(&key);
+        }
         match self.shown.entry(key) {
             Slot::Occupied(mut slot) => {
                 let before = std::mem::replace(slot.get_mut(), Entry { version, list });
