@@ -169,6 +169,11 @@ impl ApiServer {
         garbage::collect(&mut self.lock().store)
     }
 
+    /// Turns the feature gate `WatchList` off or on: without it, a watch that wants to begin with a list is refused.
+    pub fn set_watch_list(&self, enabled: bool) {
+        self.lock().store.watch_list = enabled;
+    }
+
     /// Forgets the past: watches from older versions get 410, listings under way expire.
     pub fn compact(&self) {
         self.lock().store.compact();

@@ -45,6 +45,8 @@ pub struct Options {
     pub audit: bool,
     /// Admission plugins to enable beside the default ones.
     pub admission_plugins: Vec<String>,
+    /// Feature gates of kube-apiserver to set, `Name=false`.
+    pub feature_gates: Vec<String>,
     /// Helm commands to run before the controllers start, so that the garbage collector knows the
     /// kinds they install from its first look on.
     pub helm: Vec<Vec<String>>,

@@ -116,6 +116,19 @@ impl Refusal {
             .with_details(json!({ "group": "meta.k8s.io", "kind": "PatchOptions", "causes": [cause] }))
     }
 
+    /// Parameters of a list or watch that may not be given so: (parameter, why) each.
+    pub(super) fn forbidden_options(forbidden: &[(&str, &str)]) -> Self {
+        let cause = |(parameter, why): &(&str, &str)| json!({ "reason": "FieldValueForbidden", "message": format!("Forbidden: {why}"), "field": parameter });
+        let causes: Vec<_> = forbidden.iter().map(cause).collect();
+        let each: Vec<_> = forbidden.iter().map(|(parameter, why)| format!("{parameter}: Forbidden: {why}")).collect();
+        let why = match each.as_slice() {
+            [one] => one.clone(),
+            several => format!("[{}]", several.join(", ")),
+        };
+        Self::new(422, "Invalid", format!("ListOptions.meta.k8s.io \"\" is invalid: {why}"))
+            .with_details(json!({ "group": "meta.k8s.io", "kind": "ListOptions", "causes": causes }))
+    }
+
     /// The `Status` object.
     pub(super) fn status(&self) -> Value {
         let mut status = json!({

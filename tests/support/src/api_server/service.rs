@@ -96,7 +96,28 @@ fn selector(call: &Call) -> Result<Selector, Refusal> {
     Selector::read(call.parameter("labelSelector"), call.parameter("fieldSelector"))
 }
 
+/// As the API server validates a watch that is to begin with a list.
+fn check_initial_events(store: &Store, call: &Call) -> Result<(), Refusal> {
+    const NOT_OLDER_THAN: &str = "NotOlderThan";
+    let (wanted, matching) = (call.parameter("sendInitialEvents").is_some(), call.parameter("resourceVersionMatch"));
+    let mut forbidden = Vec::new();
+    if wanted && matching != Some(NOT_OLDER_THAN) {
+        forbidden
+            .push(("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
+    }
+    if wanted && !store.watch_list {
+        let why = "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled";
+        forbidden.push(("sendInitialEvents", why));
+    }
+    if !wanted && matching.is_some() {
+        let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+        forbidden.push(("resourceVersionMatch", why));
+    }
+    if forbidden.is_empty() { Ok(()) } else { Err(Refusal::forbidden_options(&forbidden)) }
+}
+
 fn begin_watch(server: &ApiServer, store: &mut Store, call: &Call) -> Result<Answer, Refusal> {
+    check_initial_events(store, call)?;
     let wish = Wish {
         kind: call.kind,
         namespace: call.namespace.clone(),

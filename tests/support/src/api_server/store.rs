@@ -49,6 +49,8 @@ pub(super) struct Store {
     pub(super) version: u64,
     pub(super) snapshots: Snapshots,
     pub(super) clock: Clock,
+    /// The feature gate `WatchList`: whether a watch may begin with a list.
+    pub(super) watch_list: bool,
     made: u64,
     collections: BTreeMap<Kind, Collection>,
 }
@@ -56,7 +58,7 @@ pub(super) struct Store {
 impl Store {
     pub(super) fn new(clock: Clock) -> Self {
         let collections = Kind::ALL.into_iter().map(|kind| (kind, Collection::default())).collect();
-        Self { version: FIRST_VERSION, snapshots: Snapshots::default(), clock, made: 0, collections }
+        Self { version: FIRST_VERSION, snapshots: Snapshots::default(), clock, watch_list: true, made: 0, collections }
     }
 
     fn collection(&mut self, kind: Kind) -> &mut Collection {

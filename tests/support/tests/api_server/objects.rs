@@ -4,7 +4,7 @@ use kube::api::WatchParams;
 use serde_json::json;
 use support::control_plane::{ControlPlane, Options};
 
-use crate::session::agree;
+use crate::session::{agree, agree_without_watch_list};
 use crate::wishes::{context, spec, token};
 
 #[tokio::test]
@@ -153,4 +153,43 @@ async fn an_apply_that_creates_takes_the_right_to_create_as_well() {
     assert!(refused.contains("cannot create resource"), "{refused}");
     verbs("create", "--verb=create").await;
     apply("absent").await.unwrap();
+}
+
+const STREAMED: &str = "allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan";
+
+#[tokio::test]
+async fn a_watch_may_begin_with_a_list() {
+    agree(async |session| {
+        for (name, own) in [("b", "yes"), ("a", "yes"), ("c", "no")] {
+            let labelled = json!({ "metadata": { "labels": { "own": own } }, "data": { "token": "YQ==" } });
+            session.apply("op", &format!("secrets/{name}"), labelled).await;
+        }
+        let events = session.watch_list(&format!("{STREAMED}&labelSelector=own%3Dyes&resourceVersion=0")).await;
+        let seen: Vec<_> =
+            events.iter().map(|event| (event["type"].as_str(), event["object"]["metadata"]["name"].as_str())).collect();
+        assert_eq!(seen, [(Some("ADDED"), Some("a")), (Some("ADDED"), Some("b")), (Some("BOOKMARK"), None)]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_watch_that_asks_for_a_list_in_a_wrong_way_is_refused() {
+    agree(async |session| {
+        for parameters in ["sendInitialEvents=true", "resourceVersionMatch=NotOlderThan"] {
+            let answer = session.get(&format!("secrets?watch=true&allowWatchBookmarks=true&{parameters}")).await;
+            assert_eq!(answer.code, 422, "{}", answer.json);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_stream_lists_says_so() {
+    agree_without_watch_list(async |session| {
+        for parameters in [STREAMED, "sendInitialEvents=true"] {
+            let answer = session.get_metadata(&format!("secrets?watch=true&{parameters}&resourceVersion=0")).await;
+            assert_eq!(answer.code, 422, "{}", answer.json);
+        }
+    })
+    .await;
 }

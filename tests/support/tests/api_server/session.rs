@@ -11,7 +11,7 @@ use kube::api::{Api, PartialObjectMeta, WatchEvent, WatchParams};
 use kube::client::Body;
 use serde_json::{Value, json};
 use support::api_server::ApiServer;
-use support::control_plane::{ControlPlane, Options};
+use support::control_plane::{ControlPlane, Options, Programs, to_stderr};
 use tokio::sync::OnceCell;
 
 /// One side of a comparison: a namespace of an API server, and all it answered so far.
@@ -31,13 +31,26 @@ pub struct Answer {
 
 /// Tells both servers the same, and fails at the first answer that differs.
 pub async fn agree(scenario: impl AsyncFn(&mut Session)) {
+    let cluster = ControlPlane::shared(&Options::default()).await.unwrap();
+    install_crd(cluster).await;
+    agree_with(&ApiServer::new(), cluster, scenario).await;
+}
+
+/// The same with servers that do not stream lists.
+pub async fn agree_without_watch_list(scenario: impl AsyncFn(&mut Session)) {
     let fake = ApiServer::new();
+    fake.set_watch_list(false);
+    let programs = tokio::task::spawn_blocking(|| Programs::find(&to_stderr)).await.unwrap().unwrap();
+    let options = Options { feature_gates: vec!["WatchList=false".to_owned()], ..Options::default() };
+    let cluster = ControlPlane::start_with(&programs, &options, &to_stderr).await.unwrap();
+    agree_with(&fake, &cluster, scenario).await;
+}
+
+async fn agree_with(fake: &ApiServer, cluster: &ControlPlane, scenario: impl AsyncFn(&mut Session)) {
     fake.add_namespace("agree");
     let mut ours = Session::new(fake.kube_client(), "agree".into());
     scenario(&mut ours).await;
 
-    let cluster = ControlPlane::shared(&Options::default()).await.unwrap();
-    install_crd(cluster).await;
     let namespace = cluster.namespace("agree").await.unwrap();
     let mut theirs = Session::new(cluster.client().unwrap(), namespace);
     scenario(&mut theirs).await;
@@ -165,6 +178,30 @@ impl Session {
         }
         self.transcript.push(seen.join("\n"));
         seen
+    }
+
+    /// The events that a watch of metadata begins with, up to the one that ends the list, word for word.
+    pub async fn watch_list(&mut self, parameters: &str) -> Vec<Value> {
+        let path = format!("secrets?watch=true&timeoutSeconds=20&{parameters}");
+        let request = Request::get(format!("/api/v1/namespaces/{}/{path}", self.namespace))
+            .header("accept", "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1")
+            .body(Body::empty())
+            .unwrap();
+        let mut body = self.client.send(request).await.unwrap().into_body();
+        let (mut text, mut events) = (Vec::new(), Vec::<Value>::new());
+        let ends = |event: &Value| event["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"].is_string();
+        while !events.last().is_some_and(ends) {
+            text.extend_from_slice(&body.frame().await.unwrap().unwrap().into_data().unwrap());
+            events = text
+                .split_inclusive(|byte| *byte == b'\n')
+                .filter_map(|line| serde_json::from_slice(line).ok())
+                .collect();
+        }
+        for event in &events {
+            let event = self.plain(event.clone());
+            self.transcript.push(format!("{path}: {event}"));
+        }
+        events
     }
 
     /// Without what differs between two servers that agree: namespace, uids, versions, times.

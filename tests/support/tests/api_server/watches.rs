@@ -94,3 +94,21 @@ async fn all_watches_end_when_told_to() {
     assert_eq!(begin.elapsed().as_secs(), 9);
     assert_eq!(server.watches(Kind::Secret), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_list_is_streamed_in_order_and_goes_on_as_a_watch() {
+    let server = ApiServer::new();
+    server.put(secret("second")).unwrap();
+    let last = server.put(secret("first")).unwrap();
+    let secrets: Api<Secret> = Api::namespaced(server.kube_client(), "a");
+    let events = secrets.watch(&WatchParams::streaming_lists().timeout(1), "0").await.unwrap();
+    let later = server.clone();
+    tokio::spawn(async move { later.delete(Kind::Secret, "a", "first") });
+    let mark = format!("bookmark {}", version(&last));
+    assert_eq!(rest(events).await, ["added first", "added second", mark.as_str(), "deleted first"]);
+
+    server.set_watch_list(false);
+    let refused = secrets.watch(&WatchParams::streaming_lists(), "0").await.err().unwrap();
+    let kube::Error::Api(status) = refused else { panic!("no status") };
+    assert_eq!((status.code, status.reason.as_str()), (422, "Invalid"));
+}

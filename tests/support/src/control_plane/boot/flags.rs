@@ -48,6 +48,9 @@ pub(super) fn kube_apiserver(
         let plugins = options.admission_plugins.join(",");
         flags.push(format!("--enable-admission-plugins={plugins}"));
     }
+    if !options.feature_gates.is_empty() {
+        flags.push(format!("--feature-gates={}", options.feature_gates.join(",")));
+    }
     flags
 }
 
