@@ -16,6 +16,7 @@ use crate::clock::{Clock, Jitter};
 use crate::context::{Context, Guarded, Troubles};
 use crate::events::Events;
 use crate::gone::Alive;
+use crate::index::Index;
 use crate::latest::Latest;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
@@ -96,9 +97,10 @@ pub async fn control(parts: Parts, stop: CancellationToken) {
     // Wider than what may be under way at tenants: kube's queue has no order, so whose turn it is is not decided there.
     let width = limits.concurrency.saturating_mul(WIDTH);
     let config = controller::Config::default().debounce(DEBOUNCE).concurrency(width);
-    let runs = Controller::for_stream(watch::contexts(&client, &scope, store, &context, &unanswered), contexts.clone())
-        .watches_stream(watch::credentials(&client, &scope, &metrics), watch::contexts_using(contexts.clone()))
-        .owns_stream(watch::derived(&client, &scope, &metrics))
+    let (index, own) = Index::new();
+    let watched = watch::contexts(&client, &scope, store, &context, &index, &unanswered);
+    let runs = Controller::for_stream(watched, contexts.clone())
+        .reconcile_on(watch::secrets(&client, &scope, &index, own, &metrics))
         .reconcile_on(heartbeat(health.clone()))
         .reconcile_on(woken.map(|caller: Caller| ObjectRef::new(&caller.name).within(&caller.namespace)))
         .reconcile_all_on(clock_jumps(clock))

@@ -1,36 +1,40 @@
-//! The three streams that wake the controller: contexts, credential Secrets, derived Secrets.
+//! The streams that wake the controller: contexts, and the Secrets that they refer to.
 //!
 //! With a list of namespaces each is a watch for each of them, and one that is refused (there is no such namespace, or no
 //! Role in it) is begun again and again, by itself.
 //!
 //! Each owns its errors: it logs and counts them and backs off alone. (kube puts one back-off around all triggers, so a
-//! single refused watch would delay every object.) Of Secrets only metadata is watched, and nothing of it is stored.
+//! single refused watch would delay every object.) Of Secrets only metadata is watched, and only the index keeps something of
+//! it.
 
+mod metadata;
+mod secrets;
 mod union;
 
 use std::sync::Arc;
 
-use futures::stream::select_all;
 use futures::{Stream, StreamExt, TryStreamExt};
-use k8s_openapi::api::core::v1::Secret;
-use kube::api::PartialObjectMeta;
-use kube::core::{Expression, Selector};
+use kube::core::Selector;
+use kube::runtime::reflector::Store;
 use kube::runtime::reflector::store::Writer;
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
 use tokio_util::task::TaskTracker;
 
-use crate::api::{MANAGED_BY_LABEL, OPERATOR_NAME, QlikContext};
+pub use self::secrets::secrets;
+use self::union::union;
 use crate::context::{Context, Guarded};
 use crate::error::said;
 use crate::gone::uid;
+use crate::index::{ContextName, Index};
 use crate::metrics::{Metrics, Watch};
 use crate::scope::Scope;
-use crate::watch::union::union;
 
 /// Small pages keep memory flat; below 50 more calls gain little.
 const PAGE_SIZE: u32 = 50;
+/// Where `kubectl apply` keeps a copy of what was applied.
+const LAST_APPLIED_ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Objects of a watch, its errors taken out.
 pub trait Events<K>: Stream<Item = watcher::Result<K>> + Send + 'static {}
@@ -47,92 +51,62 @@ pub fn contexts(
     scope: &Scope,
     (store, writer): (Store<Guarded>, Writer<Guarded>),
     context: &Arc<Context>,
+    index: &Arc<Index>,
     unanswered: &TaskTracker,
 ) -> impl Events<Guarded> + use<> {
     let watches = scope.namespaces.apis::<Guarded>(client).into_iter().map(|api| {
         let (namespace, mut unanswered) = (api.namespace().map(str::to_owned), Some(unanswered.token()));
-        let events = watcher(api, config(&scope.contexts))
-            .modify(|context| context.managed_fields_mut().clear())
+        let events = watcher(api, config(&scope.contexts).page_size(PAGE_SIZE))
+            .modify(|context| {
+                context.managed_fields_mut().clear();
+                context.annotations_mut().remove(LAST_APPLIED_ANNOTATION);
+            })
             .default_backoff()
             .inspect(move |event| {
-                if matches!(event, Ok(watcher::Event::InitDone) | Err(_)) {
+                if matches!(event, Ok(Event::InitDone) | Err(_)) {
                     unanswered.take();
                 }
             });
         (namespace, events.boxed())
     });
-    let cx = context.clone();
+    let (cx, index) = (context.clone(), index.clone());
     let stream = union(watches.collect(), &store)
         .reflect(writer)
         .inspect_ok(move |event| match event {
-            watcher::Event::Delete(object) => cx.gone(&uid(object)),
-            watcher::Event::InitDone => cx.only(&store.state()),
-            _ => {}
+            Event::Apply(object) | Event::InitApply(object) => refer(&index, object),
+            Event::Delete(object) => {
+                index.context_deleted(&context_name(object));
+                cx.gone(&uid(object));
+            }
+            Event::InitDone => {
+                let all = store.state();
+                index.contexts_listed(&all.iter().map(|object| context_name(object)).collect());
+                cx.only(&all);
+            }
+            Event::Init => {}
         })
         .applied_objects();
-    let cx = context.clone();
-    let news = stream.try_filter(move |object| std::future::ready(cx.is_news(object)));
-    owned(Watch::Contexts, context.metrics.clone(), news)
+    let (cx, metrics) = (context.clone(), context.metrics.clone());
+    stream
+        .inspect_err(move |error| failed(Watch::Contexts, &metrics, error))
+        .filter(move |object| std::future::ready(object.as_ref().is_ok_and(|object| cx.is_news(object))))
 }
 
-/// Metadata of every Secret that may hold a credential.
-///
-/// No predicate: its cache would be a store of every Secret in scope.
-pub fn credentials(
-    client: &Client,
-    scope: &Scope,
-    metrics: &Arc<Metrics>,
-) -> impl Events<PartialObjectMeta<Secret>> + use<> {
-    secrets(client, scope, &scope.credentials, Watch::Credentials, metrics)
-}
-
-/// Metadata of the Secrets that this operator writes.
-pub fn derived(
-    client: &Client,
-    scope: &Scope,
-    metrics: &Arc<Metrics>,
-) -> impl Events<PartialObjectMeta<Secret>> + use<> {
-    let ours = Expression::Equal(MANAGED_BY_LABEL.into(), OPERATOR_NAME.into()).into();
-    secrets(client, scope, &ours, Watch::Derived, metrics)
-}
-
-/// The contexts that a Secret matters to: those that read their credential from it, and those whose target's name it has
-/// (a stranger's Secret that goes away makes room).
-pub fn contexts_using(contexts: Store<Guarded>) -> impl Fn(PartialObjectMeta<Secret>) -> Vec<ObjectRef<Guarded>> {
-    move |secret| {
-        let (namespace, name) = (secret.namespace(), secret.name_any());
-        let uses = |context: &Guarded| {
-            let named = |context: &QlikContext| {
-                context.credential_name() == Some(name.as_str()) || context.target_name() == name
-            };
-            context.namespace() == namespace && context.0.as_ref().is_ok_and(named)
-        };
-        contexts.state_filter(uses).iter().map(|context| ObjectRef::from_obj(context.as_ref())).collect()
+/// Tells the index which Secrets a context refers to; one that cannot be read refers to none.
+fn refer(index: &Index, object: &Guarded) {
+    let name = context_name(object);
+    match &object.0 {
+        Ok(context) => index.context_applied(&name, context.credential_name(), &context.target_name()),
+        Err(_) => index.context_deleted(&name),
     }
 }
 
-fn secrets(
-    client: &Client,
-    scope: &Scope,
-    selector: &Selector,
-    watch: Watch,
-    metrics: &Arc<Metrics>,
-) -> impl Events<PartialObjectMeta<Secret>> + use<> {
-    let watches = scope.namespaces.apis::<PartialObjectMeta<Secret>>(client).into_iter().map(|api| {
-        watcher(api, config(selector))
-            .modify(|secret| {
-                secret.managed_fields_mut().clear();
-                secret.annotations_mut().clear();
-            })
-            .default_backoff()
-            .touched_objects()
-            .boxed()
-    });
-    owned(watch, metrics.clone(), select_all(watches))
+fn context_name(object: &Guarded) -> ContextName {
+    ContextName { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
 }
 
 fn config(selector: &Selector) -> watcher::Config {
-    let config = watcher::Config::default().page_size(PAGE_SIZE);
+    let config = watcher::Config::default();
     if selector.selects_all() { config } else { config.labels_from(selector) }
 }
 
@@ -145,12 +119,8 @@ fn told(error: &watcher::Error) -> String {
     }
 }
 
-fn owned<K: Send + 'static>(watch: Watch, metrics: Arc<Metrics>, stream: impl Events<K>) -> impl Events<K> {
-    stream.filter(move |item| {
-        if let Err(error) = item {
-            metrics.watch_failed(watch);
-            tracing::warn!(%watch, error = told(error), "a watch failed and begins again");
-        }
-        std::future::ready(item.is_ok())
-    })
+/// Counts and logs that a watch failed.
+fn failed(watch: Watch, metrics: &Metrics, error: &watcher::Error) {
+    metrics.watch_failed(watch);
+    tracing::warn!(%watch, error = told(error), "a watch failed and begins again");
 }

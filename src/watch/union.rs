@@ -1,15 +1,19 @@
 //! One consistent stream of events out of the watches of one kind, one for each namespace or a single one.
 //!
-//! A store takes every list for the list of all there is, so two watches that feed one store would erase each other. Here
-//! each list of one namespace is told as a list of everything: what the store holds of the others, and this. What vanished
-//! while one watch was away goes, what the others have told stays, and a namespace that cannot be listed keeps nobody
+//! A store takes every list for the list of all there is, so two watches that feed one store would erase each other. Here a
+//! list of one namespace becomes the difference that it makes: deletions of what vanished while the watch was away, and the
+//! objects that it has. What the other watches have shown stays untouched, and a namespace that cannot be listed keeps nobody
 //! waiting.
 //!
-//! A list is told when it is complete, and in one piece: whoever hears of an object finds it in the store.
+//! A list takes effect when it is complete, and an object is in the store before it is passed on. The first one is passed on
+//! as a list, which makes the store ready.
 
+use std::collections::HashSet;
 use std::future::ready;
 use std::iter::once;
 use std::mem::take;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::Stream;
 use futures::stream::{self, BoxStream, StreamExt};
@@ -32,7 +36,10 @@ pub fn union<K>(
 where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
 {
-    let told = watches.into_iter().map(|(namespace, events)| whole_lists(events, namespace, store.clone()).boxed());
+    let is_ready = Arc::new(AtomicBool::new(false));
+    let told = watches
+        .into_iter()
+        .map(|(namespace, events)| whole_lists(events, namespace, store.clone(), is_ready.clone()).boxed());
     stream::select_all(told).flat_map(stream::iter)
 }
 
@@ -40,6 +47,7 @@ fn whole_lists<K>(
     events: Watch<K>,
     namespace: Option<String>,
     store: Store<K>,
+    is_ready: Arc<AtomicBool>,
 ) -> impl Stream<Item = Told<K>> + Send + 'static
 where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
@@ -55,16 +63,34 @@ where
                 list.push(object);
                 None
             }
-            Ok(Event::InitDone) => {
-                let elsewhere = |object: &K| namespace.is_some() && object.meta().namespace != namespace;
-                let others = store.state_filter(elsewhere).into_iter().map(|object| K::clone(&object));
-                let all = others.chain(take(&mut list)).map(Event::InitApply);
-                Some(Box::new(once(Event::Init).chain(all).chain(once(Event::InitDone)).map(Ok)))
-            }
+            Ok(Event::InitDone) => Some(complete(take(&mut list), namespace.as_deref(), &store, &is_ready)),
             other => Some(Box::new(once(other))),
         };
         ready(told)
     })
+}
+
+/// What a complete list of a namespace, or of all, is told as.
+fn complete<K>(list: Vec<K>, namespace: Option<&str>, store: &Store<K>, is_ready: &AtomicBool) -> Told<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+{
+    let is_here = |object: &K| object.meta().namespace.as_deref() == namespace;
+    if namespace.is_some() && is_ready.swap(true, Ordering::Relaxed) {
+        let listed: HashSet<_> = list.iter().map(identity).collect();
+        let vanished = store.state_filter(|object| is_here(object) && !listed.contains(&identity(object)));
+        let deletions: Vec<_> = vanished.iter().map(|object| Event::Delete(K::clone(object))).collect();
+        return Box::new(deletions.into_iter().chain(list.into_iter().map(Event::Apply)).map(Ok));
+    }
+    // Events of other namespaces may have come before.
+    let others = store.state_filter(|object| namespace.is_some() && !is_here(object));
+    let all = others.into_iter().map(|object| K::clone(&object)).chain(list).map(Event::InitApply);
+    Box::new(once(Event::Init).chain(all).chain(once(Event::InitDone)).map(Ok))
+}
+
+/// An object that was deleted and made again is another one.
+fn identity<K: Resource>(object: &K) -> (Option<&str>, Option<&str>) {
+    (object.meta().name.as_deref(), object.meta().uid.as_deref())
 }
 
 #[cfg(test)]
@@ -156,6 +182,31 @@ mod tests {
             ((namespace, name), meta.resource_version.as_ref().unwrap().parse().unwrap())
         });
         held.collect()
+    }
+
+    #[tokio::test]
+    async fn an_object_that_was_made_again_while_the_watch_was_away_is_told_as_deleted_first() {
+        let made = |uid: &str| {
+            let mut secret = secret("a", 0, 1);
+            secret.metadata.uid = Some(uid.into());
+            secret
+        };
+        let (events, receiver) = unbounded();
+        let (reader, writer) = store::<Secret>();
+        let stream = union(vec![(Some("a".into()), receiver.boxed())], &reader).reflect(writer);
+        for uid in ["first", "first", "second"] {
+            for event in [Event::Init, Event::InitApply(made(uid)), Event::InitDone] {
+                events.unbounded_send(Ok(event)).unwrap();
+            }
+        }
+        drop(events);
+        let told = stream.map(|event| match event.unwrap() {
+            Event::Init | Event::InitDone => String::new(),
+            Event::Delete(secret) => format!("deleted {}", secret.metadata.uid.unwrap()),
+            Event::Apply(secret) | Event::InitApply(secret) => secret.metadata.uid.unwrap(),
+        });
+        assert_eq!(told.collect::<Vec<_>>().await, ["", "first", "", "first", "deleted first", "second"]);
+        assert_eq!(reader.state().len(), 1);
     }
 
     proptest! {

@@ -9,6 +9,7 @@ mod command_line;
 mod credentials;
 mod guard;
 mod lifecycle;
+mod memory;
 mod methods;
 mod process;
 mod promises;

@@ -16,4 +16,5 @@ mod storm;
 mod time;
 mod trouble;
 mod turns;
+mod watches;
 mod world;

@@ -48,7 +48,9 @@ async fn only_the_namespaces_of_the_list_are_served_and_nothing_is_asked_of_the_
 async fn a_namespace_that_cannot_be_read_keeps_no_other_waiting_and_is_served_when_it_can() {
     let mut world = World::new();
     for kind in [Kind::QlikContext, Kind::Secret] {
-        world.api.script(Script::on(Verb::List, kind, Fault::Forbidden).namespace("b"));
+        for verb in [Verb::List, Verb::Watch] {
+            world.api.script(Script::on(verb, kind, Fault::Forbidden).namespace("b"));
+        }
     }
     for (namespace, name) in CONTEXTS {
         world.add(namespace, name, LIFE, &json!({}));

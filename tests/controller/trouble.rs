@@ -62,7 +62,9 @@ async fn a_status_that_cannot_be_written_mints_nothing_and_is_written_later() {
 #[tokio::test(start_paused = true)]
 async fn a_refused_watch_delays_nobody() {
     let mut world = World::new();
-    world.api.script(Script::on(Verb::List, Kind::Secret, Fault::Forbidden));
+    for verb in [Verb::List, Verb::Watch] {
+        world.api.script(Script::on(verb, Kind::Secret, Fault::Forbidden));
+    }
     world.start();
     pass(Duration::from_mins(30)).await;
     world.add("a", "acme", LIFE, &json!({}));

@@ -20,12 +20,14 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Boots with these Helm commands run. Whoever changes an owner reference there needs the rights for it: that is more
+    /// Boots with these Helm commands run, without streaming lists: so every permission of the chart is needed, and the
+    /// operator is seen with an API server that refuses them. Whoever changes an owner reference there needs the rights for it: that is more
     /// than a cluster asks for by default, never less.
     pub async fn set(helm: &[Vec<&str>]) -> Self {
         let helm = helm.iter().map(|words| words.iter().map(|word| (*word).to_owned()).collect()).collect();
         let plugins = vec!["OwnerReferencesPermissionEnforcement".to_owned()];
-        let options = Options { audit: true, admission_plugins: plugins, helm };
+        let feature_gates = vec!["WatchList=false".to_owned()];
+        let options = Options { audit: true, admission_plugins: plugins, feature_gates, helm };
         let programs = tokio::task::spawn_blocking(|| Programs::find(&to_stderr)).await.unwrap().unwrap();
         let control_plane = ControlPlane::start_with(&programs, &options, &to_stderr).await.unwrap();
         let cloud = QlikCloud::start().await.unwrap();

@@ -1,0 +1,84 @@
+//! What the watches of Secrets cost: requests, and wake-ups for nothing.
+
+use std::time::Duration;
+
+use qlik_context_operator::scope::{Scope, selector};
+use serde_json::json;
+use support::api_server::{Kind, Verb};
+
+use crate::world::{LIFE, World, pass};
+
+/// Requests that a run makes: reads of single objects, and writes.
+fn requests(world: &World) -> usize {
+    world.api.log(|log| log.count_if(|call| !matches!(call.verb, Verb::List | Verb::Watch)))
+}
+
+fn label(world: &World, name: &str) {
+    world.api.edit(Kind::Secret, "a", name, |secret| secret["metadata"]["labels"] = json!({"mark": "yes"})).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_changed_nothing_and_a_stranger_wake_nobody() {
+    for streams in [true, false] {
+        let mut world = World::new();
+        world.api.set_watch_list(streams);
+        for name in ["one", "two", "three"] {
+            world.add("a", name, LIFE, &json!({"verifyInterval": "24h"}));
+        }
+        world.put_credential("a", "stranger", "stranger", "planted-stranger");
+        world.start();
+        pass(Duration::from_secs(10)).await;
+        world.api.clear_log();
+        // The watch begins anew, with a list.
+        world.api.compact();
+        world.api.end_watches();
+        label(&world, "stranger");
+        world.api.compact();
+        pass(Duration::from_mins(1)).await;
+        let lists = world.api.log(|log| {
+            log.count_if(|call| {
+                let streamed = call.parameters.contains_key("sendInitialEvents");
+                call.kind == Kind::Secret && (call.verb == Verb::List || streamed)
+            })
+        });
+        assert!(lists > 0, "it was listed");
+        assert_eq!(requests(&world), 0, "streamed: {streams}");
+        label(&world, "two");
+        pass(Duration::from_secs(2)).await;
+        assert_eq!(requests(&world), 2, "a change wakes the one context that it matters to");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_streams_no_lists_is_listed_in_pages_and_nothing_is_missed() {
+    for (scope, watches) in [("", 1), ("mark=yes", 2)] {
+        let mut world = World::new();
+        world.api.set_watch_list(false);
+        for number in 0..25 {
+            world.put_credential("a", &format!("stranger-{number}"), "stranger", "planted-stranger");
+        }
+        world.add("a", "acme", LIFE, &json!({}));
+        label(&world, "acme");
+        world.scope = Scope { credentials: selector::parse(scope).unwrap(), ..Scope::default() };
+        world.start();
+        pass(Duration::from_secs(10)).await;
+        assert_eq!(world.ready("a", "acme"), "True/TokenValid");
+        assert_eq!(world.api.watches(Kind::Secret), watches);
+        let metrics = world.metrics.render(world.clock.now()).unwrap();
+        assert!(!metrics.contains("watch_errors_total{"), "a refusal to stream is no failure: {metrics}");
+        for round in 0..3 {
+            let secret = format!("planted-client-secret-{round:04}-rotated");
+            world.tenant.edit_client("acme", |client| client.secrets.push(secret.clone()));
+            let rotate = |object: &mut serde_json::Value| object["stringData"] = json!({"client-secret": secret});
+            world.api.edit(Kind::Secret, "a", "acme", rotate).unwrap();
+            pass(Duration::from_secs(10)).await;
+            assert_eq!(world.issued(), 2 + round, "a rotation is seen");
+            world.api.delete(Kind::Secret, "a", "acme-token");
+            pass(Duration::from_secs(10)).await;
+            assert!(world.token("a", "acme").is_some(), "a deletion is seen");
+            world.api.end_watches();
+            world.api.compact();
+            pass(Duration::from_mins(1)).await;
+        }
+    }
+}
