@@ -298,9 +298,11 @@ struct Made {
 struct Sent {
     writing: Writing,
     judged: usize,
-    /// Once the server has it: the version it made, or a conflict.
-    result: Option<Option<usize>>,
+    /// Once the server has it: the version it made.
+    result: Option<Result<usize, Conflict>>,
 }
+
+struct Conflict;
 
 struct Listing {
     snapshot: usize,
@@ -416,10 +418,10 @@ impl World {
                 let last = self.last();
                 let Some(sent) = self.sent.as_mut().filter(|sent| sent.result.is_none()) else { return };
                 if sent.judged == last {
-                    sent.result = Some(Some(last + 1));
+                    sent.result = Some(Ok(last + 1));
                     self.make(false, true);
                 } else {
-                    sent.result = Some(None);
+                    sent.result = Some(Err(Conflict));
                 }
             }
             Step::Answer => {
@@ -428,13 +430,13 @@ impl World {
                     return;
                 };
                 match result {
-                    Some(version) => {
+                    Ok(version) => {
                         writing.written(&version.to_string());
                         self.writer = self.writer.max(version);
                         self.late_wakes();
                     }
                     // It looks again.
-                    None => {
+                    Err(Conflict) => {
                         drop(writing);
                         self.late_wakes();
                         self.writer = self.read();

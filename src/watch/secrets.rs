@@ -1,8 +1,8 @@
 //! The watches of Secrets: they feed the index, and yield the contexts to wake.
 //!
 //! The initial list is streamed ([sendInitialEvents]), so that one Secret at a time is in memory; an API server that refuses
-//! that (it can be switched off, and is by default in 1.33) is listed in small pages. Few lists are made at the same time, so
-//! that the peak does not grow with the number of namespaces.
+//! that (it can be switched off, and is by default in 1.33) is listed in small pages. One list is made after the other, so
+//! that only the buffers of the connections grow with the number of namespaces.
 //!
 //! Nothing is stored but what the index keeps.
 //!
@@ -32,10 +32,10 @@ use crate::index::{ContextName, Index, Selection, WatchId};
 use crate::metrics::{Metrics, Watch};
 use crate::scope::Scope;
 
-/// A page is in memory twice. A Secret has up to 256 KiB of annotations, so that this is 5 MiB at worst.
-const PAGE_SIZE: u32 = 10;
+/// A page is in memory three times while it is read, and a Secret has up to 256 KiB of annotations: 4 MiB at worst.
+const PAGE_SIZE: u32 = 5;
 /// Lists that are made at the same time.
-const LISTS: usize = 2;
+const LISTS: usize = 1;
 /// A list that takes longer lets another begin.
 const LONGEST_TURN: Duration = Duration::from_secs(5);
 
