@@ -61,7 +61,7 @@ pub struct ControlPlane {
     // Fields are dropped in this order: an API server that loses its etcd first hangs. All are
     // killed outright; what they would save is thrown away with the folder.
     _controller_manager: Process,
-    _api_server: Process,
+    api_server: Process,
     _etcd: Process,
     folder: Folder,
     programs: Programs,
@@ -107,6 +107,11 @@ impl ControlPlane {
     /// Where the API is served, `https://127.0.0.1:<port>`.
     pub fn url(&self) -> &str {
         &self.cluster.url
+    }
+
+    /// The process of kube-apiserver, for whoever measures it.
+    pub fn api_server_pid(&self) -> u32 {
+        self.api_server.pid()
     }
 
     /// Where the audit log is, when [`Options::audit`] asked for one.

@@ -92,7 +92,7 @@ async fn attempt(programs: &Programs, options: &Options) -> anyhow::Result<Contr
     .await?;
     Ok(ControlPlane {
         _controller_manager: controller_manager,
-        _api_server: api_server,
+        api_server,
         _etcd: etcd,
         folder,
         files,
