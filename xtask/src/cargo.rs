@@ -24,23 +24,33 @@ pub fn has(subcommand: &str) -> bool {
 
 /// Builds the operator, and says where its program is.
 pub fn build_operator(release: bool) -> anyhow::Result<PathBuf> {
+    build(OPERATOR, release)
+}
+
+/// Builds these tasks, optimized as for a release, and says where their program is.
+pub fn build_tasks_for_release() -> anyhow::Result<PathBuf> {
+    build(env!("CARGO_PKG_NAME"), true)
+}
+
+/// Builds the program of a package with the same name.
+fn build(package: &str, release: bool) -> anyhow::Result<PathBuf> {
     let profile = if release { "release" } else { "dev" };
     // Cargo alone knows where it puts things; it tells that in JSON, and people what it does.
-    let output = cargo(&["build", "--package", OPERATOR, "--bin", OPERATOR])
+    let output = cargo(&["build", "--package", package, "--bin", package])
         .args(["--profile", profile])
         .args(["--message-format", "json-render-diagnostics"])
         .stderr(Stdio::inherit())
         .output()
         .context("cannot run cargo")?;
     if !output.status.success() {
-        bail!("the operator does not compile: cargo build --package {OPERATOR}");
+        bail!("{package} does not compile: cargo build --package {package}");
     }
     let messages = String::from_utf8_lossy(&output.stdout);
     let program = messages.lines().rev().find_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         message["executable"].as_str().map(PathBuf::from)
     });
-    program.context("cargo does not say where the operator's program is")
+    program.with_context(|| format!("cargo does not say where the program of {package} is"))
 }
 
 /// Cargo with these arguments, to be run.

@@ -1,8 +1,9 @@
-//! The tasks of this project, `cargo xtask <task>`: what a contributor or a CI runs, and a demo.
+//! The tasks of this project, `cargo xtask <task>`: what a contributor or a CI runs, a demo and a benchmark.
 //!
 //! They need Rust, a C compiler and, once, Go; no container engine, no cluster, no account. `fuzz` alone needs more,
 //! and says what.
 
+mod bench;
 mod cargo;
 mod demo;
 mod fuzz;
@@ -31,6 +32,11 @@ enum Task {
     Demo(demo::Args),
     /// Check the format, lint, and run every test.
     Test,
+    /// Measure what a token costs, and how many contexts an operator carries; docs/capacity.md has the results.
+    Bench(Box<bench::Args>),
+    /// A process of the bench's own; it is started by `bench`.
+    #[command(hide = true)]
+    BenchRole(bench::Role),
     /// Write the generated files.
     Generate(generate::Args),
     /// Make up inputs for what reads from outside; needs a nightly compiler and cargo-fuzz.
@@ -42,6 +48,8 @@ fn main() -> ExitCode {
     let done = match CommandLine::parse().task {
         Task::Demo(args) => demo::run(args, screen),
         Task::Test => test::run(screen),
+        Task::Bench(args) => bench::run(&args, screen),
+        Task::BenchRole(role) => bench::play(&role),
         Task::Generate(args) => generate::run(args, screen),
         Task::Fuzz(args) => fuzz::run(&args, screen),
     };

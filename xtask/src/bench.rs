@@ -1,0 +1,172 @@
+//! `cargo xtask bench`: what a token costs, and how many contexts one operator carries.
+//!
+//! A real control plane, the chart's permissions, the release build of the operator, and a fake tenant over TLS. In the same
+//! run a bare client does the requests that a token needs and nothing else: what it reaches is the ceiling of this machine at
+//! this moment. The operator, the bare client and the tenant are processes of their own, so that each one's CPU time is its own.
+//!
+//! It promises that each figure comes from the run at hand, and prints how busy the machine was beside it. It never changes the
+//! operator's behavior beyond flags and environment that anyone can set, and leaves no process behind.
+
+mod bare;
+mod bounds;
+mod compare;
+mod document;
+mod figures;
+mod fleet;
+mod machine;
+mod observer;
+mod operator;
+mod plot;
+mod requests;
+mod scale;
+mod scenarios;
+mod stage;
+mod table;
+mod tenant;
+mod window;
+
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use anyhow::{Context as _, anyhow, bail, ensure};
+use support::operator::repository;
+
+use crate::screen::Screen;
+use crate::{cargo, requirements};
+use figures::Report;
+use scale::Scale;
+use stage::Stage;
+
+/// Flags of `bench`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// Small sizes, under four minutes: counts are exact, times are rough.
+    #[arg(long)]
+    quick: bool,
+    /// Only this scenario; can be repeated.
+    #[arg(long = "scenario", value_name = "NAME", value_parser = scenarios::names())]
+    scenarios: Vec<String>,
+    /// Contexts of a burst; can be repeated. Default: 100, 1000, 3000 and 10000.
+    #[arg(long = "burst", value_name = "N")]
+    bursts: Vec<usize>,
+    /// Bench this program instead of a new build of this repository.
+    #[arg(long, value_name = "PATH")]
+    operator: Option<PathBuf>,
+    /// Where the results go as JSON; plots go into the same folder. Default: target/bench/result.json.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Show what changed against the results in this file.
+    #[arg(long, value_name = "FILE")]
+    compare: Option<PathBuf>,
+    /// Measure nothing: show, compare or document the results in this file.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "scenarios", "operator", "sharded", "debug"])]
+    from: Option<PathBuf>,
+    /// Write figures and plots into docs/capacity.md.
+    #[arg(long)]
+    document: bool,
+    /// Split a fleet between this many instances by label, and measure nothing else.
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..=50))]
+    sharded: Option<u16>,
+    /// Contexts of the fleet that is split.
+    #[arg(long, value_name = "N", default_value_t = 50_000, requires = "sharded")]
+    contexts: usize,
+    /// Debug builds: counts are the same, times mean nothing.
+    #[arg(long)]
+    debug: bool,
+}
+
+/// A process of the bench's own.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Role {
+    #[command(subcommand)]
+    part: Part,
+}
+
+#[derive(clap::Subcommand, Clone, Debug)]
+enum Part {
+    /// The fake tenant: commands on standard input, answers on standard output.
+    Tenant,
+    /// The bare client.
+    Bare(bare::Job),
+}
+
+/// Plays a part of the bench as a process of its own.
+pub fn play(role: &Role) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new().context("cannot start")?;
+    match &role.part {
+        Part::Tenant => runtime.block_on(tenant::serve()),
+        Part::Bare(job) => runtime.block_on(bare::work(job)),
+    }
+}
+
+/// Runs the bench.
+pub fn run(args: &Args, screen: Screen) -> anyhow::Result<()> {
+    let earlier = args.compare.as_deref().map(Report::read).transpose()?;
+    if let Some(file) = &args.from {
+        let report = Report::read(file)?;
+        table::show(&report, screen);
+        return finish(args, &report, earlier.as_ref(), screen);
+    }
+    requirements::to_build_and_boot()?;
+    if cfg!(debug_assertions) && !args.debug {
+        return again_as_release(screen);
+    }
+    let programs = requirements::programs(screen)?;
+    let operator = operator_program(args, screen)?;
+    let scale = Scale::new(args.quick, &args.bursts);
+    let runtime = tokio::runtime::Runtime::new().context("cannot start")?;
+    let report = runtime.block_on(async {
+        let mut report = Report::begin(&operator, scale.name, args.debug)?;
+        let stage = Stage::set(&programs, operator, scale, args.sharded.unwrap_or(1), screen).await?;
+        match args.sharded {
+            Some(instances) => scenarios::sharded(&stage, instances, args.contexts, &mut report).await?,
+            None => scenarios::all(&stage, &args.scenarios, &mut report).await?,
+        }
+        report.end();
+        Ok::<_, anyhow::Error>(report)
+    })?;
+    let out = args.out.clone().unwrap_or_else(|| repository().join("target/bench/result.json"));
+    let folder = out.parent().map(Path::to_owned).unwrap_or_default();
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    report.write(&out)?;
+    let plots = plot::all(&report, &folder)?;
+    screen.heading(&format!("Results in {}", out.display()));
+    plots.iter().for_each(|plot| screen.text(&format!("plot: {}", plot.display())));
+    finish(args, &report, earlier.as_ref(), screen)
+}
+
+/// Comparison, document, and the verdict on the counts.
+fn finish(args: &Args, report: &Report, earlier: Option<&Report>, screen: Screen) -> anyhow::Result<()> {
+    if let Some(earlier) = earlier {
+        compare::show(earlier, report, screen);
+    }
+    if args.document {
+        document::write(report)?;
+        screen.text("written: docs/capacity.md");
+    }
+    let broken = bounds::check(report, screen);
+    ensure!(broken == 0, "{broken} counts are out of their bounds");
+    screen.heading(&format!("Done after {:.0} s", report.seconds));
+    Ok(())
+}
+
+/// The tenant and the bare client are this program: without optimization they would be what is measured.
+fn again_as_release(screen: Screen) -> anyhow::Result<()> {
+    screen.progress("building the bench itself as for a release …");
+    let program = cargo::build_tasks_for_release()?;
+    let error = std::process::Command::new(&program).args(env::args_os().skip(1)).exec();
+    Err(anyhow!(error).context(format!("cannot run {}", program.display())))
+}
+
+fn operator_program(args: &Args, screen: Screen) -> anyhow::Result<PathBuf> {
+    if let Some(program) = &args.operator {
+        let program = fs::canonicalize(program).with_context(|| format!("no program {}", program.display()))?;
+        if !program.is_file() {
+            bail!("{} is no program", program.display());
+        }
+        return Ok(program);
+    }
+    screen.progress("building the operator …");
+    cargo::build_operator(!args.debug)
+}

@@ -1,0 +1,145 @@
+//! Counts that hold on every machine, however slow and busy it is. Each run is compared with them, the one of the tests too.
+
+use super::figures::Report;
+use super::table::{title, value};
+use crate::screen::Screen;
+
+/// What a figure of a scenario may be, at each size.
+struct Bound {
+    scenario: &'static str,
+    figure: &'static str,
+    goal: Limit,
+    /// What is held until the goal is met.
+    until_then: Option<Limit>,
+}
+
+#[derive(Clone, Copy)]
+enum Limit {
+    AtMost(f64),
+    Exactly(f64),
+}
+
+use Limit::{AtMost, Exactly};
+
+/// Get the credential, apply the Secret, apply the status. A conflict now and then is repeated.
+const THREE_REQUESTS: Limit = AtMost(3.1);
+/// What it takes as long as a run reads again what the watches have shown.
+const NINE_REQUESTS: Option<Limit> = Some(AtMost(9.6));
+
+#[rustfmt::skip]
+const BOUNDS: &[Bound] = &[
+    bound("idle", "Kubernetes API requests", Exactly(0.0)),
+    Bound { until_then: NINE_REQUESTS, ..bound("burst", "Kubernetes API requests", THREE_REQUESTS) },
+    bound("burst", "events", AtMost(1.0)),
+    bound("burst", "token requests", Exactly(1.0)),
+    bound("burst", "questions to users/me", Exactly(1.0)),
+    // Those that wait for the budget poll.
+    Bound { until_then: Some(AtMost(14.0)), ..bound("budgets", "Kubernetes API requests", THREE_REQUESTS) },
+    bound("budgets", "token requests", Exactly(1.0)),
+    Bound { until_then: NINE_REQUESTS, ..bound("steady", "Kubernetes API requests", THREE_REQUESTS) },
+    bound("steady", "served expired", Exactly(0.0)),
+    bound("newcomers", "served expired", Exactly(0.0)),
+    bound("restart", "restart: token requests", Exactly(0.0)),
+    bound("restart", "kill -9: token requests", Exactly(0.0)),
+    bound("sharing", "token requests", Exactly(1.0)),
+    bound("sharing", "questions to users/me", Exactly(1.0)),
+    bound("names", "tokens of another context", Exactly(0.0)),
+    bound("outage", "Kubernetes API requests of one waiting context", AtMost(0.5)),
+    // A probe every 10 s.
+    bound("outage", "token requests while waiting", AtMost(12.0)),
+    bound("faults", "contexts with the reason InvalidClient", Exactly(1.0)),
+    bound("faults", "ready at the limited tenant meanwhile", Exactly(0.0)),
+    bound("sharded", "token requests", Exactly(1.0)),
+    bound("sharded", "token requests of a move", Exactly(0.0)),
+];
+
+const fn bound(scenario: &'static str, figure: &'static str, goal: Limit) -> Bound {
+    Bound { scenario, figure, goal, until_then: None }
+}
+
+impl Limit {
+    fn holds(self, value: f64) -> bool {
+        match self {
+            AtMost(most) => value <= most,
+            Exactly(wanted) => (value - wanted).abs() < 1e-9,
+        }
+    }
+
+    fn words(self) -> String {
+        match self {
+            AtMost(most) => format!("at most {}", value(most)),
+            Exactly(wanted) => format!("exactly {}", value(wanted)),
+        }
+    }
+}
+
+/// Says which counts are out of their bounds, and returns how many.
+pub fn check(report: &Report, screen: Screen) -> usize {
+    let (mut checked, mut broken) = (0, 0);
+    for bound in BOUNDS {
+        for scenario in report.sizes_of(bound.scenario) {
+            checked += 1;
+            let found = scenario.value(bound.figure);
+            let holds = |limit: Limit| found.is_some_and(|found| limit.holds(found));
+            if holds(bound.goal) {
+                continue;
+            }
+            let what = format!(
+                "{}: {} is {}, and should be {}",
+                title(scenario),
+                bound.figure,
+                found.map_or("missing".to_owned(), value),
+                bound.goal.words()
+            );
+            match bound.until_then {
+                Some(limit) if holds(limit) => screen.text(&format!("{what}; {} until then", limit.words())),
+                Some(limit) => {
+                    broken += 1;
+                    screen.text(&format!("{what}; out of bounds: {} until then", limit.words()));
+                }
+                None => {
+                    broken += 1;
+                    screen.text(&format!("{what}; out of bounds"));
+                }
+            }
+        }
+    }
+    screen.text(&format!("{} of {checked} counts are within their bounds", checked - broken));
+    broken
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::figures::Scenario;
+    use super::*;
+
+    #[test]
+    fn a_count_out_of_its_bound_is_found_and_so_is_one_that_is_missing() {
+        let screen = Screen::new();
+        let program = "true";
+        let mut report = Report::begin(Path::new(program), "quick", true).unwrap();
+        assert_eq!(check(&report, screen), 0, "what did not run has no bounds");
+        let mut names = Scenario::new("names", 10, "");
+        names.lower("tokens of another context", "", 1.0);
+        report.scenarios.push(names);
+        assert_eq!(check(&report, screen), 1);
+        report.scenarios[0].figures[0].value = 0.0;
+        assert_eq!(check(&report, screen), 0);
+        report.scenarios[0].figures.clear();
+        assert_eq!(check(&report, screen), 1);
+    }
+
+    #[test]
+    fn a_goal_that_is_not_met_has_a_bound_until_then() {
+        let mut report = Report::begin(Path::new("true"), "quick", true).unwrap();
+        let mut steady = Scenario::new("steady", 10, "");
+        steady.lower("served expired", "s", 0.0);
+        steady.lower("Kubernetes API requests", "per token", 9.0);
+        report.scenarios.push(steady);
+        assert_eq!(check(&report, Screen::new()), 0);
+        report.scenarios[0].figures[1].value = 10.0;
+        assert_eq!(check(&report, Screen::new()), 1);
+    }
+}

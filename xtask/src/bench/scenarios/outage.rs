@@ -1,0 +1,57 @@
+//! A tenant that is down while a fleet waits for it; then it is back.
+
+use std::time::{Duration, Instant};
+
+use support::tenant::{Fault, FaultBody, Route, Script};
+
+use super::PATIENCE;
+use crate::bench::figures::{Scenario, number, size};
+use crate::bench::fleet::Fleet;
+use crate::bench::operator::Settings;
+use crate::bench::stage::Stage;
+use crate::bench::window::Window;
+
+/// Until every context has met the outage.
+const SETTLED: Duration = Duration::from_secs(20);
+
+pub async fn run(stage: &Stage) -> anyhow::Result<Scenario> {
+    let (contexts, watched) = stage.scale.waiting;
+    let what = format!(
+        "A tenant answers 503 while contexts wait for their first token, watched for {} s; then it is back.",
+        watched.as_secs()
+    );
+    let mut scenario = Scenario::new("outage", contexts, &what);
+    let fleet = Fleet::new(&stage.namespace("outage").await?, contexts);
+    fleet.create(&stage.client, &stage.tenant).await?;
+    let down = Fault::Answer { status: 503, body: FaultBody::Qlik };
+    stage.tenant.script(Script::at(Route::Token, down).host(&fleet.host)).await?;
+    let begin = stage.tenant.counts().await?;
+    let operator = stage.operator(&Settings::default()).await?;
+    tokio::time::sleep(SETTLED).await;
+
+    let asked = stage.tenant.counts().await?;
+    let window = Window::open(stage, Some(operator.pid())).await?;
+    tokio::time::sleep(watched).await;
+    let spent = window.close(stage, Some(operator.pid())).await?;
+    let minutes = spent.seconds / 60.0;
+    let requests = number(spent.requests.all());
+    scenario.lower("Kubernetes API requests while waiting", "a minute", requests / minutes);
+    let each = requests / minutes / size(contexts);
+    scenario.lower("Kubernetes API requests of one waiting context", "a minute", each);
+    scenario.lower("operator CPU while waiting", "ms/s", spent.operator_ms / spent.seconds);
+    scenario.lower("API server CPU while waiting", "ms/s", spent.api_server_ms / spent.seconds);
+    let during = stage.tenant.counts().await?;
+    scenario.lower("token requests while waiting", "a minute", number(during.since(asked).token) / minutes);
+    scenario.lower("token requests until then", "", number(asked.since(begin).token));
+    scenario.lower("RSS while waiting", "MiB", operator.usage().rss_mib);
+
+    let back = Instant::now();
+    stage.tenant.clear().await?;
+    stage.observer.wait_for_ready(&fleet.namespace, contexts, PATIENCE).await?;
+    let ready = stage.observer.ready(&fleet.namespace);
+    super::times(&mut scenario, "back", back, &ready);
+    spent.note_machine(&mut scenario);
+    operator.stop().await?;
+    stage.clear(&fleet.namespace).await?;
+    Ok(scenario)
+}
