@@ -44,9 +44,8 @@ const BOUNDS: &[Bound] = &[
     bound("sharing", "token requests", Exactly(1.0)),
     bound("sharing", "questions to users/me", Exactly(1.0)),
     bound("names", "tokens of another context", Exactly(0.0)),
-    bound("outage", "Kubernetes API requests of one waiting context", AtMost(0.5)),
-    // A probe every 10 s.
-    bound("outage", "token requests while waiting", AtMost(12.0)),
+    // Get the credential, apply the status, and an event now and then; nothing for those that only wait.
+    bound("outage", "Kubernetes API requests for each token request", AtMost(3.3)),
     bound("faults", "contexts with the reason InvalidClient", Exactly(1.0)),
     bound("faults", "ready at the limited tenant meanwhile", Exactly(0.0)),
     bound("sharded", "token requests", Exactly(1.0)),

@@ -23,8 +23,8 @@ pub struct Scale {
     pub namesakes: usize,
     /// Secrets of 100 KiB that have nothing to do with the operator.
     pub foreign: usize,
-    /// Contexts whose tenant is down, and for how long they are observed.
-    pub waiting: (usize, Duration),
+    /// Contexts whose tenant is down, after how long they are observed, and for how long.
+    pub waiting: (usize, Duration, Duration),
     /// Contexts whose tenants misbehave.
     pub faulty: usize,
     /// Contexts that are deleted at once.
@@ -39,14 +39,14 @@ impl Scale {
             Self {
                 name: "quick",
                 bursts: vec![100, 300],
-                budgeted: 110,
-                steady: (40, secs(40), secs(45)),
+                budgeted: 104,
+                steady: (40, secs(30), secs(30)),
                 newcomers: (60, 5),
                 restarted: 100,
                 sharing: 30,
                 namesakes: 10,
                 foreign: 60,
-                waiting: (100, secs(15)),
+                waiting: (100, secs(12), secs(10)),
                 faulty: 60,
                 deleted: 100,
             }
@@ -61,7 +61,7 @@ impl Scale {
                 sharing: 300,
                 namesakes: 100,
                 foreign: 5_000,
-                waiting: (3_000, secs(60)),
+                waiting: (3_000, secs(75), secs(60)),
                 faulty: 600,
                 deleted: 1_000,
             }

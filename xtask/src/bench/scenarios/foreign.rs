@@ -14,7 +14,7 @@ use crate::bench::window::Window;
 
 /// As large as a Secret of Helm, or a bundle of certificates.
 const SIZE: usize = 100 * 1024;
-const SETTLED: Duration = Duration::from_secs(5);
+const SETTLED: Duration = Duration::from_secs(4);
 
 pub async fn run(stage: &Stage) -> anyhow::Result<Scenario> {
     let count = stage.scale.foreign;

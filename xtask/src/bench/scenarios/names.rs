@@ -23,8 +23,8 @@ use crate::bench::stage::Stage;
 use crate::bench::tenant::credential;
 
 /// Shorter than the scenario, so that every token is renewed.
-const LIFETIME: Duration = Duration::from_secs(20);
-const WATCHED: Duration = Duration::from_secs(12);
+const LIFETIME: Duration = Duration::from_secs(12);
+const WATCHED: Duration = Duration::from_secs(8);
 
 pub async fn run(stage: &Stage) -> anyhow::Result<Scenario> {
     let contexts = stage.scale.namesakes;
