@@ -110,6 +110,22 @@ impl Running {
         value.with_context(|| format!("the operator has no metric {name}"))
     }
 
+    /// Waits for something that this operator has to do; an error when it ends meanwhile.
+    pub async fn during<T>(&mut self, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+        let ends = async {
+            loop {
+                if let Err(error) = self.operator.process.check() {
+                    return error;
+                }
+                tokio::time::sleep(PACE).await;
+            }
+        };
+        tokio::select! {
+            done = work => done,
+            error = ends => Err(error),
+        }
+    }
+
     /// Ends it in order.
     pub async fn stop(mut self) -> anyhow::Result<()> {
         let status = self.operator.process.stop(GRACE).await?;

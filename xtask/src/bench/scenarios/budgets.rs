@@ -14,8 +14,8 @@ pub async fn run(stage: &Stage) -> anyhow::Result<Scenario> {
     fleet.create(&stage.client, &stage.tenant).await?;
     let asked = stage.tenant.counts().await?;
     let window = Window::open(stage, None).await?;
-    let operator = stage.operator(&Settings { budgets: true, ..Settings::default() }).await?;
-    stage.observer.wait_for_ready(&fleet.namespace, contexts, PATIENCE).await?;
+    let mut operator = stage.operator(&Settings { budgets: true, ..Settings::default() }).await?;
+    operator.during(stage.observer.wait_for_ready(&fleet.namespace, contexts, PATIENCE)).await?;
     tokio::time::sleep(SETTLE).await;
     let spent = window.close(stage, Some(operator.pid())).await?;
     let ready = stage.observer.ready(&fleet.namespace);

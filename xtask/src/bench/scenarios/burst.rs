@@ -24,8 +24,11 @@ pub async fn run(stage: &Stage, contexts: usize) -> anyhow::Result<Scenario> {
     let what = "Contexts with a credential each, all there when the operator starts; budgets lifted.";
     let mut scenario = Scenario::new("burst", contexts, what);
     let side = (contexts / 2).clamp(1, CEILING);
+    stage.screen.progress(&format!("the bare client, {side} contexts …"));
     let before = Ceiling::measure(stage, side).await?;
+    stage.screen.progress(&format!("the operator, {contexts} contexts …"));
     let operator = measure(stage, contexts, &mut scenario).await?;
+    stage.screen.progress(&format!("the bare client again, {side} contexts …"));
     let after = Ceiling::measure(stage, side).await?;
 
     let bare = (size(2 * side) - 2.0) / (duration(&before.ready) + duration(&after.ready)).max(0.001);
@@ -52,9 +55,9 @@ async fn measure(stage: &Stage, contexts: usize, scenario: &mut Scenario) -> any
     fleet.create(&stage.client, &stage.tenant).await?;
     let asked = stage.tenant.counts().await?;
     let window = Window::open(stage, None).await?;
-    let operator = stage.operator(&Settings::default()).await?;
+    let mut operator = stage.operator(&Settings::default()).await?;
     let memory = operator.memory();
-    stage.observer.wait_for_ready(&fleet.namespace, contexts, PATIENCE).await?;
+    operator.during(stage.observer.wait_for_ready(&fleet.namespace, contexts, PATIENCE)).await?;
     tokio::time::sleep(SETTLE).await;
     let spent = window.close(stage, Some(operator.pid())).await?;
     let ready = stage.observer.ready(&fleet.namespace);

@@ -27,8 +27,8 @@ pub async fn run(stage: &Stage) -> anyhow::Result<Scenario> {
     fleet.lifetime = Duration::from_secs(if due > 500 { 200 } else { 24 });
     fleet.create(&stage.client, &stage.tenant).await?;
 
-    let operator = stage.operator(&Settings::default()).await?;
-    stage.observer.wait_for_ready(&fleet.namespace, due, PATIENCE).await?;
+    let mut operator = stage.operator(&Settings::default()).await?;
+    operator.during(stage.observer.wait_for_ready(&fleet.namespace, due, PATIENCE)).await?;
     let last = Instant::now();
     operator.stop().await?;
     tokio::time::sleep_until((last + fleet.lifetime / 2).into()).await;

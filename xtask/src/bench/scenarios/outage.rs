@@ -27,7 +27,7 @@ pub async fn run(stage: &Stage) -> anyhow::Result<Scenario> {
     let down = Fault::Answer { status: 503, body: FaultBody::Qlik };
     stage.tenant.script(Script::at(Route::Token, down).host(&fleet.host)).await?;
     let begin = stage.tenant.counts().await?;
-    let operator = stage.operator(&Settings::default()).await?;
+    let mut operator = stage.operator(&Settings::default()).await?;
     tokio::time::sleep(settled).await;
 
     let asked = stage.tenant.counts().await?;
@@ -50,7 +50,7 @@ pub async fn run(stage: &Stage) -> anyhow::Result<Scenario> {
 
     let back = Instant::now();
     stage.tenant.clear().await?;
-    stage.observer.wait_for_ready(&fleet.namespace, contexts, PATIENCE).await?;
+    operator.during(stage.observer.wait_for_ready(&fleet.namespace, contexts, PATIENCE)).await?;
     let ready = stage.observer.ready(&fleet.namespace);
     super::times(&mut scenario, "back", back, &ready);
     spent.note_machine(&mut scenario);

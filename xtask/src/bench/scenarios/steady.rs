@@ -19,8 +19,8 @@ pub async fn run(stage: &Stage) -> anyhow::Result<Scenario> {
     let mut fleet = Fleet::new(&stage.namespace("steady").await?, contexts);
     fleet.lifetime = lifetime;
     fleet.create(&stage.client, &stage.tenant).await?;
-    let operator = stage.operator(&Settings::default()).await?;
-    stage.observer.wait_for_ready(&fleet.namespace, contexts, PATIENCE).await?;
+    let mut operator = stage.operator(&Settings::default()).await?;
+    operator.during(stage.observer.wait_for_ready(&fleet.namespace, contexts, PATIENCE)).await?;
 
     let window = Window::open(stage, Some(operator.pid())).await?;
     let (begin, first) = (Instant::now(), stage.tenant.counts().await?);
