@@ -42,9 +42,9 @@ pub struct Job {
 pub struct Done {
     /// Contexts.
     pub contexts: usize,
-    /// Its CPU time in milliseconds, and its memory in MiB.
+    /// Its CPU time in milliseconds.
     pub cpu_ms: f64,
-    /// The most memory it had.
+    /// The most memory it had, in MiB.
     pub peak_mib: f64,
 }
 

@@ -10,8 +10,8 @@ const NOISE: f64 = 0.05;
 /// Prints every figure that both runs have and that changed.
 pub fn show(before: &Report, after: &Report, screen: Screen) {
     screen.heading(&format!(
-        "Before: commit {}, {}. After: commit {}, {}",
-        before.commit, before.began, after.commit, after.began
+        "Before: {}, {}, {}. After: {}, {}, {}",
+        before.operator, before.commit, before.began, after.operator, after.commit, after.began
     ));
     if (before.machine.cores, &before.machine.model) != (after.machine.cores, &after.machine.model) {
         screen.text("The machines differ: only counts can be compared.");

@@ -36,7 +36,7 @@ fn replaced(page: &str, figures: &str) -> anyhow::Result<String> {
 fn figures(report: &Report, plots: &[impl AsRef<Path>]) -> String {
     let machine = &report.machine;
     let mut text = format!(
-        "{}, commit `{}`, {} run of {}, {:.0} min. Machine: {} cores ({}), {:.0} GiB of memory, {}.\n",
+        "{}; repository at `{}`, {} run of {}, {:.0} min.\nMachine: {} cores ({}), {:.0} GiB of memory, {}.\n",
         report.operator,
         report.commit,
         report.scale,

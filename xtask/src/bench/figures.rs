@@ -18,9 +18,9 @@ const FORMAT: u32 = 1;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
     format: u32,
-    /// What the operator's program says of itself.
+    /// What the operator's program says of itself, and the name of its file where that is another one.
     pub operator: String,
-    /// The commit of this repository.
+    /// The commit of this repository, and so of an operator that was built for the run.
     pub commit: String,
     /// `full` or `quick`.
     pub scale: String,
@@ -94,7 +94,11 @@ pub struct Curve {
 impl Report {
     /// An empty report on this program, from now on.
     pub fn begin(program: &Path, scale: &str, debug: bool) -> anyhow::Result<Self> {
-        let said = output(Command::new(program).arg("--version"))?;
+        let mut said = output(Command::new(program).arg("--version"))?;
+        let file = program.file_name().unwrap_or_default().to_string_lossy();
+        if !said.starts_with(&format!("{file} ")) {
+            said = format!("{said} ({file})");
+        }
         let commit = output(Command::new("git").args(["describe", "--always", "--dirty"]).current_dir(repository()));
         Ok(Self {
             format: FORMAT,

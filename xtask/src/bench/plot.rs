@@ -92,16 +92,18 @@ impl Plot<'_> {
         let root = SVGBackend::new(file, (WIDTH, HEIGHT)).into_drawing_area();
         root.fill(&WHITE)?;
         let mut chart = ChartBuilder::on(&root)
-            .caption(&self.title, ("sans-serif", 18))
+            .caption(&self.title, ("sans-serif", 22))
             .margin(12)
-            .x_label_area_size(40)
-            .y_label_area_size(56)
+            .x_label_area_size(44)
+            .y_label_area_size(64)
             .build_cartesian_2d(0.0..x * 1.02, 0.0..y * 1.15)?;
         chart
             .configure_mesh()
             .x_desc(self.x)
             .y_desc(self.y)
             .light_line_style(TRANSPARENT)
+            .label_style(("sans-serif", 15))
+            .axis_desc_style(("sans-serif", 16))
             .x_label_formatter(&|value| label(*value))
             .y_label_formatter(&|value| label(*value))
             .draw()?;
@@ -114,7 +116,12 @@ impl Plot<'_> {
                 chart.draw_series(dots)?;
             }
         }
-        chart.configure_series_labels().background_style(WHITE.mix(0.8)).border_style(BLACK.mix(0.3)).draw()?;
+        chart
+            .configure_series_labels()
+            .label_font(("sans-serif", 15))
+            .background_style(WHITE.mix(0.8))
+            .border_style(BLACK.mix(0.3))
+            .draw()?;
         Ok(root.present()?)
     }
 }

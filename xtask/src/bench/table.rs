@@ -7,7 +7,10 @@ use crate::screen::Screen;
 
 /// Prints a whole report.
 pub fn show(report: &Report, screen: Screen) {
-    screen.heading(&format!("{}, commit {}, {} run of {}", report.operator, report.commit, report.scale, report.began));
+    screen.heading(&format!(
+        "{}, repository at {}, {} run of {}",
+        report.operator, report.commit, report.scale, report.began
+    ));
     report.scenarios.iter().for_each(|done| scenario(done, screen));
 }
 
