@@ -1,4 +1,7 @@
 //! Counts that hold on every machine, however slow and busy it is. Each run is compared with them, the one of the tests too.
+//!
+//! Two of them are times: how long a Secret held an expired token. Where the scenario itself stops the operator until little is
+//! left of the tokens, a busy machine decides, and the bound holds for the full sizes only.
 
 use super::figures::Report;
 use super::table::{title, value};
@@ -11,6 +14,8 @@ struct Bound {
     goal: Limit,
     /// What is held until the goal is met.
     until_then: Option<Limit>,
+    /// Whether it says something of the full sizes only.
+    full_only: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -23,22 +28,25 @@ use Limit::{AtMost, Exactly};
 
 /// Get the credential, apply the Secret, apply the status. A conflict now and then is repeated.
 const THREE_REQUESTS: Limit = AtMost(3.1);
-/// What it takes as long as a run reads again what the watches have shown.
-const NINE_REQUESTS: Option<Limit> = Some(AtMost(9.6));
+/// What it takes at d4050cc: eight, as a run reads again what the watches have shown, and one or two for each time that a run
+/// asks whether it is its turn, which is more often on a busy machine.
+const WITH_POLLING: Option<Limit> = Some(AtMost(13.0));
+/// The same without waiting for a turn.
+const EIGHT_REQUESTS: Option<Limit> = Some(AtMost(9.6));
 
 #[rustfmt::skip]
 const BOUNDS: &[Bound] = &[
     bound("idle", "Kubernetes API requests", Exactly(0.0)),
-    Bound { until_then: NINE_REQUESTS, ..bound("burst", "Kubernetes API requests", THREE_REQUESTS) },
+    Bound { until_then: WITH_POLLING, ..bound("burst", "Kubernetes API requests", THREE_REQUESTS) },
     bound("burst", "events", AtMost(1.0)),
     bound("burst", "token requests", Exactly(1.0)),
     bound("burst", "questions to users/me", Exactly(1.0)),
     // Those that wait for the budget poll.
-    Bound { until_then: Some(AtMost(14.0)), ..bound("budgets", "Kubernetes API requests", THREE_REQUESTS) },
+    Bound { until_then: Some(AtMost(20.0)), ..bound("budgets", "Kubernetes API requests", THREE_REQUESTS) },
     bound("budgets", "token requests", Exactly(1.0)),
-    Bound { until_then: NINE_REQUESTS, ..bound("steady", "Kubernetes API requests", THREE_REQUESTS) },
+    Bound { until_then: EIGHT_REQUESTS, ..bound("steady", "Kubernetes API requests", THREE_REQUESTS) },
     bound("steady", "served expired", Exactly(0.0)),
-    bound("newcomers", "served expired", Exactly(0.0)),
+    Bound { full_only: true, ..bound("newcomers", "served expired", Exactly(0.0)) },
     bound("restart", "restart: token requests", Exactly(0.0)),
     bound("restart", "kill -9: token requests", Exactly(0.0)),
     bound("sharing", "token requests", Exactly(1.0)),
@@ -53,7 +61,7 @@ const BOUNDS: &[Bound] = &[
 ];
 
 const fn bound(scenario: &'static str, figure: &'static str, goal: Limit) -> Bound {
-    Bound { scenario, figure, goal, until_then: None }
+    Bound { scenario, figure, goal, until_then: None, full_only: false }
 }
 
 impl Limit {
@@ -75,7 +83,7 @@ impl Limit {
 /// Says which counts are out of their bounds, and returns how many.
 pub fn check(report: &Report, screen: Screen) -> usize {
     let (mut checked, mut broken) = (0, 0);
-    for bound in BOUNDS {
+    for bound in BOUNDS.iter().filter(|bound| !bound.full_only || report.scale == "full") {
         for scenario in report.sizes_of(bound.scenario) {
             checked += 1;
             let found = scenario.value(bound.figure);

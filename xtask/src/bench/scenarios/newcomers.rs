@@ -24,7 +24,7 @@ pub async fn run(stage: &Stage) -> anyhow::Result<Scenario> {
     newcomers.credentials(&stage.client, 0..2 * count).await?;
     let mut fleet = Fleet::new(&stage.namespace("due").await?, due);
     // Enough to issue all of them, to wait until half is left of the last one, and to renew them before the first one expires.
-    fleet.lifetime = Duration::from_secs(if due > 500 { 300 } else { 24 });
+    fleet.lifetime = Duration::from_secs(if due > 500 { 300 } else { 40 });
     fleet.create(&stage.client, &stage.tenant).await?;
 
     let mut operator = stage.operator(&Settings::default()).await?;
