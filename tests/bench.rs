@@ -1,7 +1,5 @@
 //! `cargo xtask bench` at its small sizes: every scenario, with the counts held to their bounds. Times are not looked at.
 
-#![expect(clippy::unwrap_used, reason = "a test says no by panicking")]
-
 use std::process::Command;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_qlik-context-operator");
