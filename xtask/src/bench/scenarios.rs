@@ -43,6 +43,10 @@ const PATIENCE: Duration = Duration::from_mins(10);
 /// What the operator does after the last context is ready, such as reading what it wrote, belongs to the figures.
 const SETTLE: Duration = Duration::from_millis(1500);
 
+/// The last words of an operator that could not renew its Lease in time. A cluster starts it again; here the scenario is
+/// repeated, once.
+const LOST_LEASE: &str = "the lease was lost";
+
 /// The names that `--scenario` takes.
 pub fn names() -> PossibleValuesParser {
     PossibleValuesParser::new(ALL)
@@ -58,19 +62,15 @@ pub async fn all(stage: &Stage, chosen: &[String], report: &mut Report) -> anyho
         for size in sizes {
             stage.screen.progress(&format!("{name} {} …", if *size == 0 { String::new() } else { size.to_string() }));
             let begin = Instant::now();
-            let mut scenario = match name {
-                "idle" => idle::run(stage).await,
-                "burst" => burst::run(stage, *size).await,
-                "budgets" => budgets::run(stage).await,
-                "steady" => steady::run(stage).await,
-                "newcomers" => newcomers::run(stage).await,
-                "restart" => restart::run(stage).await,
-                "sharing" => sharing::run(stage).await,
-                "names" => names::run(stage).await,
-                "foreign" => foreign::run(stage).await,
-                "outage" => outage::run(stage).await,
-                "faults" => faults::run(stage).await,
-                _ => deletion::run(stage).await,
+            let mut scenario = match one(stage, name, *size).await {
+                Err(error) if format!("{error:#}").contains(LOST_LEASE) => {
+                    stage
+                        .screen
+                        .text("The machine stood still for so long that the operator lost its Lease. Once more:");
+                    stage.reset().await?;
+                    one(stage, name, *size).await
+                }
+                done => done,
             }
             .map_err(|error| error.context(format!("scenario {name}")))?;
             scenario.seconds = begin.elapsed().as_secs_f64();
@@ -79,6 +79,23 @@ pub async fn all(stage: &Stage, chosen: &[String], report: &mut Report) -> anyho
         }
     }
     Ok(())
+}
+
+async fn one(stage: &Stage, name: &str, size: usize) -> anyhow::Result<Scenario> {
+    match name {
+        "idle" => idle::run(stage).await,
+        "burst" => burst::run(stage, size).await,
+        "budgets" => budgets::run(stage).await,
+        "steady" => steady::run(stage).await,
+        "newcomers" => newcomers::run(stage).await,
+        "restart" => restart::run(stage).await,
+        "sharing" => sharing::run(stage).await,
+        "names" => names::run(stage).await,
+        "foreign" => foreign::run(stage).await,
+        "outage" => outage::run(stage).await,
+        "faults" => faults::run(stage).await,
+        _ => deletion::run(stage).await,
+    }
 }
 
 /// Runs the one scenario of `--sharded`.
