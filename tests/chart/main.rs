@@ -1,4 +1,4 @@
-//! What the chart makes of its values, told by Helm itself. Needs no cluster and no network.
+//! What the chart makes of its values, by Helm itself; and what an API server says to that, in a dry run.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says no by panicking")]
 
@@ -7,8 +7,10 @@ mod flags;
 mod generated;
 mod helm;
 mod monitoring;
+mod notes;
 mod objects;
 mod pod;
 mod rights;
 mod schema;
+mod server;
 mod values;

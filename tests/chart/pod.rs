@@ -77,6 +77,10 @@ fn probes_and_what_kubernetes_itself_defines_are_passed_on() {
         ("priorityClassName", json!("high")),
         ("hostUsers", json!(false)),
         ("imagePullSecrets", json!([{"name": "pull"}])),
+        ("runtimeClassName", json!("gvisor")),
+        ("dnsPolicy", json!("None")),
+        ("dnsConfig", json!({"nameservers": ["192.0.2.53"], "options": [{"name": "ndots", "value": "1"}]})),
+        ("hostAliases", json!([{"ip": "192.0.2.1", "hostnames": ["acme.eu.qlikcloud.com"]}])),
         ("enableServiceLinks", json!(true)),
     ];
     let mut values =
@@ -96,6 +100,33 @@ fn probes_and_what_kubernetes_itself_defines_are_passed_on() {
     assert_eq!(container["resources"]["limits"]["memory"], "1Gi");
     assert_eq!(container["volumeMounts"], values["extraVolumeMounts"]);
     assert_eq!(rendered.pod()["spec"]["volumes"], values["extraVolumes"]);
+}
+
+#[test]
+fn the_deployment_has_the_annotations_labels_and_strategy_of_the_values_and_the_pods_do_not() {
+    let strategy = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}});
+    let rendered = Rendered::new(&json!({
+        "deploymentAnnotations": {"reloader.stakater.com/auto": "true"}, "deploymentLabels": {"tier": "operators"},
+        "strategy": strategy, "revisionHistoryLimit": 3,
+    }));
+    let deployment = rendered.only("Deployment");
+    assert_eq!(deployment["metadata"]["annotations"], json!({"reloader.stakater.com/auto": "true"}));
+    assert_eq!(deployment["metadata"]["labels"]["tier"], "operators");
+    assert_eq!((&deployment["spec"]["strategy"], &deployment["spec"]["revisionHistoryLimit"]), (&strategy, &json!(3)));
+    let pod = &rendered.pod()["metadata"];
+    assert!(pod["annotations"].is_null() && pod["labels"]["tier"].is_null(), "{pod}");
+    let plain = Rendered::new(&json!({})).only("Deployment").clone();
+    assert!(plain["metadata"]["annotations"].is_null(), "{plain}");
+    assert_eq!(plain["spec"]["strategy"], strategy, "the new Pod first");
+    let alone = Rendered::new(&json!({"leaderElection": {"enabled": false}, "strategy": {"type": "Recreate"}}));
+    assert_eq!(alone.only("Deployment")["spec"]["strategy"], json!({"type": "Recreate"}));
+}
+
+#[test]
+fn pull_secrets_of_a_parent_chart_are_used_beside_those_of_the_chart() {
+    let values =
+        json!({"global": {"imagePullSecrets": [{"name": "a"}, {"name": "b"}]}, "imagePullSecrets": [{"name": "a"}]});
+    assert_eq!(Rendered::new(&values).pod()["spec"]["imagePullSecrets"], json!([{"name": "a"}, {"name": "b"}]));
 }
 
 #[test]

@@ -98,6 +98,18 @@ fn a_mistake_is_refused_and_named() {
         (json!({"tenantCA": {"configMap": {"name": "a"}, "secret": {"name": "b"}}}), "/tenantCA"),
         (json!({"podDisruptionBudget": {"minAvailable": 1, "maxUnavailable": 1}}), "/podDisruptionBudget"),
         (json!({"replicaCount": 2, "leaderElection": {"enabled": false}}), "needs leaderElection.enabled"),
+        (json!({"dnsPolicy": "none"}), "/dnsPolicy"),
+        (json!({"dnsPolicy": "None"}), "needs dnsConfig.nameservers"),
+        (json!({"dnsConfig": {"nameserver": ["192.0.2.53"]}}), "nameserver"),
+        (json!({"dnsConfig": {"options": [{"name": "ndots", "value": 1}]}}), "/dnsConfig/options/0/value"),
+        (json!({"hostAliases": [{"ip": "192.0.2.1"}]}), "hostnames"),
+        (json!({"hostAliases": [{"ip": "acme", "hostnames": ["acme"]}]}), "/hostAliases/0/ip"),
+        (json!({"service": {"ipFamilies": ["ipv4"]}}), "/service/ipFamilies/0"),
+        (json!({"revisionHistoryLimit": -1}), "/revisionHistoryLimit"),
+        (
+            json!({"strategy": {"type": "RollingUpdate"}, "leaderElection": {"enabled": false}}),
+            "strategy: without leaderElection.enabled",
+        ),
         (json!({"serviceAccount": {"create": false}}), "serviceAccount.name"),
         (json!({"serviceMonitor": {"enabled": true}, "service": {"enabled": false}}), "needs service.enabled"),
     ];
