@@ -1,5 +1,6 @@
 //! A real Kubernetes control plane for demo, tests and benchmarks: etcd, kube-apiserver and
-//! kube-controller-manager as plain processes on 127.0.0.1, no container engine, no kubelet.
+//! kube-controller-manager as plain processes on 127.0.0.1, no container engine, no kubelet (that is
+//! [`crate::node`]).
 //!
 //! It promises a fresh, empty cluster for each boot, RBAC on, with garbage collection, namespace
 //! deletion and service accounts at work, and that nothing of it outlives this process, however
@@ -16,6 +17,7 @@ mod tools;
 mod wait;
 
 use std::io::Write as _;
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
@@ -25,7 +27,7 @@ use boot::Files;
 pub use folder::Folder;
 use kubeconfig::Cluster;
 pub use process::Process;
-pub use programs::{Programs, Sources};
+pub use programs::{NodePrograms, Programs, Sources};
 
 /// Takes one line for people about work that lasts.
 pub type Progress = dyn Fn(&str) + Send + Sync;
@@ -50,6 +52,15 @@ pub struct Options {
     /// Helm commands to run before the controllers start, so that the garbage collector knows the
     /// kinds they install from its first look on.
     pub helm: Vec<Vec<String>>,
+}
+
+/// What a node needs of its control plane beside [`Options`].
+#[derive(Clone, Debug)]
+pub struct ForNode {
+    /// Where the API is served: an address that Pods reach, too.
+    pub address: Ipv4Addr,
+    /// Further users: name, and groups separated by commas.
+    pub users: Vec<(String, String)>,
 }
 
 /// A running control plane. Bound to no tokio runtime: tests with a runtime each can share it.
@@ -78,7 +89,17 @@ impl ControlPlane {
 
     /// Boots, and returns when the API answers and the controllers act.
     pub async fn start_with(programs: &Programs, options: &Options, progress: &Progress) -> anyhow::Result<Self> {
-        boot::boot(programs, options, progress).await
+        boot::boot(programs, options, None, progress).await
+    }
+
+    /// Boots a control plane that nodes can join.
+    pub async fn start_for_node(
+        programs: &Programs,
+        options: &Options,
+        node: &ForNode,
+        progress: &Progress,
+    ) -> anyhow::Result<Self> {
+        boot::boot(programs, options, Some(node), progress).await
     }
 
     /// The one control plane of this process, booted by whoever asks first and as they want it. It
@@ -117,6 +138,11 @@ impl ControlPlane {
     /// Where the audit log is, when [`Options::audit`] asked for one.
     pub fn audit_log(&self) -> &Path {
         &self.files.audit_log
+    }
+
+    /// The certificate by which the API server proves to kubelets who it is; they trust it and no other.
+    pub fn kubelet_client_certificate(&self) -> &Path {
+        &self.files.kubelet_client_certificate
     }
 
     /// Certificates, logs, kubeconfigs and data of this boot; gone with it.

@@ -6,6 +6,7 @@
 
 pub mod api_server;
 pub mod control_plane;
+pub mod node;
 pub mod operator;
 pub mod planted;
 pub mod tenant;

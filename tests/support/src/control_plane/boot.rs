@@ -14,7 +14,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use super::kubeconfig::Cluster;
 use super::wait::until;
-use super::{ControlPlane, Folder, Options, Process, Programs, Progress, access, tools};
+use super::{ControlPlane, Folder, ForNode, Options, Process, Programs, Progress, access, tools};
 pub(super) use files::Files;
 use files::Tokens;
 
@@ -23,12 +23,17 @@ const ATTEMPTS: usize = 3;
 /// Far more than a boot takes on a busy machine.
 const LIMIT: Duration = Duration::from_mins(2);
 
-pub(super) async fn boot(programs: &Programs, options: &Options, progress: &Progress) -> anyhow::Result<ControlPlane> {
+pub(super) async fn boot(
+    programs: &Programs,
+    options: &Options,
+    node: Option<&ForNode>,
+    progress: &Progress,
+) -> anyhow::Result<ControlPlane> {
     progress("starting etcd, kube-apiserver and kube-controller-manager …");
     let begin = Instant::now();
     let mut attempts = 1;
     loop {
-        match attempt(programs, options).await {
+        match attempt(programs, options, node).await {
             Err(error) if attempts < ATTEMPTS && port_was_taken(&error) => attempts += 1,
             Err(error) => return Err(error.context("the control plane does not start")),
             Ok(control_plane) => {
@@ -40,10 +45,11 @@ pub(super) async fn boot(programs: &Programs, options: &Options, progress: &Prog
     }
 }
 
-async fn attempt(programs: &Programs, options: &Options) -> anyhow::Result<ControlPlane> {
+async fn attempt(programs: &Programs, options: &Options, node: Option<&ForNode>) -> anyhow::Result<ControlPlane> {
     let folder = Folder::new()?;
     let files = Files::in_folder(folder.path());
-    let tokens = Tokens::random()?;
+    let tokens = Tokens::random(node)?;
+    let address = node.map_or(Ipv4Addr::LOCALHOST, |node| node.address);
     files.write(&tokens)?;
     let spawn = |program: &Path, flags: Vec<String>| {
         let name = program.file_name().unwrap_or_default();
@@ -54,18 +60,18 @@ async fn attempt(programs: &Programs, options: &Options) -> anyhow::Result<Contr
     };
     let [client_port, peer_port, port] = free_ports().context("no free port on 127.0.0.1")?;
     let mut etcd = spawn(&programs.etcd, flags::etcd(&files, client_port, peer_port))?;
-    let flags = flags::kube_apiserver(&files, client_port, port, &tokens, options);
+    let flags = flags::kube_apiserver(&files, client_port, (address, port), &tokens, options, node);
     let mut api_server = spawn(&programs.kube_apiserver, flags)?;
     let mut both_run = || etcd.check().and_then(|()| api_server.check());
 
     let authority = until("kube-apiserver to listen", LIMIT, async || {
         both_run()?;
         // It makes its own serving certificate, before it listens.
-        let listens = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok();
+        let listens = TcpStream::connect((address, port)).is_ok();
         Ok(listens.then(|| fs::read(&files.certificate).ok()).flatten())
     })
     .await?;
-    let url = format!("https://127.0.0.1:{port}");
+    let url = format!("https://{address}:{port}");
     let cluster = Cluster { url, authority };
     cluster.write_kubeconfig(&files.admin_kubeconfig, &tokens.admin, "default")?;
     let config = config(&files.admin_kubeconfig).await?;
@@ -81,6 +87,9 @@ async fn attempt(programs: &Programs, options: &Options) -> anyhow::Result<Contr
         tools::helm(programs, folder.path(), &files.admin_kubeconfig, args).await?;
     }
 
+    for (user, token) in &tokens.users {
+        cluster.write_kubeconfig(&folder.path().join(format!("{user}.kubeconfig")), token, "default")?;
+    }
     let kubeconfig = &files.controller_manager_kubeconfig;
     cluster.write_kubeconfig(kubeconfig, &tokens.controller_manager, "default")?;
     let flags = flags::kube_controller_manager(&files);

@@ -22,7 +22,7 @@ pub use rustix::process::Signal;
 /// A background job of a non-interactive `sh` gets /dev/null as its stdin, hence descriptor 3.
 /// `read` ends when the pipe closes; nothing is ever written to it. `kill -9 0` is the own group:
 /// it cannot hit a stranger that got a reused pid.
-const KEEPER: &str = r#"
+pub(crate) const KEEPER: &str = r#"
 exec 3<&0 </dev/null
 (trap '' HUP INT TERM; read -r _; kill -9 0) <&3 3<&- >/dev/null 2>&1 &
 exec 3<&-

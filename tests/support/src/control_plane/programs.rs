@@ -1,4 +1,5 @@
-//! Where etcd, kube-apiserver, kube-controller-manager, kubectl and helm are.
+//! Where etcd, kube-apiserver, kube-controller-manager, kubectl and helm are, and for a node kubelet, kube-proxy and
+//! kube-scheduler.
 //!
 //! Each is taken from the folder `KUBEBUILDER_ASSETS` (envtest's convention), else from the
 //! user's cache, else it is built into that cache from the Go modules pinned beside this crate:
@@ -36,19 +37,36 @@ impl Programs {
 
     /// Finds or builds the programs in these places.
     pub fn find_in(sources: &Sources, progress: &Progress) -> anyhow::Result<Self> {
-        if !sources.missing()?.is_empty() {
-            build::missing(sources, progress)?;
-        }
-        let path = |program: &Program| {
-            let found = sources.find(program)?;
-            found.with_context(|| format!("{} was there a moment ago", program.name))
-        };
+        let path = sources.all(&pins::ALL, progress)?;
         Ok(Self {
             etcd: path(&pins::ETCD)?,
             kube_apiserver: path(&pins::KUBE_APISERVER)?,
             kube_controller_manager: path(&pins::KUBE_CONTROLLER_MANAGER)?,
             kubectl: path(&pins::KUBECTL)?,
             helm: path(&pins::HELM)?,
+        })
+    }
+}
+
+/// Ready programs of a node, beside those of the control plane.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "each is the path of the program of its name")]
+pub struct NodePrograms {
+    pub kubelet: PathBuf,
+    pub kube_proxy: PathBuf,
+    pub kube_scheduler: PathBuf,
+}
+
+impl NodePrograms {
+    /// Finds or builds the programs as the environment says. Blocks; some minutes when they have
+    /// to be built.
+    pub fn find(progress: &Progress) -> anyhow::Result<Self> {
+        let sources = Sources::from_environment()?;
+        let path = sources.all(&pins::NODE, progress)?;
+        Ok(Self {
+            kubelet: path(&pins::KUBELET)?,
+            kube_proxy: path(&pins::KUBE_PROXY)?,
+            kube_scheduler: path(&pins::KUBE_SCHEDULER)?,
         })
     }
 }
@@ -74,6 +92,21 @@ impl Sources {
         })
     }
 
+    /// Builds what is missing of these programs; says where each is.
+    fn all(
+        &self,
+        wanted: &[&'static Program],
+        progress: &Progress,
+    ) -> anyhow::Result<impl Fn(&Program) -> anyhow::Result<PathBuf>> {
+        if !self.missing(wanted)?.is_empty() {
+            build::missing(self, wanted, progress)?;
+        }
+        Ok(|program: &Program| {
+            let found = self.find(program)?;
+            found.with_context(|| format!("{} was there a moment ago", program.name))
+        })
+    }
+
     /// Where the program is, if it is there.
     fn find(&self, program: &Program) -> anyhow::Result<Option<PathBuf>> {
         let given = self.assets.as_ref().map(|assets| assets.join(program.name));
@@ -86,9 +119,9 @@ impl Sources {
         Ok(self.cache.join(program.module.versioned()?).join(program.name))
     }
 
-    fn missing(&self) -> anyhow::Result<Vec<&'static Program>> {
+    fn missing(&self, wanted: &[&'static Program]) -> anyhow::Result<Vec<&'static Program>> {
         let mut missing = Vec::new();
-        for program in pins::ALL {
+        for program in wanted.iter().copied() {
             if self.find(program)?.is_none() {
                 missing.push(program);
             }

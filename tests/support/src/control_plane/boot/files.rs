@@ -1,12 +1,15 @@
 //! The files of one boot, and its secrets, which no other boot has.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use rcgen::KeyPair;
+use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+
+use super::super::ForNode;
 
 /// One line for each request: when it is answered, not when it comes as well.
 const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1
@@ -25,6 +28,8 @@ pub(crate) struct Files {
     pub(super) certificates: PathBuf,
     pub(super) controller_manager_kubeconfig: PathBuf,
     pub(super) data: PathBuf,
+    pub(crate) kubelet_client_certificate: PathBuf,
+    pub(super) kubelet_client_key: PathBuf,
     pub(super) service_account_key: PathBuf,
     pub(super) service_account_public_key: PathBuf,
     pub(super) tokens: PathBuf,
@@ -42,6 +47,8 @@ impl Files {
             certificates,
             controller_manager_kubeconfig: folder.join("controller-manager.kubeconfig"),
             data: folder.join("data"),
+            kubelet_client_certificate: folder.join("kubelet-client.crt"),
+            kubelet_client_key: folder.join("kubelet-client.key"),
             service_account_key: folder.join("service-account.key"),
             service_account_public_key: folder.join("service-account.pub"),
             tokens: folder.join("tokens.csv"),
@@ -56,8 +63,23 @@ impl Files {
         write(&self.service_account_key, &key.serialize_pem())?;
         write(&self.service_account_public_key, &key.public_key_pem())?;
         write(&self.tokens, &tokens.csv())?;
+        let (certificate, key) = kubelet_client().context("no certificate for the API server towards kubelets")?;
+        write(&self.kubelet_client_certificate, &certificate)?;
+        write(&self.kubelet_client_key, &key)?;
         write(&self.audit_policy, AUDIT_POLICY)
     }
+}
+
+/// A certificate that is its own authority: a kubelet trusts nothing else, and lets it do everything.
+fn kubelet_client() -> Result<(String, String), rcgen::Error> {
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::OrganizationName, "system:masters");
+    params.distinguished_name.push(DnType::CommonName, "apiserver-to-kubelet");
+    Ok((params.self_signed(&key)?.pem(), key.serialize_pem()))
 }
 
 /// What the first users prove themselves with, and where in etcd the data lives.
@@ -66,23 +88,37 @@ pub(super) struct Tokens {
     pub(super) admin: String,
     pub(super) controller_manager: String,
     pub(super) etcd_prefix: String,
+    /// Of the users a node brings: name, groups and token.
+    groups: Vec<String>,
+    pub(super) users: Vec<(String, String)>,
 }
 
 impl Tokens {
-    pub(super) fn random() -> anyhow::Result<Self> {
+    pub(super) fn random(node: Option<&ForNode>) -> anyhow::Result<Self> {
         let random = || -> std::io::Result<String> {
             let mut bytes = [0; 24];
             File::open("/dev/urandom")?.read_exact(&mut bytes)?;
             Ok(BASE64_URL_SAFE_NO_PAD.encode(bytes))
         };
+        let wanted = node.map(|node| &node.users[..]).unwrap_or_default();
         let all = || -> std::io::Result<_> {
-            Ok(Self { admin: random()?, controller_manager: random()?, etcd_prefix: random()? })
+            Ok(Self {
+                admin: random()?,
+                controller_manager: random()?,
+                etcd_prefix: random()?,
+                groups: wanted.iter().map(|(_, groups)| groups.clone()).collect(),
+                users: wanted.iter().map(|(user, _)| Ok((user.clone(), random()?))).collect::<std::io::Result<_>>()?,
+            })
         };
         all().context("cannot read /dev/urandom")
     }
 
     fn csv(&self) -> String {
         let (admin, manager) = (&self.admin, &self.controller_manager);
-        format!("{admin},admin,admin,system:masters\n{manager},system:kube-controller-manager,manager\n")
+        let mut csv = format!("{admin},admin,admin,system:masters\n{manager},system:kube-controller-manager,manager\n");
+        for ((user, token), groups) in self.users.iter().zip(&self.groups) {
+            let _ = writeln!(csv, "{token},{user},{user},\"{groups}\"");
+        }
+        csv
     }
 }

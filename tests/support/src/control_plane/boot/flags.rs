@@ -1,7 +1,9 @@
 //! The flags of the three programs.
 
-use super::Options;
+use std::net::Ipv4Addr;
+
 use super::files::{Files, Tokens};
+use super::{ForNode, Options};
 
 pub(super) fn etcd(files: &Files, client_port: u16, peer_port: u16) -> Vec<String> {
     let client = format!("http://127.0.0.1:{client_port}");
@@ -22,19 +24,21 @@ pub(super) fn etcd(files: &Files, client_port: u16, peer_port: u16) -> Vec<Strin
 pub(super) fn kube_apiserver(
     files: &Files,
     etcd_port: u16,
-    port: u16,
+    (address, port): (Ipv4Addr, u16),
     tokens: &Tokens,
     options: &Options,
+    node: Option<&ForNode>,
 ) -> Vec<String> {
+    let mut plugins = options.admission_plugins.clone();
     let mut flags = vec![
         format!("--etcd-servers=http://127.0.0.1:{etcd_port}"),
         // Should another boot's etcd have our port, this one does not write into its data.
         format!("--etcd-prefix=/{}", tokens.etcd_prefix),
-        "--bind-address=127.0.0.1".to_owned(),
+        format!("--bind-address={address}"),
         format!("--secure-port={port}"),
         format!("--cert-dir={}", files.certificates.display()),
         format!("--token-auth-file={}", files.tokens.display()),
-        "--authorization-mode=RBAC".to_owned(),
+        format!("--authorization-mode={}", if node.is_some() { "Node,RBAC" } else { "RBAC" }),
         "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
         format!("--service-account-signing-key-file={}", files.service_account_key.display()),
         format!("--service-account-key-file={}", files.service_account_public_key.display()),
@@ -44,9 +48,16 @@ pub(super) fn kube_apiserver(
         flags.push(format!("--audit-policy-file={}", files.audit_policy.display()));
         flags.push(format!("--audit-log-path={}", files.audit_log.display()));
     }
-    if !options.admission_plugins.is_empty() {
-        let plugins = options.admission_plugins.join(",");
-        flags.push(format!("--enable-admission-plugins={plugins}"));
+    if node.is_some() {
+        // What the Service `kubernetes` leads to.
+        flags.push(format!("--advertise-address={address}"));
+        flags.push(format!("--kubelet-client-certificate={}", files.kubelet_client_certificate.display()));
+        flags.push(format!("--kubelet-client-key={}", files.kubelet_client_key.display()));
+        flags.push("--kubelet-preferred-address-types=InternalIP".to_owned());
+        plugins.push("NodeRestriction".to_owned());
+    }
+    if !plugins.is_empty() {
+        flags.push(format!("--enable-admission-plugins={}", plugins.join(",")));
     }
     if !options.feature_gates.is_empty() {
         flags.push(format!("--feature-gates={}", options.feature_gates.join(",")));

@@ -16,8 +16,8 @@ const POLL: Duration = Duration::from_millis(100);
 const REPORT: Duration = Duration::from_secs(30);
 
 /// Builds what neither the assets nor the cache have.
-pub(super) fn missing(sources: &Sources, progress: &Progress) -> anyhow::Result<()> {
-    let go = go_version(sources)?;
+pub(super) fn missing(sources: &Sources, wanted: &[&'static Program], progress: &Progress) -> anyhow::Result<()> {
+    let go = go_version(sources, wanted)?;
     let cache = &sources.cache;
     let in_cache = || format!("cannot write into the cache folder {}", cache.display());
     fs::create_dir_all(cache).with_context(in_cache)?;
@@ -31,7 +31,7 @@ pub(super) fn missing(sources: &Sources, progress: &Progress) -> anyhow::Result<
         }
         Err(TryLockError::Error(error)) => return Err(error).with_context(in_cache),
     }
-    let missing = sources.missing()?;
+    let missing = sources.missing(wanted)?;
     for (index, program) in missing.iter().enumerate() {
         let what = format!("{} ({} of {})", program.name, index + 1, missing.len());
         progress(&format!("building {what}, some minutes on a first run …"));
@@ -45,13 +45,13 @@ pub(super) fn missing(sources: &Sources, progress: &Progress) -> anyhow::Result<
 }
 
 /// What the `go` command calls itself; without one, all that the user can do instead.
-fn go_version(sources: &Sources) -> anyhow::Result<String> {
+fn go_version(sources: &Sources, needed: &[&'static Program]) -> anyhow::Result<String> {
     let oldest = pins::ETCD.module.oldest_go()?;
     match Command::new(&sources.go).arg("version").output() {
         Ok(output) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
         _ => {
             let mut wanted = String::new();
-            for program in sources.missing()? {
+            for program in sources.missing(needed)? {
                 write!(wanted, "\n  {}", sources.built(program)?.display())?;
             }
             bail!(

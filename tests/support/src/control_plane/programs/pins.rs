@@ -57,9 +57,21 @@ pub(super) static KUBE_CONTROLLER_MANAGER: Program = Program {
 pub(super) static KUBECTL: Program =
     Program { name: "kubectl", package: "k8s.io/kubernetes/cmd/kubectl", module: &KUBERNETES_MODULE };
 
+pub(super) static KUBELET: Program =
+    Program { name: "kubelet", package: "k8s.io/kubernetes/cmd/kubelet", module: &KUBERNETES_MODULE };
+
+pub(super) static KUBE_PROXY: Program =
+    Program { name: "kube-proxy", package: "k8s.io/kubernetes/cmd/kube-proxy", module: &KUBERNETES_MODULE };
+
+pub(super) static KUBE_SCHEDULER: Program =
+    Program { name: "kube-scheduler", package: "k8s.io/kubernetes/cmd/kube-scheduler", module: &KUBERNETES_MODULE };
+
 pub(super) static HELM: Program = Program { name: "helm", package: "helm.sh/helm/v4/cmd/helm", module: &HELM_MODULE };
 
 pub(super) static ALL: [&Program; 5] = [&ETCD, &KUBE_APISERVER, &KUBE_CONTROLLER_MANAGER, &KUBECTL, &HELM];
+
+/// What a node needs beside them.
+pub(super) static NODE: [&Program; 3] = [&KUBE_SCHEDULER, &KUBE_PROXY, &KUBELET];
 
 /// Without symbols and debug information.
 const SMALL: &str = "-s -w";

@@ -1,0 +1,3 @@
+module qlikcontext.dev/workload
+
+go 1.26.0
