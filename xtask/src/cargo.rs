@@ -1,7 +1,7 @@
 //! Cargo, called by a task: the same one that runs the task, in the root of the repository.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
@@ -45,12 +45,25 @@ fn build(package: &str, release: bool) -> anyhow::Result<PathBuf> {
     if !output.status.success() {
         bail!("{package} does not compile: cargo build --package {package}");
     }
-    let messages = String::from_utf8_lossy(&output.stdout);
-    let program = messages.lines().rev().find_map(|line| {
+    executable(&output.stdout).with_context(|| format!("cargo does not say where the program of {package} is"))
+}
+
+/// The program that was built, from cargo's messages in JSON.
+pub fn executable(messages: &[u8]) -> Option<PathBuf> {
+    let messages = String::from_utf8_lossy(messages);
+    messages.lines().rev().find_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         message["executable"].as_str().map(PathBuf::from)
-    });
-    program.with_context(|| format!("cargo does not say where the program of {package} is"))
+    })
+}
+
+/// Cargo with these arguments and the subcommands of this folder, to be run.
+pub fn cargo_with(subcommands: &Path, args: &[&str]) -> Command {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let path = env::join_paths([subcommands.to_owned()].into_iter().chain(env::split_paths(&path)));
+    let mut cargo = cargo(args);
+    cargo.env("PATH", path.unwrap_or_default());
+    cargo
 }
 
 /// Cargo with these arguments, to be run.

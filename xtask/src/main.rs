@@ -8,9 +8,13 @@ mod cargo;
 mod demo;
 mod fuzz;
 mod generate;
+mod image;
+mod node_test;
+mod release;
 mod requirements;
 mod screen;
 mod test;
+mod tools;
 
 use std::process::ExitCode;
 
@@ -37,6 +41,12 @@ enum Task {
     /// A process of the bench's own; it is started by `bench`.
     #[command(hide = true)]
     BenchRole(bench::Role),
+    /// Make the image as an OCI archive, without a container engine or a registry.
+    Image(image::Args),
+    /// Run the image as real Pods on a real node of this machine; needs root on Linux.
+    NodeTest(node_test::Args),
+    /// Check that everything of a release agrees, and write its chart and manifest.
+    Release(release::Args),
     /// Write the generated files.
     Generate(generate::Args),
     /// Make up inputs for what reads from outside; needs a nightly compiler and cargo-fuzz.
@@ -50,6 +60,9 @@ fn main() -> ExitCode {
         Task::Test => test::run(screen),
         Task::Bench(args) => bench::run(&args, screen),
         Task::BenchRole(role) => bench::play(&role),
+        Task::Image(args) => image::run(&args, screen),
+        Task::NodeTest(args) => node_test::run(&args, screen),
+        Task::Release(args) => release::run(&args, screen),
         Task::Generate(args) => generate::run(args, screen),
         Task::Fuzz(args) => fuzz::run(&args, screen),
     };

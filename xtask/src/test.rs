@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::ensure;
 
 use crate::screen::Screen;
-use crate::{cargo, requirements};
+use crate::{cargo, node_test, requirements};
 
 /// Runs every check.
 pub fn run(screen: Screen) -> anyhow::Result<()> {
@@ -15,13 +15,29 @@ pub fn run(screen: Screen) -> anyhow::Result<()> {
     step(screen, "format", &["fmt", "--all", "--check"])?;
     let clippy = ["clippy", "--workspace", "--all-targets"];
     step(screen, "lints", &[&clippy[..], &["--", "-D", "warnings"]].concat())?;
+    if cargo::has("deny") {
+        // Advisories need a list from the network, which a workflow has.
+        step(screen, "dependencies", &["deny", "--workspace", "check", "bans", "licenses", "sources"])?;
+    } else {
+        screen.text("dependencies: SKIPPED, cargo deny is missing: cargo install cargo-deny --locked");
+    }
     // Else the first test would build them, in silence as far as the terminal shows.
     screen.heading("Control plane");
     let begin = Instant::now();
     requirements::programs(screen)?;
     took(screen, "control plane", begin);
+    screen.heading("Image");
+    let begin = Instant::now();
+    let image = node_test::image_to_test(screen)?;
+    took(screen, "image", begin);
     // Documentation's examples are among them.
-    step(screen, "tests", &["test", "--workspace"])?;
+    let tests = ["test", "--workspace"];
+    screen.heading(&format!("tests: cargo {}", tests.join(" ")));
+    let begin = Instant::now();
+    let mut cargo = cargo::cargo(&tests);
+    cargo.envs(image.map(|image| (node_test::IMAGE, image)));
+    ensure!(cargo.status()?.success(), "tests failed; to repeat them: cargo {}", tests.join(" "));
+    took(screen, "tests", begin);
     screen.heading(&format!("All good after {:.0} s", screen.elapsed().as_secs_f32()));
     Ok(())
 }

@@ -1,0 +1,66 @@
+//! The image that users run, as an archive: what is in it, what is not, and that `deploy/Dockerfile` makes the same.
+//!
+//! `cargo xtask test` makes the image and passes it on; without one every test here counts as ignored.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says no by panicking")]
+
+mod archive;
+mod dockerfile;
+mod inside;
+mod sbom;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::LazyLock;
+
+use libtest_mimic::{Arguments, Trial};
+use support::control_plane::to_stderr;
+
+use archive::Image;
+
+/// The archive made by `cargo xtask image`.
+const IMAGE: &str = "QLIK_CONTEXT_TEST_IMAGE";
+
+static FOUND: LazyLock<Option<PathBuf>> = LazyLock::new(|| std::env::var_os(IMAGE).map(PathBuf::from));
+static READ: LazyLock<Image> = LazyLock::new(|| Image::read(FOUND.as_ref().unwrap()));
+
+/// A name, and why it cannot run here.
+type Test = (&'static str, fn(&Image), fn() -> Option<String>);
+
+const TESTS: [Test; 10] = [
+    ("every_part_is_what_its_digest_says", archive::digests, always),
+    ("the_archive_is_made_again_to_the_byte", archive::reproducible, always),
+    ("programs_of_two_platforms_make_one_archive", archive::two_platforms, always),
+    ("there_is_the_program_and_no_shell_no_package_manager_no_library", inside::files, always),
+    ("nobody_but_root_may_write_anything_and_no_file_gives_a_privilege", inside::modes, always),
+    ("the_user_is_not_root_and_the_labels_are_those_of_the_oci_specification", inside::configuration, always),
+    ("the_ca_certificates_are_mozillas", inside::certificates, always),
+    ("the_program_runs_by_itself_and_names_no_path_of_the_machine_that_built_it", inside::program, always),
+    ("the_sbom_lists_the_crates_of_the_program_and_no_other", sbom::complete, always),
+    ("the_dockerfile_makes_the_same_image", dockerfile::same, dockerfile::obstacle),
+];
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let missing = match &*FOUND {
+        None => Some(format!("there is no image: run `cargo xtask test`, which makes one, or set {IMAGE}")),
+        Some(path) if !path.is_file() => Some(format!("{} is not there", path.display())),
+        Some(_) => None,
+    };
+    let trials = TESTS.map(|(name, test, obstacle)| {
+        let reason = missing.clone().or_else(obstacle);
+        if let Some(reason) = reason.as_ref().filter(|_| !arguments.list) {
+            to_stderr(&format!("{name} is SKIPPED: {reason}"));
+        }
+        Trial::test(name, move || {
+            test(&READ);
+            Ok(())
+        })
+        .with_ignored_flag(reason.is_some())
+    });
+    libtest_mimic::run(&arguments, trials.into()).exit_code()
+}
+
+fn always() -> Option<String> {
+    None
+}

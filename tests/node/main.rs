@@ -1,0 +1,115 @@
+//! The operator as users run it: its image, installed by the chart as real Pods on a real node, beside real workloads.
+//!
+//! Needs root on Linux, containerd and the image; `cargo xtask node-test` says what is missing. Where it cannot run, every test
+//! here counts as ignored and the reason is printed.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says no by panicking")]
+
+mod dns;
+mod figures;
+mod pod;
+mod replicas;
+mod stage;
+mod trouble;
+mod workloads;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::future::LocalBoxFuture;
+use libtest_mimic::{Arguments, Failed, Trial};
+use support::control_plane::to_stderr;
+use support::node::sandbox;
+use tokio::runtime::Runtime;
+
+use stage::Stage;
+
+/// The archive made by `cargo xtask image`.
+const IMAGE: &str = "QLIK_CONTEXT_TEST_IMAGE";
+/// Set when figures are wanted that take minutes.
+const FIGURES: &str = "QLIK_CONTEXT_NODE_FIGURES";
+
+type Scenario = for<'a> fn(&'a mut Stage) -> LocalBoxFuture<'a, ()>;
+
+/// In this order, on one node.
+const SCENARIOS: [(&str, Scenario); 11] = [
+    ("the_chart_with_its_defaults_and_the_image_it_names_gives_a_ready_context", |stage| Box::pin(pod::install(stage))),
+    ("the_pod_has_no_privilege_and_no_writable_path", |stage| Box::pin(pod::restricted(stage))),
+    ("probes_and_limits_are_those_of_the_chart_as_shipped", |stage| Box::pin(pod::as_shipped(stage))),
+    ("a_workload_that_mounts_the_secret_sees_a_renewed_token_and_calls_the_tenant_with_it", |stage| {
+        Box::pin(workloads::file(stage))
+    }),
+    ("a_workload_that_reads_the_environment_keeps_its_token_until_it_is_restarted", |stage| {
+        Box::pin(workloads::environment(stage))
+    }),
+    ("qlik_cli_finds_contexts_yml_in_the_home_folder", |stage| Box::pin(workloads::contexts(stage))),
+    ("two_replicas_elect_one_and_a_rolling_update_asks_for_no_token", |stage| {
+        Box::pin(replicas::rolling_update(stage))
+    }),
+    ("a_drained_node_gets_its_pods_back_and_no_token_is_asked_for", |stage| Box::pin(replicas::drain(stage))),
+    ("kill_9_and_an_oom_kill_are_survived_without_a_token_request", |stage| Box::pin(trouble::killed(stage))),
+    ("a_search_domain_that_answers_everything_is_told_and_ndots_1_is_the_way_out", |stage| {
+        Box::pin(dns::wildcard(stage))
+    }),
+    ("figures", |stage| Box::pin(figures::all(stage))),
+];
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    let reason = obstacle();
+    if reason.is_none() && !arguments.list && !sandbox::entered() {
+        return sandbox::enter().unwrap_or_else(|error| {
+            to_stderr(&format!("no node: {error:#}"));
+            ExitCode::FAILURE
+        });
+    }
+    if let Some(reason) = reason.as_ref().filter(|_| !arguments.list) {
+        to_stderr(&format!("the tests on a real node are SKIPPED: {reason}"));
+    }
+    // They share a node, and some take it away from the others for a while.
+    arguments.test_threads = Some(1);
+    let world = Arc::new(Mutex::new(None));
+    let trials = SCENARIOS.map(|(name, scenario)| {
+        let world = Arc::clone(&world);
+        let wanted = name != "figures" || std::env::var_os(FIGURES).is_some();
+        Trial::test(name, move || perform(&world, scenario)).with_ignored_flag(reason.is_some() || !wanted)
+    });
+    let conclusion = libtest_mimic::run(&arguments, trials.into());
+    // In order, before the sandbox goes.
+    if let Some((runtime, stage)) = world.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        runtime.block_on(async { drop(stage) });
+    }
+    conclusion.exit_code()
+}
+
+/// The runtime, and what it runs; made by whichever test comes first.
+type World = Mutex<Option<(Runtime, Stage)>>;
+
+fn perform(world: &World, scenario: Scenario) -> Result<(), Failed> {
+    // A test that failed leaves the node to the next one.
+    let mut world = world.lock().unwrap_or_else(PoisonError::into_inner);
+    let (runtime, stage) = match world.take() {
+        Some(there) => world.insert(there),
+        None => {
+            let runtime = Runtime::new()?;
+            let image = PathBuf::from(std::env::var_os(IMAGE).unwrap_or_default());
+            let stage = runtime.block_on(Stage::set(&image)).map_err(|error| format!("no node: {error:#}"))?;
+            world.insert((runtime, stage))
+        }
+    };
+    runtime.block_on(scenario(stage));
+    Ok(())
+}
+
+/// Why these tests cannot run here.
+fn obstacle() -> Option<String> {
+    if sandbox::entered() {
+        return None;
+    }
+    match std::env::var_os(IMAGE).map(PathBuf::from) {
+        None => Some(format!("there is no image: run `cargo xtask node-test`, which makes one, or set {IMAGE}")),
+        Some(image) if !image.is_file() => Some(format!("{} is not there", image.display())),
+        Some(_) => sandbox::obstacle(),
+    }
+}

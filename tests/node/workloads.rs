@@ -1,0 +1,118 @@
+//! Workloads that use a token, in the three ways the documentation shows.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use support::control_plane::to_stderr;
+use support::node::WORKLOAD;
+use support::tenant::Client;
+
+use crate::stage::{CLIENT_SECRET, HOST, Stage, TEAM, context, get, until};
+
+/// A Deployment of the application, with this in its container and these volumes beside the authorities.
+pub async fn deploy(stage: &Stage, name: &str, env: Value, mounts: &[Value], volumes: &[Value]) {
+    let mut env: Vec<Value> = env.as_array().unwrap().clone();
+    env.push(json!({"name": "TENANT_URL", "value": format!("https://{HOST}")}));
+    env.push(json!({"name": "GODEBUG", "value": "netdns=go"}));
+    let mounts = [&[json!({"name": "ca", "mountPath": "/ca", "readOnly": true})], mounts].concat();
+    let volumes = [&[json!({"name": "ca", "configMap": {"name": "tenant-ca"}})], volumes].concat();
+    let container = json!({
+        "name": "app", "image": WORKLOAD, "imagePullPolicy": "Never", "args": ["serve"], "env": env, "volumeMounts": mounts,
+        "readinessProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1},
+        "securityContext": {
+            "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
+        },
+    });
+    let pod = json!({
+        "dnsConfig": {"options": [{"name": "ndots", "value": "1"}]},
+        "terminationGracePeriodSeconds": 2,
+        "securityContext": {"runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [container], "volumes": volumes,
+    });
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
+        "spec": {
+            "replicas": 1, "selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": {"labels": {"app": name}}, "spec": pod},
+        },
+    });
+    stage.apply(TEAM, &[deployment]).await;
+    stage.rolled_out(TEAM, name).await;
+}
+
+/// What the application says of itself.
+pub async fn state(stage: &Stage, name: &str) -> Value {
+    let path = "jsonpath={.items[-1:].status.podIP}";
+    let selector = format!("app={name}");
+    let sort = "--sort-by=.metadata.creationTimestamp";
+    let address = stage.kubectl(&["get", "pods", "-n", TEAM, "-l", &selector, sort, "-o", path]).await;
+    serde_json::from_str(&get(&address, 8080, "/").await.unwrap()).unwrap()
+}
+
+/// A workload that mounts the Secret as the README shows.
+pub async fn mounted(stage: &Stage, name: &str) {
+    let env = json!([{"name": "TOKEN_FILE", "value": "/qlik/token"}]);
+    let mount = json!({"name": "qlik", "mountPath": "/qlik", "readOnly": true});
+    let volume = json!({"name": "qlik", "secret": {"secretName": "acme-token"}});
+    deploy(stage, name, env, &[mount], &[volume]).await;
+}
+
+/// Asks for a new token; how long the workload takes to see it, after it is in the Secret.
+pub async fn delay(stage: &Stage, name: &str) -> Duration {
+    let before = state(stage, name).await;
+    stage.refresh("acme").await;
+    let published = SystemTime::now();
+    let mut seen = 0;
+    until("the new token is in the file", async || {
+        let now = state(stage, name).await;
+        seen = now["fileSince"].as_u64().unwrap();
+        now["file"] != before["file"]
+    })
+    .await;
+    let seen = UNIX_EPOCH + Duration::from_millis(seen);
+    seen.duration_since(published).unwrap_or_default()
+}
+
+pub async fn file(stage: &mut Stage) {
+    mounted(stage, "file").await;
+    let first = state(stage, "file").await;
+    assert_eq!(first["fileStatus"], 200, "{first}");
+    let took = delay(stage, "file").await;
+    to_stderr(&format!("a renewed token was in the mounted file {:.1} s after it was published", took.as_secs_f32()));
+    let second = state(stage, "file").await;
+    assert_ne!(first["file"], second["file"]);
+    assert_eq!(second["fileStatus"], 200, "{second}");
+}
+
+pub async fn environment(stage: &mut Stage) {
+    // A client of its own: one and the same gets a new token on request once a minute.
+    stage.tenant.add_client(Client::new("of-environment").secret(CLIENT_SECRET));
+    stage.apply(TEAM, &context("other", HOST, "of-environment")).await;
+    stage.wait_for("other", "TokenValid").await;
+    let from = json!({"secretKeyRef": {"name": "other-token", "key": "token"}});
+    deploy(stage, "environment", json!([{"name": "QLIK_TOKEN", "valueFrom": from}]), &[], &[]).await;
+    let first = state(stage, "environment").await;
+    assert_eq!(first["environmentStatus"], 200, "{first}");
+    stage.refresh("other").await;
+    // Longer than a mounted file takes here.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(state(stage, "environment").await["environment"], first["environment"], "it keeps what it started with");
+    stage.kubectl(&["rollout", "restart", "-n", TEAM, "deployment/environment"]).await;
+    stage.rolled_out(TEAM, "environment").await;
+    let second = state(stage, "environment").await;
+    assert_ne!(second["environment"], first["environment"], "a restart brings the new token");
+    assert_eq!(second["environmentStatus"], 200);
+}
+
+pub async fn contexts(stage: &mut Stage) {
+    let env = json!([{"name": "HOME", "value": "/home/qlik"}]);
+    let mount = json!({"name": "qlik", "mountPath": "/home/qlik/.qlik", "readOnly": true});
+    let volume = json!({"name": "qlik", "secret": {"secretName": "acme-token"}});
+    deploy(stage, "contexts", env, &[mount], &[volume]).await;
+    let state = state(stage, "contexts").await;
+    let contexts: Value = serde_saphyr::from_str(state["contexts"].as_str().unwrap()).unwrap();
+    let current = contexts["current-context"].as_str().unwrap().to_owned();
+    let context = &contexts["contexts"][&current];
+    assert_eq!(context["server"], format!("https://{HOST}"), "{contexts}");
+    assert_eq!(context["headers"]["Authorization"], "Bearer TOKEN", "{contexts}");
+}

@@ -1,0 +1,50 @@
+//! `cargo xtask node-test`: the image of this source, installed by the chart as real Pods on a real node of this machine.
+
+use std::env::consts::OS;
+use std::path::PathBuf;
+
+use anyhow::ensure;
+use support::node::sandbox;
+
+use crate::screen::Screen;
+use crate::{cargo, image, requirements};
+
+/// What the tests of image and node look for.
+pub const IMAGE: &str = "QLIK_CONTEXT_TEST_IMAGE";
+
+/// Flags of `node-test`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// Also measure what the Pod takes and how long a workload waits for a new token; some ten minutes more.
+    #[arg(long)]
+    figures: bool,
+    /// Only tests with this in their name; the first one installs the chart, so the others need it before them.
+    filter: Option<String>,
+}
+
+/// Makes the image and runs the tests, or says why this machine cannot.
+pub fn run(args: &Args, screen: Screen) -> anyhow::Result<()> {
+    if let Some(reason) = sandbox::obstacle() {
+        screen.text(&format!("SKIPPED: {reason}\n\n0 passed, 0 failed, 1 skipped"));
+        return Ok(());
+    }
+    requirements::to_build_and_boot()?;
+    requirements::programs(screen)?;
+    let image = image::make(&image::Args::default(), screen)?;
+    let mut test = cargo::cargo(&["test", "--package", "qlik-context-operator", "--test", "node", "--"]);
+    test.args(&args.filter).env(IMAGE, image);
+    if args.figures {
+        test.env("QLIK_CONTEXT_NODE_FIGURES", "1");
+    }
+    ensure!(test.status()?.success(), "the tests on a real node failed");
+    Ok(())
+}
+
+/// The image for `cargo xtask test`, where this machine can make one.
+pub fn image_to_test(screen: Screen) -> anyhow::Result<Option<PathBuf>> {
+    if OS != "linux" {
+        screen.text(&format!("SKIPPED: the image needs Linux, and this is {OS}"));
+        return Ok(None);
+    }
+    image::make(&image::Args::default(), screen).map(Some)
+}
