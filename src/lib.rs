@@ -61,6 +61,8 @@ pub mod observe;
 pub mod reconcile;
 pub mod report;
 pub mod retry;
+// Needs Unix signals; the kubectl plugin builds the rest on Windows, too.
+#[cfg(unix)]
 pub mod run;
 pub mod scope;
 pub mod secret;

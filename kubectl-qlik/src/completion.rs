@@ -1,0 +1,134 @@
+//! Completion: for `kubectl qlik` by kubectl's own protocol, for `kubectl-qlik` by the scripts of each shell.
+//!
+//! kubectl runs a program `kubectl_complete-qlik` with the words typed so far, and reads one candidate a line, then a line with
+//! a number that says what else to offer (<https://github.com/spf13/cobra>, directives of completion).
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{CommandFactory as _, FromArgMatches as _};
+use clap_complete::{CompletionCandidate, aot, engine};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::ResourceExt;
+use kube::api::{Api, ListParams};
+use kube::config::Kubeconfig;
+use qlik_context_operator::api::QlikContext;
+
+use crate::args::{ClusterFlags, CommandLine, Shell};
+use crate::cluster::Cluster;
+use crate::screen;
+
+/// The name by which kubectl asks.
+const COMPLETER: &str = "kubectl_complete-qlik";
+/// The word by which its script asks.
+const HIDDEN_COMMAND: &str = "__complete";
+/// "Offer no files."
+const NO_FILES: &str = ":4";
+/// A person waits for the Tab key.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The words to complete, when this run is for that: the program is called by the name kubectl looks for, or by its script.
+pub fn asked_by_kubectl() -> Option<Vec<OsString>> {
+    let mut words = env::args_os();
+    let program = words.next()?;
+    if Path::new(&program).file_stem() == Some(OsStr::new(COMPLETER)) {
+        return Some(words.collect());
+    }
+    (words.next()? == HIDDEN_COMMAND).then(|| words.collect())
+}
+
+/// Prints the candidates.
+pub fn answer(words: Vec<OsString>) -> ExitCode {
+    let last = words.len();
+    let line = [OsString::from("kubectl-qlik")].into_iter().chain(words).collect();
+    let candidates = engine::complete(&mut CommandLine::command(), line, last, None).unwrap_or_default();
+    for candidate in candidates.iter().filter(|candidate| !candidate.is_hide_set()) {
+        let help = candidate.get_help().map(|help| format!("\t{help}")).unwrap_or_default();
+        screen::result(&format!("{}{help}", candidate.get_value().to_string_lossy()));
+    }
+    screen::result(NO_FILES);
+    ExitCode::SUCCESS
+}
+
+/// Prints a script.
+pub fn script(shell: Shell) -> anyhow::Result<()> {
+    let shell = match shell {
+        Shell::Kubectl => {
+            screen::result(
+                "#!/bin/sh\n# Lies in PATH as kubectl_complete-qlik, where kubectl's completion looks for it.",
+            );
+            screen::result(&format!("exec kubectl qlik {HIDDEN_COMMAND} \"$@\""));
+            return Ok(());
+        }
+        Shell::Bash => aot::Shell::Bash,
+        Shell::Zsh => aot::Shell::Zsh,
+        Shell::Fish => aot::Shell::Fish,
+        Shell::Powershell => aot::Shell::PowerShell,
+        Shell::Elvish => aot::Shell::Elvish,
+    };
+    let mut script = Vec::new();
+    aot::generate(shell, &mut CommandLine::command(), "kubectl-qlik", &mut script);
+    screen::result(&String::from_utf8(script)?);
+    Ok(())
+}
+
+/// Names of QlikContexts in the namespace that is typed already.
+pub fn contexts(current: &OsStr) -> Vec<CompletionCandidate> {
+    beginning_with(current, |flags| async move {
+        let cluster = Cluster::connect(&flags).await?;
+        let list = cluster.objects::<QlikContext>().list_metadata(&ListParams::default()).await?;
+        Ok(list.items.iter().map(ResourceExt::name_any).collect())
+    })
+}
+
+/// Names of namespaces.
+pub fn namespaces(current: &OsStr) -> Vec<CompletionCandidate> {
+    beginning_with(current, |flags| async move {
+        let cluster = Cluster::connect(&flags).await?;
+        let list = Api::<Namespace>::all(cluster.client).list_metadata(&ListParams::default()).await?;
+        Ok(list.items.iter().map(ResourceExt::name_any).collect())
+    })
+}
+
+/// Names of contexts in the kubeconfig.
+pub fn kubeconfig_contexts(current: &OsStr) -> Vec<CompletionCandidate> {
+    beginning_with(current, |flags| async move {
+        let kubeconfig = match flags.kubeconfig {
+            Some(path) => Kubeconfig::read_from(path)?,
+            None => Kubeconfig::read()?,
+        };
+        Ok(kubeconfig.contexts.into_iter().map(|context| context.name).collect())
+    })
+}
+
+/// Asks, and keeps what begins as typed. Whatever goes wrong, there is nothing to offer and nothing to say.
+fn beginning_with<F>(current: &OsStr, ask: impl FnOnce(ClusterFlags) -> F) -> Vec<CompletionCandidate>
+where
+    F: Future<Output = anyhow::Result<Vec<String>>>,
+{
+    let Some(current) = current.to_str() else {
+        return Vec::new();
+    };
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return Vec::new();
+    };
+    let names = runtime.block_on(async { tokio::time::timeout(PATIENCE, ask(typed_flags())).await });
+    let names = names.ok().and_then(Result::ok).unwrap_or_default();
+    names.into_iter().filter(|name| name.starts_with(current)).map(CompletionCandidate::new).collect()
+}
+
+/// The flags that choose a cluster, from a line that is not finished.
+fn typed_flags() -> ClusterFlags {
+    let words = asked_by_kubectl().unwrap_or_default();
+    let line = [OsString::from("kubectl-qlik")].into_iter().chain(words);
+    let matches = CommandLine::command().ignore_errors(true).try_get_matches_from(line);
+    let flags = matches.ok().and_then(|matches| {
+        let of_command = matches.subcommand().map_or(&matches, |(_, of_command)| of_command);
+        ClusterFlags::from_arg_matches(of_command).ok()
+    });
+    flags.unwrap_or_default()
+}

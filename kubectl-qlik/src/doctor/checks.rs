@@ -1,0 +1,235 @@
+//! The looks that `doctor` takes. Each ends in a finding, whatever goes wrong.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt as _;
+use kube::api::{Api, ListParams};
+use qlik_context_operator::api::{ConditionType, OPERATOR_NAME, QlikContext, crd};
+
+use super::Finding;
+use crate::access::{self, Permission};
+use crate::cluster::Cluster;
+use crate::{age, context, problem, screen};
+
+/// The oldest minor version of Kubernetes 1 that has all that the CRD uses.
+const OLDEST_MINOR: u32 = 32;
+/// What the commands of this program need.
+const PERMISSIONS: [Permission; 8] = [
+    Permission::contexts("get"),
+    Permission::contexts("list"),
+    Permission::contexts("create"),
+    Permission::contexts("patch"),
+    Permission::secrets("get"),
+    Permission::secrets("create"),
+    Permission::secrets("patch"),
+    Permission::pods("list"),
+];
+const INSTALL: &str = "Install the operator as docs/install.md says.";
+
+/// Whether the API server answers, and how old it is.
+pub async fn api_server(cluster: &Cluster) -> Finding {
+    const CHECK: &str = "Cluster";
+    match cluster.client.apiserver_version().await {
+        Err(error) => Finding::failed(CHECK, format!("{}: {}.", cluster.url, problem::sentence(&error)), ""),
+        Ok(version) => {
+            let digits: String = version.minor.chars().take_while(char::is_ascii_digit).collect();
+            let told = format!("Kubernetes {} answers at {}.", screen::harmless(&version.git_version), cluster.url);
+            if version.major == "1" && digits.parse().is_ok_and(|minor: u32| minor < OLDEST_MINOR) {
+                return Finding::failed(CHECK, told, format!("The operator needs 1.{OLDEST_MINOR} or newer."));
+            }
+            Finding::ok(CHECK, told)
+        }
+    }
+}
+
+/// Whether the cluster knows QlikContexts, and the same ones as this program.
+pub async fn definition(cluster: &Cluster) -> Finding {
+    const CHECK: &str = "CRD";
+    let ours = crd::qlik_contexts();
+    let name = ours.name_any();
+    let definitions: Api<CustomResourceDefinition> = Api::all(cluster.client.clone());
+    match definitions.get_opt(&name).await {
+        Ok(None) => Finding::failed(CHECK, format!("{name} is missing."), INSTALL),
+        Err(error) => {
+            // Not everybody may read it; that the kind is served is what counts.
+            let contexts: Api<QlikContext> = cluster.objects();
+            match contexts.list_metadata(&ListParams::default().limit(1)).await {
+                Ok(_) => Finding::ok(
+                    CHECK,
+                    format!("{name} is served. (Its version is unknown: {}.)", problem::sentence(&error)),
+                ),
+                Err(error) => Finding::failed(CHECK, format!("{}.", problem::sentence(&error)), ""),
+            }
+        }
+        Ok(Some(found)) => {
+            let conditions = found.status.as_ref().and_then(|status| status.conditions.as_ref());
+            let established = conditions
+                .into_iter()
+                .flatten()
+                .any(|condition| condition.type_ == "Established" && condition.status == "True");
+            if !established {
+                return Finding::failed(
+                    CHECK,
+                    format!("{name} is not established."),
+                    format!("Look at kubectl describe crd {name}."),
+                );
+            }
+            let schema = |definition: &CustomResourceDefinition| {
+                let versions = definition.spec.versions.iter();
+                versions.map(|version| (version.name.clone(), version.schema.clone())).collect::<BTreeMap<_, _>>()
+            };
+            if schema(&found) == schema(&ours) {
+                Finding::ok(CHECK, format!("{name} is established, and as this version knows it."))
+            } else {
+                Finding::warning(
+                    CHECK,
+                    format!("{name} is of another version than kubectl qlik {}.", env!("CARGO_PKG_VERSION")),
+                    "Use the versions of one release of the chart and of this program.",
+                )
+            }
+        }
+    }
+}
+
+/// Whether an operator is there, runs and leads.
+pub async fn operator(cluster: &Cluster, namespace: &str, now: Timestamp) -> Vec<Finding> {
+    const CHECK: &str = "Operator";
+    let labels = ListParams::default().labels(&format!("app.kubernetes.io/part-of={OPERATOR_NAME}"));
+    let everywhere: Api<Deployment> = Api::all(cluster.client.clone());
+    let (list, place) = match everywhere.list(&labels).await {
+        Ok(list) => (Ok(list), "the whole cluster"),
+        Err(_) => (Api::<Deployment>::namespaced(cluster.client.clone(), namespace).list(&labels).await, namespace),
+    };
+    let deployments = match list {
+        Ok(list) => list.items,
+        Err(error) => {
+            let told = format!("{}.", problem::sentence(&error));
+            return vec![Finding::warning(CHECK, told, "Whether it runs, the list of QlikContexts below shows, too.")];
+        }
+    };
+    if deployments.is_empty() {
+        return vec![Finding::failed(CHECK, format!("No Deployment of it in {place}."), INSTALL)];
+    }
+    let mut findings = Vec::new();
+    for deployment in deployments {
+        let lease = lease(cluster, &deployment, now).await;
+        findings.push(deployed(&deployment));
+        findings.extend(lease);
+    }
+    findings
+}
+
+fn deployed(deployment: &Deployment) -> Finding {
+    const CHECK: &str = "Operator";
+    let place = format!("{}/{}", deployment.namespace().unwrap_or_default(), deployment.name_any());
+    let version = deployment.labels().get("app.kubernetes.io/version").map_or("of an unknown version", String::as_str);
+    let wanted = deployment.spec.replicas.unwrap_or(1);
+    let ready = deployment.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or_default();
+    let told = format!("{place}, version {version}: {ready} of {wanted} Pods ready.");
+    let namespace = deployment.namespace().unwrap_or_default();
+    if wanted == 0 {
+        Finding::warning(CHECK, told, "It is scaled to zero: scale it up, unless it runs outside of the cluster.")
+    } else if ready < wanted {
+        Finding::warning(CHECK, told, format!("Look at kubectl describe pods -n {namespace}, and at their logs."))
+    } else if version != env!("CARGO_PKG_VERSION") {
+        Finding::warning(
+            CHECK,
+            told,
+            format!("This is kubectl qlik {}: use the same version as the operator.", env!("CARGO_PKG_VERSION")),
+        )
+    } else {
+        Finding::ok(CHECK, told)
+    }
+}
+
+/// Whether somebody leads: what the operator does is done by the holder of the lease alone.
+async fn lease(cluster: &Cluster, deployment: &Deployment, now: Timestamp) -> Option<Finding> {
+    const CHECK: &str = "Lease";
+    let template = deployment.spec.template.spec.as_ref();
+    let mut words =
+        template.into_iter().flat_map(|pod| &pod.containers).flat_map(|container| container.args.iter().flatten());
+    let name = words.find_map(|word| word.strip_prefix("--lease-name="))?;
+    let namespace = deployment.namespace().unwrap_or_default();
+    let leases: Api<Lease> = Api::namespaced(cluster.client.clone(), &namespace);
+    let logs = format!("Look at the logs: kubectl logs -n {namespace} deployment/{}.", deployment.name_any());
+    let lease = match leases.get_opt(name).await {
+        Ok(Some(lease)) => lease.spec.unwrap_or_default(),
+        Ok(None) => {
+            return Some(Finding::failed(
+                CHECK,
+                format!("{namespace}/{name} was never taken: no operator works."),
+                logs,
+            ));
+        }
+        Err(error) => return Some(Finding::warning(CHECK, format!("{}.", problem::sentence(&error)), "")),
+    };
+    let holder = screen::harmless(&lease.holder_identity.unwrap_or_default());
+    let Some(renewed) = lease.renew_time.map(|time| time.0).filter(|_| !holder.is_empty()) else {
+        return Some(Finding::failed(CHECK, format!("{namespace}/{name} is held by none: no operator works."), logs));
+    };
+    let seconds = lease.lease_duration_seconds.unwrap_or(15);
+    let ago = age::since(renewed, now);
+    // Twice the time after which another may take it: clocks differ.
+    let fresh = now.duration_since(renewed).as_secs() <= i64::from(seconds) * 2;
+    Some(if fresh {
+        Finding::ok(CHECK, format!("{holder} leads, and said so {ago} ago."))
+    } else {
+        Finding::failed(CHECK, format!("{holder} led until {ago} ago, and nobody has since: no operator works."), logs)
+    })
+}
+
+/// What the person may do.
+pub async fn permissions(cluster: &Cluster) -> Finding {
+    const CHECK: &str = "Permissions";
+    let namespace = &cluster.namespace;
+    match access::missing(cluster, &PERMISSIONS).await {
+        Ok(missing) if missing.is_empty() => {
+            Finding::ok(CHECK, format!("You may do all of it in namespace {namespace}."))
+        }
+        Ok(missing) => Finding::warning(
+            CHECK,
+            format!("In namespace {namespace} you may not {}.", access::list(&missing)),
+            "Ask an administrator of the cluster for the role edit there.",
+        ),
+        Err(error) => Finding::warning(CHECK, format!("{error:#}."), ""),
+    }
+}
+
+/// How the contexts are, which shows also whether tenants can be reached.
+pub async fn contexts(cluster: &Cluster) -> Finding {
+    const CHECK: &str = "QlikContexts";
+    let everywhere: Api<QlikContext> = Api::all(cluster.client.clone());
+    let (list, place) = match everywhere.list(&ListParams::default()).await {
+        Ok(list) => (Ok(list), "the cluster".to_owned()),
+        Err(_) => {
+            let here: Api<QlikContext> = cluster.objects();
+            (here.list(&ListParams::default()).await, format!("namespace {}", cluster.namespace))
+        }
+    };
+    let items = match list {
+        Ok(list) => list.items,
+        Err(error) => return Finding::warning(CHECK, format!("{}.", problem::sentence(&error)), ""),
+    };
+    let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
+    for context in items.iter().filter(|context| !context::is_ready(context)) {
+        let ready = context::condition(context, ConditionType::Ready).filter(|_| context::is_current(context));
+        *reasons
+            .entry(ready.map_or("not looked at yet".into(), |ready| screen::harmless(&ready.reason)))
+            .or_default() += 1;
+    }
+    let all = items.len();
+    if reasons.is_empty() {
+        return Finding::ok(CHECK, format!("{all} in {place}, all ready."));
+    }
+    let total: usize = reasons.values().sum();
+    let reasons: Vec<_> = reasons.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    Finding::warning(
+        CHECK,
+        format!("{all} in {place}, {total} not ready: {}.", reasons.join(", ")),
+        "kubectl qlik list -A shows them, kubectl qlik status NAME what to do.",
+    )
+}

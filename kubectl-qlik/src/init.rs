@@ -1,0 +1,296 @@
+//! `init`: from the id and secret of an OAuth client to a verified token, in one dialogue.
+//!
+//! It asks what `qlik context init` asks, shows what it will write, writes it, and follows the operator to the end. It
+//! changes nothing that it did not make, and says at every end what was written.
+
+mod manifests;
+mod present;
+mod questions;
+mod write;
+
+use std::fmt;
+
+use anyhow::bail;
+use k8s_openapi::api::core::v1::Secret;
+use qlik_context_operator::api::{QlikContext, Reason};
+
+use crate::access::{self, Permission};
+use crate::args::{ClusterFlags, DryRun, InitArgs};
+use crate::cluster::{self, Cluster};
+use crate::document::{self, Format};
+use crate::follow::{self, Ending, Goal};
+use crate::problem::{AlreadySaid, Interrupted};
+use crate::screen::{GREEN, RED};
+use crate::{prompt, refresh, screen, whoami};
+use manifests::{Answers, CredentialSecret};
+use write::{Change, Written};
+
+/// Everything that `init` does to the cluster.
+const NEEDED: [Permission; 6] = [
+    Permission::contexts("get"),
+    Permission::contexts("create"),
+    Permission::contexts("patch"),
+    Permission::secrets("get"),
+    Permission::secrets("create"),
+    Permission::secrets("patch"),
+];
+
+/// Runs the command.
+pub async fn run(flags: &ClusterFlags, args: Box<InitArgs>) -> anyhow::Result<()> {
+    check_names(&args)?;
+    if args.dry_run == DryRun::Client {
+        return print(&args, flags);
+    }
+    if args.output.is_some() {
+        bail!("-o goes with --dry-run=client; without it, what init prints at the end is the identity as JSON");
+    }
+    let written = Written::default();
+    let done = tokio::select! {
+        done = dialogue(flags, &args, &written) => done,
+        _ = tokio::signal::ctrl_c() => Err(Interrupted.into()),
+    };
+    if done.as_ref().is_err_and(anyhow::Error::is::<Interrupted>) {
+        written.report(&args.name, &cluster::typed(flags));
+    }
+    done
+}
+
+/// What the API server would say of the names, before anything is asked.
+fn check_names(args: &InitArgs) -> anyhow::Result<()> {
+    let valid = |name: &str| {
+        let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+        let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
+        edge(name.chars().next()) && edge(name.chars().last()) && name.chars().all(inner)
+    };
+    if !valid(&args.name) || args.name.len() > 63 {
+        bail!("{:?} is no name for a QlikContext: use lower case letters, digits and hyphens, at most 63", args.name);
+    }
+    for name in args.token_secret.iter().chain(&args.existing_secret) {
+        if !valid(name) || name.len() > 253 {
+            bail!("{name:?} is no name for a Secret: use lower case letters, digits, hyphens and dots");
+        }
+    }
+    Ok(())
+}
+
+/// The QlikContext for Git.
+fn print(args: &InitArgs, flags: &ClusterFlags) -> anyhow::Result<()> {
+    let answers = Answers {
+        name: args.name.clone(),
+        tenant_url: questions::tenant(args.tenant_url.as_deref(), None)?.to_string(),
+        method: questions::method(args, None)?,
+        secret: CredentialSecret::Ours(Vec::new()),
+        scopes: args.scopes.clone(),
+        token_secret: args.token_secret.clone(),
+    };
+    let answers = match &args.existing_secret {
+        Some(name) => Answers { secret: CredentialSecret::Existing(name.clone()), ..answers },
+        None => answers,
+    };
+    let mut context = answers.context();
+    // In Git it is Git that manages it.
+    if let Some(metadata) = context["metadata"].as_object_mut() {
+        metadata.remove("labels");
+        if let Some(namespace) = &flags.namespace {
+            metadata.insert("namespace".into(), namespace.as_str().into());
+        }
+    }
+    let keys = manifests::keys(answers.method).join(" and ");
+    screen::note(&format!(
+        "The Secret {} with the keys {keys} is left to you: it does not belong into Git as it is.",
+        answers.secret_name()
+    ));
+    document::print(&context, args.output.unwrap_or(Format::Yaml))
+}
+
+async fn dialogue(flags: &ClusterFlags, args: &InitArgs, written: &Written) -> anyhow::Result<()> {
+    let cluster = Cluster::connect(flags).await?;
+    let missing = access::missing(&cluster, &NEEDED).await?;
+    if !missing.is_empty() {
+        bail!(
+            "you may not {} in namespace {}. Ask an administrator of the cluster for a role that allows it, or choose another \
+             namespace with -n",
+            access::list(&missing),
+            cluster.namespace
+        );
+    }
+    let context = present::context(&cluster, &args.name).await?;
+    let token_secret = context.as_ref().map(QlikContext::target_name);
+    let token_secret = args.token_secret.clone().or(token_secret).unwrap_or_else(|| format!("{}-token", args.name));
+    present::token_secret_is_free(&cluster, &token_secret, context.as_ref()).await?;
+    if context.is_some() && prompt::possible() {
+        screen::note(&format!("{} exists already: correct what is wrong, and keep the rest with Enter.\n", args.name));
+    } else if prompt::possible() {
+        screen::note("Acquiring access to Qlik Cloud\n");
+    }
+
+    let mut answers = ask(&cluster, args, context.as_ref()).await?;
+    confirm(&cluster, args, &answers)?;
+    loop {
+        let goal = match write::write(&cluster, &answers, written).await? {
+            Change::Created => Goal::Verified { before: None },
+            Change::Changed(before) => Goal::Verified { before },
+            Change::None(context) if follow::works(&context) => Goal::Verified { before: None },
+            // The same again, so something was corrected elsewhere.
+            Change::None(_) => refresh::request(&cluster, &args.name).await?,
+        };
+        let ending = follow::follow(&cluster, &args.name, &goal, args.timeout).await?;
+        let next = match ending {
+            Ending::Reached(context) => return finish(&cluster, &context),
+            Ending::Failed(context) => failed(&cluster, args, &context)?,
+            Ending::TimedOut(context) => return Err(timed_out(&cluster, args, &context)),
+        };
+        answers = again(&cluster, args, answers, next).await?;
+    }
+}
+
+/// All answers, by flag or by question.
+async fn ask(cluster: &Cluster, args: &InitArgs, context: Option<&QlikContext>) -> anyhow::Result<Answers> {
+    let tenant_url = questions::tenant(args.tenant_url.as_deref(), context)?.to_string();
+    let method = questions::method(args, context)?;
+    let mut answers = Answers {
+        name: args.name.clone(),
+        tenant_url,
+        method,
+        secret: CredentialSecret::Ours(Vec::new()),
+        scopes: args.scopes.clone(),
+        token_secret: args.token_secret.clone(),
+    };
+    answers.secret = match &args.existing_secret {
+        Some(name) => CredentialSecret::Existing(name.clone()),
+        None => {
+            let present = secret(cluster, &answers).await?;
+            questions::announce(method, args);
+            CredentialSecret::Ours(questions::credential(method, args, present.as_ref())?)
+        }
+    };
+    Ok(answers)
+}
+
+async fn secret(cluster: &Cluster, answers: &Answers) -> anyhow::Result<Option<Secret>> {
+    present::secret(cluster, &answers.secret_name(), &answers.name).await
+}
+
+/// Shows what will be written and asks whether it may be.
+fn confirm(cluster: &Cluster, args: &InitArgs, answers: &Answers) -> anyhow::Result<()> {
+    if args.yes {
+        return Ok(());
+    }
+    screen::note(&format!("\nThis will be written to namespace {} of {}:\n", cluster.namespace, cluster.url));
+    if let Some(secret) = answers.shown_secret() {
+        screen::verbatim(&format!("{}---", document::text(&secret, Format::Yaml)?));
+    }
+    screen::verbatim(&document::text(&answers.context(), Format::Yaml)?);
+    if prompt::confirm("Write it?", "--yes")? { Ok(()) } else { Err(Interrupted.into()) }
+}
+
+/// The end of the tutorial: whose token it is, as `qlik user me` prints it.
+fn finish(cluster: &Cluster, context: &QlikContext) -> anyhow::Result<()> {
+    let name = context.metadata.name.as_deref().unwrap_or_default();
+    let (secret, place, flags) = (context.target_name(), &cluster.namespace, &cluster.flags);
+    screen::note(&format!(
+        "{GREEN}✓{GREEN:#} Secret {secret} in namespace {place} holds a verified token. It acts as:\n"
+    ));
+    document::print(&whoami::identity(context)?, Format::Json)?;
+    screen::note(&format!(
+        "\nMount Secret {secret} in your Pods; the operator keeps it fresh. `kubectl qlik status {name}{flags}` shows how it is, \
+         `kubectl qlik export {name}{flags}` gives it to qlik-cli."
+    ));
+    Ok(())
+}
+
+/// What to do after a failure.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Next {
+    Credential,
+    Tenant,
+    AskAgain,
+    Leave,
+}
+
+impl fmt::Display for Next {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Credential => "Enter the credential again",
+            Self::Tenant => "Enter the tenant url again",
+            Self::AskAgain => "Try again, after a correction elsewhere",
+            Self::Leave => "Leave it as it is",
+        })
+    }
+}
+
+/// The likely corrections first.
+fn choices(reason: Option<Reason>) -> Vec<Next> {
+    use Reason::*;
+    match reason {
+        Some(TenantNotFound | HostNotAllowedByOperator | AddressNotPublic | TenantUnreachable | UnexpectedResponse) => {
+            vec![Next::Tenant, Next::Credential, Next::AskAgain, Next::Leave]
+        }
+        Some(InvalidScope | UserInactive | AccessDenied) => {
+            vec![Next::AskAgain, Next::Credential, Next::Tenant, Next::Leave]
+        }
+        Some(SecretNotOwned | TemplateInvalid | WriteRejected | Suspended | SpecInvalid | HostNotAllowedBySecret) => {
+            vec![Next::AskAgain, Next::Leave]
+        }
+        _ => vec![Next::Credential, Next::Tenant, Next::AskAgain, Next::Leave],
+    }
+}
+
+/// Says what failed, and asks what to do where somebody can answer.
+fn failed(cluster: &Cluster, args: &InitArgs, context: &QlikContext) -> anyhow::Result<Next> {
+    let (name, flags) = (&args.name, &cluster.flags);
+    if let Some(condition) = follow::failing(context) {
+        let (reason, message) = (screen::harmless(&condition.reason), screen::harmless(&condition.message));
+        screen::note(&format!("{RED}✗{RED:#} {} ({reason}): {message}", condition.type_));
+    }
+    let next =
+        if prompt::possible() { prompt::choose("What now?", choices(follow::cause(context)))? } else { Next::Leave };
+    if next == Next::Leave {
+        screen::note(&format!(
+            "To correct it, run `kubectl qlik init {name}{flags}` again: what was right is kept. `kubectl qlik status \
+             {name}{flags}` shows more."
+        ));
+        return Err(AlreadySaid.into());
+    }
+    Ok(next)
+}
+
+fn timed_out(cluster: &Cluster, args: &InitArgs, context: &QlikContext) -> anyhow::Error {
+    let name = &args.name;
+    match follow::failing(context) {
+        Some(condition) => {
+            let (reason, message) = (screen::harmless(&condition.reason), screen::harmless(&condition.message));
+            screen::note(&format!("{RED}✗{RED:#} {} ({reason}): {message}", condition.type_));
+            screen::note(&format!(
+                "The operator goes on by itself. `kubectl qlik status {name}{}` shows how it is.",
+                cluster.flags
+            ));
+        }
+        None => screen::note(&format!(
+            "{RED}✗{RED:#} Nothing has looked at {name} within {}: the operator does not run, or does not watch namespace {}. \
+             `kubectl qlik doctor` shows which. What was written stays and is picked up when it runs.",
+            crate::age::span(args.timeout),
+            cluster.namespace
+        )),
+    }
+    AlreadySaid.into()
+}
+
+/// The answers after a correction.
+async fn again(cluster: &Cluster, args: &InitArgs, mut answers: Answers, next: Next) -> anyhow::Result<Answers> {
+    // Nobody wants a file that was wrong to be read again.
+    let unanswered = InitArgs { tenant_url: None, ..args.without_credential() };
+    match next {
+        Next::Tenant => {
+            answers.tenant_url = questions::tenant(None, None)?.to_string();
+        }
+        Next::Credential => {
+            answers.secret = CredentialSecret::Ours(Vec::new());
+            let present = secret(cluster, &answers).await?;
+            answers.secret =
+                CredentialSecret::Ours(questions::credential(answers.method, &unanswered, present.as_ref())?);
+        }
+        Next::AskAgain | Next::Leave => {}
+    }
+    Ok(answers)
+}

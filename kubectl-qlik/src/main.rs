@@ -1,0 +1,62 @@
+//! `kubectl qlik`: Qlik Cloud tokens for people at a terminal.
+//!
+//! From nothing to a verified token in one dialogue (`init`), and a look at everything that keeps it fresh. It talks to the
+//! Kubernetes API with the rights of the person who runs it, and does nothing that they could not do with kubectl; only
+//! `whoami --live` asks the tenant itself. It promises that nothing secret is printed but by `token` and `export`, that a
+//! secret never is a command line argument, and that nothing is asked where there is no terminal.
+
+mod access;
+mod age;
+mod args;
+mod cluster;
+mod completion;
+mod context;
+mod credential;
+mod doctor;
+mod document;
+mod export;
+mod follow;
+mod init;
+mod list;
+mod problem;
+mod prompt;
+mod refresh;
+mod screen;
+mod status;
+mod suspend;
+mod tenant_url;
+mod token;
+mod whoami;
+
+use std::process::ExitCode;
+
+use args::{Command, CommandLine};
+
+fn main() -> ExitCode {
+    if let Some(words) = completion::asked_by_kubectl() {
+        return completion::answer(words);
+    }
+    let CommandLine { cluster, command } = CommandLine::read();
+    // Before anything speaks TLS, so that there is one provider and no doubt which.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    // The second thread keeps connections alive while the first waits for a person to type.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let done = runtime.map_err(Into::into).and_then(|runtime| {
+        runtime.block_on(async {
+            match command {
+                Command::Init(args) => init::run(&cluster, args).await,
+                Command::List(args) => list::run(&cluster, &args).await,
+                Command::Status(args) => status::run(&cluster, &args).await,
+                Command::Whoami(args) => whoami::run(&cluster, &args).await,
+                Command::Token(args) => token::run(&cluster, &args).await,
+                Command::Refresh(args) => refresh::run(&cluster, &args).await,
+                Command::Suspend(args) => suspend::run(&cluster, &args, true).await,
+                Command::Resume(args) => suspend::run(&cluster, &args, false).await,
+                Command::Export(args) => export::run(&cluster, &args).await,
+                Command::Doctor(args) => doctor::run(&cluster, &args).await,
+                Command::Completion(args) => completion::script(args.shell),
+            }
+        })
+    });
+    problem::exit_code(done)
+}

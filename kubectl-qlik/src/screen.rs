@@ -1,0 +1,124 @@
+//! What people see: results on standard output, everything else on standard error.
+//!
+//! Colours and folded lines only on a terminal; `NO_COLOR` and `TERM=dumb` are respected (`anstream` does that). A reader
+//! that has gone (`| head`) is no error.
+
+use std::io::{IsTerminal as _, Write as _, stderr, stdout};
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{ContentArrangement, Table, presets};
+use textwrap::{Options, WordSeparator, WordSplitter};
+
+pub const GREEN: Style = AnsiColor::Green.on_default();
+pub const RED: Style = AnsiColor::Red.on_default();
+pub const YELLOW: Style = AnsiColor::Yellow.on_default();
+pub const BOLD: Style = Style::new().bold();
+
+/// Between the columns of a table, as kubectl has it.
+const GAP: u16 = 3;
+
+/// A result: to standard output, with a line break.
+pub fn result(text: &str) {
+    let _ = writeln!(anstream::stdout(), "{text}");
+}
+
+/// A word to the person: to standard error, folded at the terminal's width.
+pub fn note(text: &str) {
+    let text = match width(stderr().is_terminal()) {
+        Some(width) => textwrap::fill(text, options(width)),
+        None => text.to_owned(),
+    };
+    let _ = writeln!(anstream::stderr(), "{text}");
+}
+
+/// A word to the person that must stay in one piece, because it is there to be copied.
+pub fn verbatim(text: &str) {
+    let _ = writeln!(anstream::stderr(), "{text}");
+}
+
+/// The last word of a command that failed.
+pub fn error(text: &str) {
+    let text = text.trim_end_matches('.');
+    note(&format!("{RED}error:{RED:#} {text}"));
+}
+
+/// Folded at blanks alone: an address, a time or a flag stays in one piece, to be copied.
+fn options<'a>(width: usize) -> Options<'a> {
+    Options::new(width).word_separator(WordSeparator::AsciiSpace).word_splitter(WordSplitter::NoHyphenation)
+}
+
+/// The width to fold at: a terminal's own, none where there is no terminal.
+fn width(terminal: bool) -> Option<usize> {
+    terminal.then(textwrap::termwidth)
+}
+
+/// The width of standard output.
+pub fn output_width() -> Option<usize> {
+    width(stdout().is_terminal())
+}
+
+/// Text behind a label, folded at the width of standard output and kept in its column.
+pub fn labelled(label: &str, text: &str) {
+    let indent = " ".repeat(textwrap::core::display_width(label));
+    result(&match output_width() {
+        Some(width) => textwrap::fill(&format!("{label}{text}"), options(width).subsequent_indent(&indent)),
+        None => format!("{label}{text}"),
+    });
+}
+
+/// A heading on standard output.
+pub fn heading(text: &str) {
+    result(&format!("\n{BOLD}{text}{BOLD:#}"));
+}
+
+/// A table without lines, as kubectl prints one: each row is one line, to be cut with awk.
+pub fn table(header: &[&str], rows: Vec<Vec<String>>) {
+    lines(header, rows, None).iter().for_each(|line| result(line));
+}
+
+/// The same for sentences: on a terminal the cells are folded.
+pub fn folded_table(header: &[&str], rows: Vec<Vec<String>>) {
+    lines(header, rows, output_width()).iter().for_each(|line| result(line));
+}
+
+fn lines(header: &[&str], rows: Vec<Vec<String>>, width: Option<usize>) -> Vec<String> {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    match width.and_then(|width| u16::try_from(width).ok()) {
+        Some(width) => table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width),
+        None => table.set_content_arrangement(ContentArrangement::Disabled),
+    };
+    table.set_header(header.iter().copied()).add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, GAP));
+    }
+    table.lines().map(|line| line.trim_end().to_owned()).collect()
+}
+
+/// A name or message that comes from the cluster, without what could move a terminal's cursor.
+pub fn harmless(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows() -> Vec<Vec<String>> {
+        vec![vec!["acme".into(), "word ".repeat(30)], vec!["b".into(), String::new()]]
+    }
+
+    #[test]
+    fn a_table_of_sentences_is_folded_on_a_terminal() {
+        let folded = lines(&["NAME", "MESSAGE"], rows(), Some(80));
+        assert!(folded.len() > 3 && folded.iter().all(|line| line.chars().count() <= 80), "{folded:#?}");
+        let plain = lines(&["NAME", "MESSAGE"], rows(), None);
+        assert_eq!(plain.len(), 3);
+        assert!(plain[1].starts_with("acme   word word"), "{plain:#?}");
+    }
+
+    #[test]
+    fn what_comes_from_the_cluster_cannot_move_the_cursor() {
+        assert_eq!(harmless("a\x1b[2Jb\r\nc"), "a [2Jb  c");
+    }
+}

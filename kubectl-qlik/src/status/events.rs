@@ -1,0 +1,57 @@
+//! What the operator told of a context, newest last.
+
+use k8s_openapi::api::events::v1::Event as Told;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt as _;
+use kube::api::{Api, ListParams};
+use qlik_context_operator::api::QlikContext;
+use serde::Serialize;
+
+use crate::cluster::Cluster;
+use crate::problem::Explain as _;
+use crate::screen;
+
+/// As many as a screen holds beside the rest.
+const NEWEST: usize = 10;
+
+/// An event.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Event {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub reason: String,
+    pub message: String,
+    pub last_seen: Option<Timestamp>,
+    pub count: i32,
+}
+
+/// The newest events about this very context.
+pub async fn read(cluster: &Cluster, context: &QlikContext) -> anyhow::Result<Vec<Event>> {
+    let events: Api<Told> = cluster.objects();
+    let name = context.name_any();
+    let about = format!("regarding.kind=QlikContext,regarding.name={name}");
+    let list = events.list(&ListParams::default().fields(&about)).await;
+    let list = list.explain(format_args!("cannot list the events of {name}"))?;
+    let uid = context.uid();
+    let theirs =
+        list.items.into_iter().filter(|event| event.regarding.as_ref().and_then(|about| about.uid.clone()) == uid);
+    let mut events: Vec<Event> = theirs.map(Event::from).collect();
+    events.sort_by_key(|event| event.last_seen);
+    events.drain(..events.len().saturating_sub(NEWEST));
+    Ok(events)
+}
+
+impl From<Told> for Event {
+    fn from(told: Told) -> Self {
+        let last = told.series.as_ref().map(|series| series.last_observed_time.0);
+        let last = last.or(told.deprecated_last_timestamp.map(|time| time.0));
+        Self {
+            kind: screen::harmless(&told.type_.unwrap_or_default()),
+            reason: screen::harmless(&told.reason.unwrap_or_default()),
+            message: screen::harmless(&told.note.unwrap_or_default()),
+            last_seen: last.or(told.event_time.map(|time| time.0)),
+            count: told.series.map_or(1, |series| series.count),
+        }
+    }
+}
