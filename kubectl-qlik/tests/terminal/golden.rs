@@ -1,0 +1,73 @@
+//! What a screen showed, with the times and ports of this run taken out, compared with a committed file.
+
+use std::path::Path;
+use std::{env, fs};
+
+/// Compares with `golden/<name>.txt`, or writes it. No line of it is wider than the terminal.
+pub fn compare(name: &str, screen: &str) {
+    for line in screen.lines() {
+        assert!(line.trim_end().chars().count() <= 80, "wider than the terminal: {line}");
+    }
+    compare_data(name, screen);
+}
+
+/// The same for data, which is not folded.
+pub fn compare_data(name: &str, screen: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/terminal/golden").join(name).with_extension("txt");
+    let text = screen.lines().map(|line| line.trim_end().to_owned() + "\n").collect::<String>();
+    let text = without_this_run(text.trim_end()) + "\n";
+    if env::var_os("WRITE_GENERATED").is_some() {
+        fs::write(&path, &text).unwrap();
+        return;
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    assert!(text == expected, "{} is not what is shown now:\n{text}", path.display());
+}
+
+/// Times become zeros of the same width where they are dates, and of one digit where they are spans; ports become words.
+fn without_this_run(text: &str) -> String {
+    let mut out = String::new();
+    let mut word = String::new();
+    for c in text.chars().chain(['\n']) {
+        if c.is_alphanumeric() || "-:.".contains(c) {
+            word.push(c);
+            continue;
+        }
+        out += &steady(&word);
+        word.clear();
+        out.push(c);
+    }
+    out.trim_end().to_owned()
+}
+
+fn steady(word: &str) -> String {
+    let digits = word.chars().filter(char::is_ascii_digit).count();
+    if digits >= 14 && word.contains('T') && word.matches(':').count() == 2 && !word.starts_with("127") {
+        return word.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    }
+    if let Some(rest) = word.strip_prefix("127.0.0.1:") {
+        let port = rest.chars().take_while(char::is_ascii_digit).count();
+        return format!("127.0.0.1:<port>{}", &rest[port..]);
+    }
+    let core = word.trim_end_matches(['.', ':']);
+    let is_span = core.starts_with(|c: char| c.is_ascii_digit())
+        && core.ends_with(['s', 'm', 'h', 'd'])
+        && core.chars().all(|c| c.is_ascii_digit() || "smhd".contains(c));
+    if !is_span {
+        return word.to_owned();
+    }
+    let units = core.chars().filter(|c| !c.is_ascii_digit()).flat_map(|unit| ['0', unit]);
+    units.chain(word[core.len()..].chars()).collect()
+}
+
+#[test]
+fn what_differs_from_run_to_run_is_taken_out_and_nothing_else() {
+    for (word, expected) in [
+        ("until 2026-11-25T22:10:55Z.", "until 0000-00-00T00:00:00Z."),
+        ("issued 13s ago, in 5h59m", "issued 0s ago, in 0h0m"),
+        ("https://127.0.0.1:41234:", "https://127.0.0.1:<port>:"),
+        ("v1.36.3 10.0.0.1 82e0c353 3d", "v1.36.3 10.0.0.1 82e0c353 0d"),
+    ] {
+        assert_eq!(without_this_run(word), expected);
+    }
+}

@@ -1,0 +1,200 @@
+//! What goes wrong gets a sentence that says what to do, and a second chance where a person can take one.
+
+use std::time::Duration;
+
+use serde_json::json;
+use support::tenant::{Fault, Pacing, Route, Script};
+
+use crate::golden;
+use crate::terminal::{CTRL_C, DOWN, ENTER};
+use crate::tutorial::answer_all;
+use crate::world::{CLIENT_ID, CLIENT_SECRET, Case, kubeconfig_without_permissions, world};
+
+#[test]
+fn a_wrong_client_secret_is_told_in_the_words_of_the_condition_and_can_be_typed_again() {
+    let case = Case::new("wrong");
+    let mut terminal = case.terminal(&["init", "acme"]);
+    answer_all(&mut terminal, &case.tenant.url(), "planted-but-wrong");
+    terminal.answers("Write it?", "y");
+    terminal.answers("What now?", "");
+    terminal.answers("Client ID:", "");
+    terminal.answers("Client Secret (Enter keeps the present one):", CLIENT_SECRET);
+    let ended = case.ended(terminal);
+    assert_eq!(ended.status, 0, "{}", ended.screen);
+    golden::compare("wrong-secret", &ended.screen);
+}
+
+#[test]
+fn a_tenant_that_does_not_exist_can_be_typed_again_and_a_pasted_address_is_repaired() {
+    let case = Case::new("nowhere");
+    let mut terminal = case.terminal(&["init", "acme"]);
+    terminal.answers("Enter tenant url:", "acme");
+    terminal.sees("not a whole host name").types(&"\x7f".repeat(4));
+    let pasted = format!("HTTPS://{}.evil.example/hub/home?x=1", case.tenant.host());
+    answer_all(&mut terminal, &pasted, CLIENT_SECRET);
+    terminal.answers("Write it?", "y");
+    terminal.answers("What now?", "");
+    terminal.answers("Enter tenant url:", &format!("https://{}/console/users", case.tenant.host()));
+    let ended = case.ended(terminal);
+    assert_eq!(ended.status, 0, "{}", ended.screen);
+    golden::compare("wrong-tenant", &ended.screen);
+}
+
+#[test]
+fn what_is_left_as_it_is_ends_with_the_way_to_go_on() {
+    let case = Case::new("left");
+    let mut terminal = case.terminal(&["init", "acme"]);
+    answer_all(&mut terminal, &case.tenant.url(), "planted-but-wrong");
+    terminal.answers("Write it?", "y");
+    terminal.sees("Leave it as it is").types(DOWN).types(DOWN).types(DOWN).types(ENTER);
+    let ended = case.ended(terminal);
+    assert_eq!(ended.status, 1, "{}", ended.screen);
+    assert!(ended.screen.contains("run `kubectl qlik init acme -n left` again"), "{}", ended.screen);
+}
+
+#[test]
+fn ctrl_c_before_anything_is_written_says_so() {
+    let case = Case::new("early");
+    let mut terminal = case.terminal(&["init", "acme"]);
+    terminal.answers("Enter tenant url:", case.tenant.host());
+    terminal.sees("O/P/A?:").types(CTRL_C);
+    let ended = case.ended(terminal);
+    assert_eq!(ended.status, 130, "{}", ended.screen);
+    assert!(ended.screen.ends_with("Interrupted: nothing was written."), "{}", ended.screen);
+    let mut terminal = case.terminal(&["init", "acme"]);
+    answer_all(&mut terminal, &case.tenant.url(), CLIENT_SECRET);
+    terminal.answers("Write it?", "n");
+    assert_eq!(case.ended(terminal).status, 130);
+    assert!(case.kubectl(&["get", "qctx,secrets", "-o", "name"]).is_empty());
+}
+
+#[test]
+fn ctrl_c_while_it_waits_says_what_was_written_and_how_to_take_it_away() {
+    let case = Case::new("late");
+    let slow = Fault::Delivery(Pacing::Late { millis: 12_000 });
+    world().cloud.script(Script::at(Route::Token, slow).host(case.tenant.host()).once());
+    let mut terminal = case.terminal(&["init", "acme"]);
+    answer_all(&mut terminal, &case.tenant.url(), CLIENT_SECRET);
+    terminal.answers("Write it?", "y");
+    terminal.sees("waiting for the operator").types(CTRL_C);
+    let ended = case.ended(terminal);
+    assert_eq!(ended.status, 130, "{}", ended.screen);
+    // A picture of the spinner stays, with the ^C of the terminal.
+    let lines: Vec<_> = ended.screen.lines().filter(|line| !line.contains("waiting for the operator")).collect();
+    golden::compare("interrupted", &lines.join("\n"));
+    case.kubectl(&["delete", "secret/acme-oauth", "qlikcontext/acme"]);
+}
+
+#[test]
+fn a_name_that_is_taken_and_a_secret_of_somebody_else_are_left_alone() {
+    let case = Case::new("taken");
+    case.apply(&json!({
+        "apiVersion": "qlikcontext.dev/v1alpha1", "kind": "QlikContext", "metadata": {"name": "acme"},
+        "spec": {"tenantUrl": case.tenant.url(), "auth": {"clientSecret": {"secretRef": {"name": "of-git"}}}},
+    }));
+    let (status, _, err) = case.pipes(&case.init("acme"), CLIENT_SECRET);
+    assert_eq!(status, 1);
+    assert!(err.contains("the name acme is taken") && err.contains("kubectl qlik status acme -n taken"), "{err}");
+
+    case.kubectl(&["create", "secret", "generic", "other-oauth", "--from-literal=a=b"]);
+    let (status, _, err) = case.pipes(&case.init("other"), CLIENT_SECRET);
+    assert_eq!(status, 1);
+    assert!(err.contains("--existing-secret other-oauth"), "{err}");
+
+    case.kubectl(&["create", "secret", "generic", "third-token", "--from-literal=a=b"]);
+    let (status, _, err) = case.pipes(&case.init("third"), CLIENT_SECRET);
+    assert_eq!(status, 1);
+    assert!(err.contains("--token-secret"), "{err}");
+    let with_another = [&case.init("third")[..], &["--token-secret", "third-tokens"]].concat();
+    let (status, _, err) = case.pipes(&with_another, CLIENT_SECRET);
+    assert_eq!(status, 0, "{err}");
+    assert_eq!(case.get("secret/third-token")["data"], json!({"a": "Yg=="}));
+
+    let from_existing =
+        ["init", "fourth", "--tenant-url", case.tenant.host(), "--existing-secret", "third-oauth", "--yes"];
+    let (status, _, err) = case.pipes(&from_existing, "");
+    assert_eq!(status, 0, "{err}");
+}
+
+#[test]
+fn without_permission_the_verb_and_the_resource_are_named_before_anything_is_asked() {
+    let case = Case::new("forbidden");
+    let kubeconfig = kubeconfig_without_permissions("forbidden");
+    let kubeconfig = ["--kubeconfig", kubeconfig.to_str().unwrap()];
+    let (status, _, err) = case.pipes(&[&["list"], &kubeconfig[..]].concat(), "");
+    assert_eq!(status, 1);
+    assert!(
+        err.contains("system:serviceaccount:forbidden:default may not list qlikcontexts in the namespace forbidden"),
+        "{err}"
+    );
+    let ended = case.shows(&[&["init", "acme"], &kubeconfig[..]].concat());
+    assert_eq!(ended.status, 1);
+    golden::compare("forbidden", &ended.screen);
+}
+
+#[test]
+fn a_cluster_that_does_not_answer_is_named_with_the_ways_out() {
+    let case = Case::new("nobody");
+    let kubeconfig = "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{name: c, context: {cluster: c, user: u}}]\n\
+                      clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}]\nusers: [{name: u, user: {}}]\n";
+    let file = case.file("kubeconfig", kubeconfig);
+    for command in [&["list"][..], &["init", "acme"], &["doctor"]] {
+        let (status, out, err) = case.pipes(&[command, &["--kubeconfig", &file]].concat(), "");
+        let said = format!("{out}{err}");
+        assert_eq!(status, 1, "{command:?}");
+        assert!(said.contains("the cluster does not answer") && said.contains("--context"), "{said}");
+    }
+    for (kubeconfig, told) in
+        [("apiVersion: [", "the kubeconfig: "), ("apiVersion: v1\nkind: Config\n", "no current context")]
+    {
+        let file = case.file("broken", kubeconfig);
+        let (status, _, err) = case.pipes(&["list", "--kubeconfig", &file], "");
+        assert!(status == 1 && err.contains(told), "{err}");
+    }
+    let (status, _, err) = case.pipes_with(&["list"], "", &[("KUBECONFIG", "")]);
+    assert!(status == 1 && err.contains("there is no kubeconfig"), "{err}");
+    let (status, _, err) = case.pipes(&["list", "--context", "nobody"], "");
+    assert!(status == 1 && err.contains("nobody"), "{err}");
+}
+
+#[test]
+fn an_operator_that_does_not_answer_is_no_riddle() {
+    let case = Case::new("silent");
+    let slow = Fault::Delivery(Pacing::Late { millis: 12_000 });
+    world().cloud.script(Script::at(Route::Token, slow).host(case.tenant.host()).once());
+    let args = [&case.init("acme")[..], &["--timeout", "1s"]].concat();
+    let (status, _, err) = case.pipes(&args, CLIENT_SECRET);
+    assert_eq!(status, 1);
+    assert!(err.contains("Nothing has looked at acme within 1s") && err.contains("kubectl qlik doctor"), "{err}");
+    case.wait_until("qctx/acme", |context| context["status"]["token"].is_object());
+    std::thread::sleep(Duration::from_millis(10));
+}
+
+#[test]
+fn careless_values_are_refused_before_anything_is_written() {
+    let case = Case::new("careless");
+    let (host, empty) = (case.tenant.host().to_owned(), case.file("empty", " \n"));
+    let (folder, two) = (case.home.to_string_lossy().into_owned(), case.file("two", "planted-two planted-words"));
+    let public = case.file("public.pem", include_str!("../../../tests/keys/p384-public.pem"));
+    let with = |file: &str, path: &str| {
+        let words = ["init", "acme", "--yes", "--tenant-url", &host, "--client-id", CLIENT_ID, file, path];
+        words.map(str::to_owned).to_vec()
+    };
+    for (args, told) in [
+        (with("--client-secret-file", &empty), "--client-secret-file: The value is empty"),
+        (with("--client-secret-file", &two), "--client-secret-file: There is a blank or line break inside"),
+        (with("--client-secret-file", &folder), "is a folder"),
+        (with("--client-secret-file", "/nowhere"), "cannot read /nowhere"),
+        (with("--private-key-file", &public), "--private-key-file: This is a public key"),
+        (with("--tenant-url", "https://me:planted-password@acme.eu.qlikcloud.com"), "cannot be used multiple times"),
+        (vec!["init".into(), "Acme!".into()], "is no name for a QlikContext"),
+    ] {
+        let (status, _, err) = case.pipes(&args.iter().map(String::as_str).collect::<Vec<_>>(), "");
+        assert!(status != 0 && err.contains(told), "{args:?}: {err}");
+    }
+    let same = case.file("same", CLIENT_ID);
+    let args = with("--client-secret-file", &same);
+    let (_, _, err) = case.pipes(&args.iter().map(String::as_str).collect::<Vec<_>>(), "");
+    assert!(err.contains("the client secret is the same as the client ID"), "{err}");
+    assert!(case.kubectl(&["get", "qctx,secrets", "-o", "name"]).is_empty());
+}
