@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 use support::operator::repository;
 
 const OPERATOR: &str = "qlik-context-operator";
+const PLUGIN: &str = "kubectl-qlik";
 
 /// Whether cargo succeeds with these arguments; what it prints goes to where we print.
 pub fn succeeds(args: &[&str]) -> anyhow::Result<bool> {
@@ -24,36 +25,50 @@ pub fn has(subcommand: &str) -> bool {
 
 /// Builds the operator, and says where its program is.
 pub fn build_operator(release: bool) -> anyhow::Result<PathBuf> {
-    build(OPERATOR, release)
+    let [program] = build([OPERATOR], release)?;
+    Ok(program)
+}
+
+/// Builds the operator and the kubectl plugin, and says where the programs are.
+pub fn build_operator_and_plugin(release: bool) -> anyhow::Result<[PathBuf; 2]> {
+    build([OPERATOR, PLUGIN], release)
 }
 
 /// Builds these tasks, optimized as for a release, and says where their program is.
 pub fn build_tasks_for_release() -> anyhow::Result<PathBuf> {
-    build(env!("CARGO_PKG_NAME"), true)
+    let [program] = build([env!("CARGO_PKG_NAME")], true)?;
+    Ok(program)
 }
 
-/// Builds the program of a package with the same name.
-fn build(package: &str, release: bool) -> anyhow::Result<PathBuf> {
+/// Builds packages with a program of the same name each. In one call, so that what they share is built once.
+fn build<const N: usize>(packages: [&str; N], release: bool) -> anyhow::Result<[PathBuf; N]> {
     let profile = if release { "release" } else { "dev" };
     // Cargo alone knows where it puts things; it tells that in JSON, and people what it does.
-    let output = cargo(&["build", "--package", package, "--bin", package])
-        .args(["--profile", profile])
+    let output = cargo(&["build", "--profile", profile])
+        .args(packages.iter().flat_map(|package| ["--package", package, "--bin", package]))
         .args(["--message-format", "json-render-diagnostics"])
         .stderr(Stdio::inherit())
         .output()
         .context("cannot run cargo")?;
     if !output.status.success() {
-        bail!("{package} does not compile: cargo build --package {package}");
+        bail!("does not compile: cargo build --package {}", packages.join(" --package "));
     }
-    executable(&output.stdout).with_context(|| format!("cargo does not say where the program of {package} is"))
+    let programs = packages.map(|package| executable(&output.stdout, package));
+    if let Some(missing) =
+        packages.iter().zip(&programs).find_map(|(package, program)| program.is_none().then_some(package))
+    {
+        bail!("cargo does not say where the program {missing} is");
+    }
+    Ok(programs.map(Option::unwrap_or_default))
 }
 
-/// The program that was built, from cargo's messages in JSON.
-pub fn executable(messages: &[u8]) -> Option<PathBuf> {
+/// The program of a package that was built, from cargo's messages in JSON.
+pub fn executable(messages: &[u8], package: &str) -> Option<PathBuf> {
     let messages = String::from_utf8_lossy(messages);
     messages.lines().rev().find_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        message["executable"].as_str().map(PathBuf::from)
+        let executable = message["executable"].as_str().map(PathBuf::from)?;
+        (message["target"]["name"] == package).then_some(executable)
     })
 }
 

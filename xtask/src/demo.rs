@@ -1,7 +1,7 @@
 //! `cargo xtask demo`: the operator at work, on this machine only.
 //!
 //! Nothing is pretended but Qlik Cloud itself: a real control plane, the chart installed by Helm,
-//! the operator's own program with the rights that the chart gives it, the examples, and kubectl.
+//! the operator's own program with the rights that the chart gives it, the examples, kubectl and its plugin.
 //! It promises to leave no process and no file behind, however it ends.
 
 mod hints;
@@ -36,16 +36,22 @@ pub fn run(args: Args, screen: Screen) -> anyhow::Result<()> {
     screen.heading("A Kubernetes cluster and a Qlik Cloud of their own, on this machine only");
     requirements::to_build_and_boot()?;
     let programs = requirements::programs(screen)?;
-    screen.progress("building the operator …");
-    let operator = cargo::build_operator(args.release)?;
+    screen.progress("building the operator and the kubectl plugin …");
+    let [operator, plugin] = cargo::build_operator_and_plugin(args.release)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start")?;
-    runtime.block_on(perform(args.once, &programs, &operator, screen))
+    runtime.block_on(perform(args.once, &programs, &operator, &plugin, screen))
 }
 
-async fn perform(once: bool, programs: &Programs, operator: &Path, screen: Screen) -> anyhow::Result<()> {
+async fn perform(
+    once: bool,
+    programs: &Programs,
+    operator: &Path,
+    plugin: &Path,
+    screen: Screen,
+) -> anyhow::Result<()> {
     let mut interrupt = Interrupt::listen()?;
     let mut stage = tokio::select! {
-        stage = Stage::set(programs, operator, screen) => stage?,
+        stage = Stage::set(programs, operator, plugin, screen) => stage?,
         () = interrupt.arrives() => bail!("interrupted"),
     };
     let mut shown = tokio::select! {

@@ -2,7 +2,7 @@
 
 use std::env;
 
-use super::manifests::{CLIENT_ID, CLIENT_SECRET};
+use super::manifests::{CLIENT_ID, CLIENT_SECRET, HOST};
 use super::stage::Stage;
 use crate::screen::Screen;
 
@@ -17,12 +17,23 @@ pub fn print(stage: &Stage, screen: Screen) {
         let kubectl = &control_plane.programs().kubectl;
         screen.command(&format!("alias kubectl={}", kubectl.display()));
     }
-    screen.command("kubectl get qctx -n demo -w");
+    if !in_path("kubectl-qlik") {
+        screen.command(&format!("export PATH={}:$PATH", stage.plugin().display()));
+    }
+    screen.command("kubectl qlik --help");
 
     let try_out = |what: &str, commands: &[&str]| {
         screen.text(&format!("\n{what}:"));
         commands.iter().for_each(|command| screen.command(command));
     };
+    try_out(
+        "Go through the dialogue yourself; the client's id and secret are these",
+        &[
+            "kubectl qlik init mine -n demo",
+            &format!("# tenant: https://{HOST}  client id: {CLIENT_ID}"),
+            &format!("# client secret: {CLIENT_SECRET}"),
+        ],
+    );
     try_out(
         "Put the right secret where the wrong one is; it is noticed within seconds",
         &[&format!(
@@ -34,10 +45,10 @@ pub fn print(stage: &Stage, screen: Screen) {
         &["kubectl delete secret acme-token -n demo"],
     );
     try_out(
-        "Let new tokens live 30 s instead of 6 h; a changed spec asks for the first of them",
+        "Let new tokens live 30 s instead of 6 h, and ask for the first of them",
         &[
             &format!("curl -X PUT {control}/clients/{CLIENT_ID}/lifetime -d 30"),
-            r#"kubectl patch qctx acme -n demo --type merge -p '{"spec":{"scopes":["user_default"]}}'"#,
+            "kubectl qlik refresh acme -n demo --wait",
         ],
     );
     try_out(

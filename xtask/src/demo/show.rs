@@ -7,13 +7,10 @@ use anyhow::{Context as _, ensure};
 use reqwest::header::AUTHORIZATION;
 use serde_json::Value;
 
-use super::manifests::{self, CLIENT_ID, HOST};
+use super::manifests::{self, CLIENT_ID, CLIENT_SECRET, HOST};
 use super::stage::Stage;
 use crate::screen::Screen;
 
-/// One line for each condition.
-const CONDITIONS: &str = r#"{range .status.conditions[*]}{.type}={.status} {.reason}{"\n"}{end}"#;
-const READY_MESSAGE: &str = r#"{.status.conditions[?(@.type=="Ready")].message}"#;
 const CONTEXTS_YML: &str = r#"{{index .data "contexts.yml" | base64decode}}"#;
 const TOKEN: &str = "{{.data.token | base64decode}}";
 
@@ -22,7 +19,7 @@ pub async fn all(stage: &Stage, screen: Screen) -> anyhow::Result<()> {
     let show = Show { stage, screen };
     show.apply().await?;
     show.contexts().await?;
-    show.broken().await?;
+    show.broken()?;
     let token = show.secret().await?;
     show.use_of(&token).await
 }
@@ -34,17 +31,19 @@ struct Show<'a> {
 
 impl Show<'_> {
     async fn apply(&self) -> anyhow::Result<()> {
-        self.screen.heading("examples/client-secret.yaml, filled in: once rightly, once with a wrong secret");
+        self.screen.heading("kubectl qlik init: from an OAuth client to a verified token");
         self.kubectl(&["create", "namespace", "demo"]).await?;
-        for (name, manifest) in [("acme.yaml", manifests::good()?), ("acme-broken.yaml", manifests::broken()?)] {
-            let file = self.stage.write(name, &manifest)?;
-            let file = file.to_string_lossy();
-            self.kubectl(&["apply", "-n", "demo", "-f", &file]).await?;
-        }
-        let ready = "--for=condition=Ready";
-        self.kubectl(&["wait", "-n", "demo", ready, "qctx/acme", "--timeout=60s"]).await?;
+        let secret = self.stage.write("client-secret", CLIENT_SECRET)?;
+        let secret = secret.to_string_lossy();
+        let tenant = ["init", "acme", "-n", "demo", "--tenant-url", HOST, "--client-id", CLIENT_ID];
+        let printed = self.qlik(&[&tenant[..], &["--client-secret-file", &secret, "--yes"]].concat(), true)?;
+        ensure!(printed.contains(CLIENT_ID), "it should end with the identity");
         let seconds = self.screen.elapsed().as_secs_f32();
         self.screen.heading(&format!("Ready after {seconds:.1} s"));
+
+        self.screen.heading("The same as a manifest, examples/client-secret.yaml; here with a wrong secret");
+        let file = self.stage.write("acme-broken.yaml", &manifests::broken()?)?;
+        self.kubectl(&["apply", "-n", "demo", "-f", &file.to_string_lossy()]).await?;
         Ok(())
     }
 
@@ -52,7 +51,7 @@ impl Show<'_> {
         // `Stalled` is for what needs a person; it comes with the tenant's first answer.
         let stalled = "--for=condition=Stalled";
         self.kubectl(&["wait", "-n", "demo", stalled, "qctx/acme-broken", "--timeout=60s"]).await?;
-        let table = self.kubectl(&["get", "qctx", "-n", "demo"]).await?;
+        let table = self.qlik(&["list", "-n", "demo"], true)?;
         ensure!(
             table.contains("TokenValid") && table.contains("InvalidClient"),
             "one context should be valid, and the other should say that its client is not"
@@ -60,12 +59,10 @@ impl Show<'_> {
         Ok(())
     }
 
-    async fn broken(&self) -> anyhow::Result<()> {
-        self.screen.heading("What is wrong, whose fault it is, and what to do");
-        for template in [READY_MESSAGE, CONDITIONS] {
-            let template = format!("jsonpath={template}");
-            self.kubectl(&["get", "qctx", "acme-broken", "-n", "demo", "-o", &template]).await?;
-        }
+    fn broken(&self) -> anyhow::Result<()> {
+        self.screen.heading("What is wrong, and what to do");
+        let status = self.qlik(&["status", "acme-broken", "-n", "demo"], false)?;
+        ensure!(status.contains("InvalidClient"), "the status should say what is wrong");
         Ok(())
     }
 
@@ -121,6 +118,16 @@ impl Show<'_> {
         let output = self.quietly(args).await?;
         self.screen.output(&output);
         Ok(output)
+    }
+
+    /// `kubectl qlik`, which ends with status 0 when all is well.
+    fn qlik(&self, args: &[&str], well: bool) -> anyhow::Result<String> {
+        self.screen.gap();
+        self.screen.command(&as_typed(&[&["qlik"], args].concat()));
+        let (printed, success) = self.stage.qlik(args)?;
+        self.screen.output(&printed);
+        ensure!(success == well, "kubectl qlik {} should have {}", args[0], if well { "succeeded" } else { "failed" });
+        Ok(printed)
     }
 
     async fn quietly(&self, args: &[impl AsRef<str>]) -> anyhow::Result<String> {

@@ -1,8 +1,10 @@
 //! What the demo plays on: the fake Qlik Cloud, the control plane with the chart, the operator.
 
-use std::fs;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
+use std::{env, fs};
 
 use anyhow::{Context as _, ensure};
 use support::control_plane::{ControlPlane, Options, Programs};
@@ -21,11 +23,13 @@ pub struct Stage {
     pub operator: Operator,
     pub control_plane: ControlPlane,
     pub cloud: QlikCloud,
+    /// The folder of `kubectl-qlik`, where kubectl has to find it.
+    plugin: PathBuf,
 }
 
 impl Stage {
     /// Starts everything; some seconds.
-    pub async fn set(programs: &Programs, program: &Path, screen: Screen) -> anyhow::Result<Self> {
+    pub async fn set(programs: &Programs, program: &Path, plugin: &Path, screen: Screen) -> anyhow::Result<Self> {
         screen.progress(&format!("starting a fake Qlik Cloud with https://{HOST} …"));
         let cloud = QlikCloud::start().await?;
         let mut client = Client::new(CLIENT_ID).secret(CLIENT_SECRET);
@@ -51,7 +55,35 @@ impl Stage {
         let operator = Operator::start(&control_plane, program, &log, &flags, &environment).await;
         let operator = operator.context("the operator does not start")?;
         screen.progress("the operator is ready");
-        Ok(Self { operator, control_plane, cloud })
+        let plugin = plugin.parent().context("the plugin has no folder")?.to_owned();
+        Ok(Self { operator, control_plane, cloud, plugin })
+    }
+
+    /// The folder of the plugin.
+    pub fn plugin(&self) -> &Path {
+        &self.plugin
+    }
+
+    /// Where kubectl looks for its plugins.
+    fn path(&self) -> anyhow::Result<OsString> {
+        let before = env::var_os("PATH").unwrap_or_default();
+        env::join_paths([self.plugin.clone()].into_iter().chain(env::split_paths(&before)))
+            .context("PATH cannot be extended")
+    }
+
+    /// Runs `kubectl qlik` with these words, through kubectl. Returns what it printed, and whether its status was 0.
+    pub fn qlik(&self, args: &[&str]) -> anyhow::Result<(String, bool)> {
+        let mut kubectl = Command::new(&self.control_plane.programs().kubectl);
+        let output = kubectl
+            .arg("qlik")
+            .args(args)
+            .env("PATH", self.path()?)
+            .env("KUBECONFIG", self.control_plane.admin_kubeconfig())
+            .stdin(Stdio::null())
+            .output()
+            .context("kubectl does not run")?;
+        let printed = [output.stderr, output.stdout].concat();
+        Ok((String::from_utf8_lossy(&printed).into_owned(), output.status.success()))
     }
 
     /// Writes a file that goes with the demo.
