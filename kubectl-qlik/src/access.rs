@@ -1,4 +1,4 @@
-//! What the person who runs this may do, as the API server says it (`kubectl auth can-i`).
+//! The permissions of the user, by the API server's own answer (`kubectl auth can-i`).
 
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::api::{Api, PostParams};

@@ -32,7 +32,7 @@ pub fn since(time: Timestamp, now: Timestamp) -> String {
     span(Duration::try_from(now.duration_since(time)).unwrap_or_default())
 }
 
-/// What is left until a time that is to come; nothing when it is past.
+/// The time left until `time`; `None` when it has passed.
 pub fn left(time: Timestamp, now: Timestamp) -> Option<Duration> {
     Duration::try_from(time.duration_since(now)).ok().filter(|left| !left.is_zero())
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use kube::api::Api;
-use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use kube::config::{Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::core::NamespaceResourceScope;
 use kube::{Client, Resource};
 
@@ -75,6 +75,9 @@ async fn config(flags: &ClusterFlags) -> anyhow::Result<Config> {
         Some(Ok(kubeconfig)) => Config::from_custom_kubeconfig(kubeconfig, &options)
             .await
             .map_err(|error| anyhow!("the kubeconfig: {error}")),
+        Some(Err(KubeconfigError::ReadConfig(error, path))) => {
+            Err(anyhow!("cannot read the kubeconfig {}: {error}", path.display()))
+        }
         Some(Err(error)) => Err(anyhow!("the kubeconfig: {error}")),
         None if flags.context.is_some() => bail!("there is no kubeconfig, so no context {:?}", flags.context),
         None => Config::incluster().map_err(|_| {

@@ -21,13 +21,13 @@ use crate::args::{ClusterFlags, CommandLine, Shell};
 use crate::cluster::Cluster;
 use crate::screen;
 
-/// The name by which kubectl asks.
+/// The name of the program that kubectl calls.
 const COMPLETER: &str = "kubectl_complete-qlik";
-/// The word by which its script asks.
+/// The hidden command that its script calls.
 const HIDDEN_COMMAND: &str = "__complete";
 /// "Offer no files."
 const NO_FILES: &str = ":4";
-/// A person waits for the Tab key.
+/// A user waits for the Tab key.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The words to complete, when this run is for that: the program is called by the name kubectl looks for, or by its script.

@@ -43,18 +43,18 @@ pub fn condition(context: &QlikContext, wanted: ConditionType) -> Option<&Condit
     context.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == wanted)
 }
 
-/// Whether a condition is there and `True`.
+/// True when a condition is there and `True`.
 pub fn holds(context: &QlikContext, wanted: ConditionType) -> bool {
     condition(context, wanted).is_some_and(|condition| condition.status == "True")
 }
 
-/// Whether the status speaks of the present spec.
+/// True when the status is about the present spec.
 pub fn is_current(context: &QlikContext) -> bool {
     let observed = context.status.as_ref().and_then(|status| status.observed_generation);
     observed.is_some() && observed == context.metadata.generation
 }
 
-/// Ready, by a status that speaks of the present spec.
+/// True when the context is ready, by a status about the present spec.
 pub fn is_ready(context: &QlikContext) -> bool {
     is_current(context) && holds(context, ConditionType::Ready)
 }

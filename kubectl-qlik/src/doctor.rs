@@ -1,4 +1,4 @@
-//! `doctor`: whether a cluster is ready for QlikContexts; each finding in a line, with what to do about it.
+//! `doctor`: checks that a cluster is ready for QlikContexts; one line for each finding, with advice.
 
 mod checks;
 
@@ -11,13 +11,13 @@ use crate::problem::AlreadySaid;
 use crate::screen::{GREEN, RED, YELLOW};
 use crate::{document, screen};
 
-/// What one look found.
+/// The result of one check.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Finding {
     pub check: &'static str,
     pub verdict: Verdict,
     pub message: String,
-    /// What to do; nothing where all is well.
+    /// Absent when nothing has to be done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
 }
@@ -57,7 +57,7 @@ pub async fn run(flags: &ClusterFlags, args: &DoctorArgs) -> anyhow::Result<()> 
     if failed { Err(AlreadySaid.into()) } else { Ok(()) }
 }
 
-/// One after the other; without a cluster nothing else is worth a look, and without the CRD no context.
+/// Runs the checks in order. Without an API server the rest is skipped, without the CRD the contexts are.
 async fn examine(cluster: &Cluster, args: &DoctorArgs) -> Vec<Finding> {
     let reached = checks::api_server(cluster).await;
     if reached.verdict == Verdict::Failed {

@@ -1,4 +1,4 @@
-//! Following the operator: its status of a context, until it has judged what was written.
+//! Follows the status of a context until the operator has processed what was written.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ const POLL: Duration = Duration::from_millis(250);
 /// After this an unchanged status counts as the operator's answer to a change that made no difference to it.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// What is waited for.
+/// The state to wait for.
 #[derive(Clone, Debug)]
 pub enum Goal {
     /// A token for what was written. `before`: the status when it was written, where that changed something.
@@ -26,12 +26,12 @@ pub enum Goal {
     Refreshed { request: String, before: Option<Box<QlikContextStatus>> },
 }
 
-/// How it ended.
+/// How the wait ended.
 #[derive(Debug)]
 pub enum Ending {
-    /// As wished.
+    /// The goal is reached.
     Reached(Box<QlikContext>),
-    /// Something is wrong that waiting does not mend.
+    /// Something is wrong that waiting does not correct.
     Failed(Box<QlikContext>),
     /// The time is over.
     TimedOut(Box<QlikContext>),
@@ -48,7 +48,7 @@ enum Verdict {
 pub async fn follow(cluster: &Cluster, name: &str, goal: &Goal, timeout: Duration) -> anyhow::Result<Ending> {
     let contexts: Api<QlikContext> = cluster.objects();
     let begin = Instant::now();
-    let spinner = Spinner::new(&format!("waiting for the operator to look at {name}"));
+    let spinner = Spinner::new(&format!("waiting for the operator to process {name}"));
     let mut shown = 0;
     loop {
         let read = contexts.get(name).await;
@@ -73,7 +73,7 @@ pub async fn follow(cluster: &Cluster, name: &str, goal: &Goal, timeout: Duratio
     }
 }
 
-/// Whether the status differs from the one before.
+/// True when the status differs from the one before.
 fn has_news(context: &QlikContext, goal: &Goal) -> bool {
     let (Goal::Verified { before } | Goal::Refreshed { before, .. }) = goal;
     context::is_current(context) && before.as_deref() != context.status.as_ref()

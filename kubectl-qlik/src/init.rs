@@ -1,7 +1,7 @@
 //! `init`: from the id and secret of an OAuth client to a verified token, in one dialogue.
 //!
-//! It asks what `qlik context init` asks, shows what it will write, writes it, and follows the operator to the end. It
-//! changes nothing that it did not make, and says at every end what was written.
+//! It asks the questions of `qlik context init`, shows the objects that it will write, writes them, and follows the operator to
+//! the end. It changes nothing that it did not create. When it ends early, it lists what was written.
 
 mod manifests;
 mod present;
@@ -49,13 +49,19 @@ pub async fn run(flags: &ClusterFlags, args: Box<InitArgs>) -> anyhow::Result<()
         done = dialogue(flags, &args, &written) => done,
         _ = tokio::signal::ctrl_c() => Err(Interrupted.into()),
     };
-    if done.as_ref().is_err_and(anyhow::Error::is::<Interrupted>) {
-        written.report(&args.name, &cluster::typed(flags));
+    match &done {
+        Err(error) if error.is::<Interrupted>() => written.report("Interrupted", &args.name, &cluster::typed(flags)),
+        Err(error) if !error.is::<AlreadySaid>() && !written.is_empty() => {
+            screen::error(&format!("{error:#}"));
+            written.report("Stopped", &args.name, &cluster::typed(flags));
+            return Err(AlreadySaid.into());
+        }
+        _ => {}
     }
     done
 }
 
-/// What the API server would say of the names, before anything is asked.
+/// Checks the names before anything is asked.
 fn check_names(args: &InitArgs) -> anyhow::Result<()> {
     let valid = |name: &str| {
         let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
@@ -80,7 +86,7 @@ fn print(args: &InitArgs, flags: &ClusterFlags) -> anyhow::Result<()> {
         tenant_url: questions::tenant(args.tenant_url.as_deref(), None)?.to_string(),
         method: questions::method(args, None)?,
         secret: CredentialSecret::Ours(Vec::new()),
-        scopes: args.scopes.clone(),
+        scopes: scopes(args),
         token_secret: args.token_secret.clone(),
     };
     let answers = match &args.existing_secret {
@@ -114,6 +120,7 @@ async fn dialogue(flags: &ClusterFlags, args: &InitArgs, written: &Written) -> a
             cluster.namespace
         );
     }
+    present::namespace(&cluster).await?;
     let context = present::context(&cluster, &args.name).await?;
     let token_secret = context.as_ref().map(QlikContext::target_name);
     let token_secret = args.token_secret.clone().or(token_secret).unwrap_or_else(|| format!("{}-token", args.name));
@@ -153,7 +160,7 @@ async fn ask(cluster: &Cluster, args: &InitArgs, context: Option<&QlikContext>) 
         tenant_url,
         method,
         secret: CredentialSecret::Ours(Vec::new()),
-        scopes: args.scopes.clone(),
+        scopes: scopes(args),
         token_secret: args.token_secret.clone(),
     };
     answers.secret = match &args.existing_secret {
@@ -165,6 +172,11 @@ async fn ask(cluster: &Cluster, args: &InitArgs, context: Option<&QlikContext>) 
         }
     };
     Ok(answers)
+}
+
+/// The scopes, without the empty ones of a comma too many.
+fn scopes(args: &InitArgs) -> Vec<String> {
+    args.scopes.iter().map(|scope| scope.trim().to_owned()).filter(|scope| !scope.is_empty()).collect()
 }
 
 async fn secret(cluster: &Cluster, answers: &Answers) -> anyhow::Result<Option<Secret>> {
@@ -199,7 +211,7 @@ fn finish(cluster: &Cluster, context: &QlikContext) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What to do after a failure.
+/// The next step after a failure.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Next {
     Credential,
@@ -236,7 +248,7 @@ fn choices(reason: Option<Reason>) -> Vec<Next> {
     }
 }
 
-/// Says what failed, and asks what to do where somebody can answer.
+/// Prints the failure, and asks for the next step on a terminal.
 fn failed(cluster: &Cluster, args: &InitArgs, context: &QlikContext) -> anyhow::Result<Next> {
     let (name, flags) = (&args.name, &cluster.flags);
     if let Some(condition) = follow::failing(context) {
@@ -267,7 +279,7 @@ fn timed_out(cluster: &Cluster, args: &InitArgs, context: &QlikContext) -> anyho
             ));
         }
         None => screen::note(&format!(
-            "{RED}✗{RED:#} Nothing has looked at {name} within {}: the operator does not run, or does not watch namespace {}. \
+            "{RED}✗{RED:#} The operator has not processed {name} within {}: it does not run, or does not watch namespace {}. \
              `kubectl qlik doctor` shows which. What was written stays and is picked up when it runs.",
             crate::age::span(args.timeout),
             cluster.namespace
@@ -278,7 +290,7 @@ fn timed_out(cluster: &Cluster, args: &InitArgs, context: &QlikContext) -> anyho
 
 /// The answers after a correction.
 async fn again(cluster: &Cluster, args: &InitArgs, mut answers: Answers, next: Next) -> anyhow::Result<Answers> {
-    // Nobody wants a file that was wrong to be read again.
+    // A file with a wrong value must not be read again.
     let unanswered = InitArgs { tenant_url: None, ..args.without_credential() };
     match next {
         Next::Tenant => {

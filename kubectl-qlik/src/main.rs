@@ -1,7 +1,7 @@
 //! `kubectl qlik`: Qlik Cloud tokens for people at a terminal.
 //!
 //! From nothing to a verified token in one dialogue (`init`), and a look at everything that keeps it fresh. It talks to the
-//! Kubernetes API with the rights of the person who runs it, and does nothing that they could not do with kubectl; only
+//! Kubernetes API with the permissions of the user, and does nothing that the user could not do with kubectl; only
 //! `whoami --live` asks the tenant itself. It promises that nothing secret is printed but by `token` and `export`, that a
 //! secret never is a command line argument, and that nothing is asked where there is no terminal.
 

@@ -1,4 +1,4 @@
-//! What goes wrong, in sentences that say what to do; and the status the program ends with.
+//! Errors as sentences that say what to do, and the exit status of the program.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -67,7 +67,7 @@ pub fn is_not_there(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 404 && !names_no_object(status))
 }
 
-/// What a call of the Kubernetes API failed with, and what to do.
+/// The error of a call of the Kubernetes API as a sentence, with advice.
 pub fn sentence(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => refusal(status),
@@ -104,7 +104,7 @@ fn names_no_object(status: &Status) -> bool {
     status.details.as_ref().is_none_or(|details| details.name.is_empty())
 }
 
-/// Who may not do what, from the sentence of the API server's own authorizer; what an admission webhook says stays as it is.
+/// The missing permission, from the sentence of the API server's authorizer; the message of an admission webhook stays as it is.
 fn forbidden(message: &str) -> String {
     let between = |from: &str, to: &str| {
         let rest = message.split_once(from)?.1;

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 
 use crate::problem::Interrupted;
 
-/// Whether there is somebody to ask.
+/// True on a terminal, where a question can be asked.
 pub fn possible() -> bool {
     stdin().is_terminal() && stderr().is_terminal()
 }
@@ -50,7 +50,7 @@ pub fn confirm(question: &str, flag: &str) -> anyhow::Result<bool> {
     Confirm::new(question).with_default(true).prompt().map_err(|error| failed(&error))
 }
 
-/// One of several; only where somebody was asked before.
+/// One of several; only on a terminal.
 pub fn choose<T: std::fmt::Display>(question: &str, choices: Vec<T>) -> anyhow::Result<T> {
     Select::new(question, choices).without_filtering().prompt().map_err(|error| failed(&error))
 }

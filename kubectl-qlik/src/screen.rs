@@ -1,4 +1,4 @@
-//! What people see: results on standard output, everything else on standard error.
+//! Output for people: results on standard output, everything else on standard error.
 //!
 //! Colours and folded lines only on a terminal; `NO_COLOR` and `TERM=dumb` are respected (`anstream` does that). A reader
 //! that has gone (`| head`) is no error.
@@ -22,7 +22,7 @@ pub fn result(text: &str) {
     let _ = writeln!(anstream::stdout(), "{text}");
 }
 
-/// A word to the person: to standard error, folded at the terminal's width.
+/// A message: to standard error, folded at the terminal's width.
 pub fn note(text: &str) {
     let text = match width(stderr().is_terminal()) {
         Some(width) => textwrap::fill(text, options(width)),
@@ -31,12 +31,12 @@ pub fn note(text: &str) {
     let _ = writeln!(anstream::stderr(), "{text}");
 }
 
-/// A word to the person that must stay in one piece, because it is there to be copied.
+/// A message that is not folded, because it is there to be copied.
 pub fn verbatim(text: &str) {
     let _ = writeln!(anstream::stderr(), "{text}");
 }
 
-/// The last word of a command that failed.
+/// The error message of a command that failed.
 pub fn error(text: &str) {
     let text = text.trim_end_matches('.');
     note(&format!("{RED}error:{RED:#} {text}"));
@@ -44,7 +44,10 @@ pub fn error(text: &str) {
 
 /// Folded at blanks alone: an address, a time or a flag stays in one piece, to be copied.
 fn options<'a>(width: usize) -> Options<'a> {
-    Options::new(width).word_separator(WordSeparator::AsciiSpace).word_splitter(WordSplitter::NoHyphenation)
+    Options::new(width)
+        .word_separator(WordSeparator::AsciiSpace)
+        .word_splitter(WordSplitter::NoHyphenation)
+        .break_words(false)
 }
 
 /// The width to fold at: a terminal's own, none where there is no terminal.
@@ -115,6 +118,13 @@ mod tests {
         let plain = lines(&["NAME", "MESSAGE"], rows(), None);
         assert_eq!(plain.len(), 3);
         assert!(plain[1].starts_with("acme   word word"), "{plain:#?}");
+    }
+
+    #[test]
+    fn a_terminal_that_is_narrower_than_a_label_is_written_to_all_the_same() {
+        let text = textwrap::fill(&format!("{}word word", " ".repeat(20)), options(5).subsequent_indent("          "));
+        assert_eq!(text.split_whitespace().count(), 2);
+        assert!(lines(&["NAME", "MESSAGE"], rows(), Some(4)).len() > 2);
     }
 
     #[test]

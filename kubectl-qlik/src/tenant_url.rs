@@ -1,9 +1,9 @@
-//! The address of a tenant, from what people paste: a browser's address, a bare host, capital letters.
+//! The address of a tenant, corrected: a browser's address with a path, a bare host, upper case.
 
 use qlik_context_operator::oauth::tenant::TenantUrl;
 use url::Url;
 
-/// What is said of an address that is none.
+/// Ends the message about an address that cannot be used.
 const EXAMPLE: &str = "An example: https://acme.eu.qlikcloud.com";
 
 /// `https://host[:port]`, or what is wrong. Scheme, path and query of a pasted address are corrected; a user name and an
@@ -26,7 +26,7 @@ pub fn repaired(text: &str) -> Result<TenantUrl, String> {
         return Err(format!("This is not a whole host name. {EXAMPLE}."));
     }
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-    format!("https://{host}{port}").parse().map_err(|_| format!("This is not the address of a tenant. {EXAMPLE}."))
+    format!("https://{host}{port}").parse().map_err(|_| format!("Not the address of a tenant. {EXAMPLE}."))
 }
 
 /// True for the hosts to which the operator sends credentials unless its `--allowed-tenant-hosts` says otherwise.

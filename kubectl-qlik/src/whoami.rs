@@ -41,7 +41,7 @@ pub fn identity(context: &QlikContext) -> anyhow::Result<Value> {
     let name = context.metadata.name.as_deref().unwrap_or_default();
     let identity = context.status.as_ref().and_then(|status| status.identity.as_ref());
     let identity = identity.ok_or_else(|| {
-        anyhow!("{name} holds no verified token yet, so there is nobody to name; kubectl qlik status says why")
+        anyhow!("{name} has no verified token yet, so its identity is unknown; kubectl qlik status says why")
     })?;
     let mut user = json!({
         "id": identity.user_id,

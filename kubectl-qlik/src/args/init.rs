@@ -44,7 +44,7 @@ pub struct InitArgs {
     /// File with the API key; `-` is standard input
     #[arg(long, value_name = "FILE", conflicts_with = "client_id")]
     pub api_key_file: Option<String>,
-    /// Use this Secret, which exists or is made elsewhere, and ask for no credential
+    /// Use this Secret, which is created elsewhere, and ask for no credential
     #[arg(long, value_name = "NAME", conflicts_with_all = ["client_id", "client_secret_file", "private_key_file", "key_id", "api_key_file"])]
     pub existing_secret: Option<String>,
     /// Scopes to ask for, comma-separated [default: all that the client allows]
@@ -78,7 +78,7 @@ pub enum AuthMethod {
     ApiKey,
 }
 
-/// Whether anything is written.
+/// Where a dry run ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum DryRun {
     None,

@@ -1,4 +1,4 @@
-//! The looks that `doctor` takes. Each ends in a finding, whatever goes wrong.
+//! The checks of `doctor`. Each ends in a finding, also when it fails itself.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::{age, context, problem, screen};
 
 /// The oldest minor version of Kubernetes 1 that has all that the CRD uses.
 const OLDEST_MINOR: u32 = 32;
-/// What the commands of this program need.
+/// The permissions that the commands of this program need.
 const PERMISSIONS: [Permission; 8] = [
     Permission::contexts("get"),
     Permission::contexts("list"),
@@ -30,7 +30,7 @@ const PERMISSIONS: [Permission; 8] = [
 ];
 const INSTALL: &str = "Install the operator as docs/install.md says.";
 
-/// Whether the API server answers, and how old it is.
+/// Checks that the API server answers, and its version.
 pub async fn api_server(cluster: &Cluster) -> Finding {
     const CHECK: &str = "Cluster";
     match cluster.client.apiserver_version().await {
@@ -46,7 +46,7 @@ pub async fn api_server(cluster: &Cluster) -> Finding {
     }
 }
 
-/// Whether the cluster knows QlikContexts, and the same ones as this program.
+/// Checks that the CRD is established and has the schema of this version.
 pub async fn definition(cluster: &Cluster) -> Finding {
     const CHECK: &str = "CRD";
     let ours = crd::qlik_contexts();
@@ -55,7 +55,7 @@ pub async fn definition(cluster: &Cluster) -> Finding {
     match definitions.get_opt(&name).await {
         Ok(None) => Finding::failed(CHECK, format!("{name} is missing."), INSTALL),
         Err(error) => {
-            // Not everybody may read it; that the kind is served is what counts.
+            // Reading it needs a permission that few users have; it is enough that the kind is served.
             let contexts: Api<QlikContext> = cluster.objects();
             match contexts.list_metadata(&ListParams::default().limit(1)).await {
                 Ok(_) => Finding::ok(
@@ -95,7 +95,7 @@ pub async fn definition(cluster: &Cluster) -> Finding {
     }
 }
 
-/// Whether an operator is there, runs and leads.
+/// Checks that an operator is installed, runs and holds its lease.
 pub async fn operator(cluster: &Cluster, namespace: &str, now: Timestamp) -> Vec<Finding> {
     const CHECK: &str = "Operator";
     let labels = ListParams::default().labels(&format!("app.kubernetes.io/part-of={OPERATOR_NAME}"));
@@ -108,7 +108,7 @@ pub async fn operator(cluster: &Cluster, namespace: &str, now: Timestamp) -> Vec
         Ok(list) => list.items,
         Err(error) => {
             let told = format!("{}.", problem::sentence(&error));
-            return vec![Finding::warning(CHECK, told, "Whether it runs, the list of QlikContexts below shows, too.")];
+            return vec![Finding::warning(CHECK, told, "The QlikContexts below show whether it runs.")];
         }
     };
     if deployments.is_empty() {
@@ -146,7 +146,7 @@ fn deployed(deployment: &Deployment) -> Finding {
     }
 }
 
-/// Whether somebody leads: what the operator does is done by the holder of the lease alone.
+/// Checks that the lease is held: only its holder works.
 async fn lease(cluster: &Cluster, deployment: &Deployment, now: Timestamp) -> Option<Finding> {
     const CHECK: &str = "Lease";
     let template = deployment.spec.template.spec.as_ref();
@@ -161,7 +161,7 @@ async fn lease(cluster: &Cluster, deployment: &Deployment, now: Timestamp) -> Op
         Ok(None) => {
             return Some(Finding::failed(
                 CHECK,
-                format!("{namespace}/{name} was never taken: no operator works."),
+                format!("{namespace}/{name} does not exist: no operator works."),
                 logs,
             ));
         }
@@ -169,26 +169,30 @@ async fn lease(cluster: &Cluster, deployment: &Deployment, now: Timestamp) -> Op
     };
     let holder = screen::harmless(&lease.holder_identity.unwrap_or_default());
     let Some(renewed) = lease.renew_time.map(|time| time.0).filter(|_| !holder.is_empty()) else {
-        return Some(Finding::failed(CHECK, format!("{namespace}/{name} is held by none: no operator works."), logs));
+        return Some(Finding::failed(CHECK, format!("{namespace}/{name} has no holder: no operator works."), logs));
     };
     let seconds = lease.lease_duration_seconds.unwrap_or(15);
     let ago = age::since(renewed, now);
     // Twice the time after which another may take it: clocks differ.
     let fresh = now.duration_since(renewed).as_secs() <= i64::from(seconds) * 2;
     Some(if fresh {
-        Finding::ok(CHECK, format!("{holder} leads, and said so {ago} ago."))
+        Finding::ok(CHECK, format!("{holder} holds it, renewed {ago} ago."))
     } else {
-        Finding::failed(CHECK, format!("{holder} led until {ago} ago, and nobody has since: no operator works."), logs)
+        Finding::failed(
+            CHECK,
+            format!("{holder} held it until {ago} ago, and no one has renewed it: no operator works."),
+            logs,
+        )
     })
 }
 
-/// What the person may do.
+/// Checks the permissions of the user.
 pub async fn permissions(cluster: &Cluster) -> Finding {
     const CHECK: &str = "Permissions";
     let namespace = &cluster.namespace;
     match access::missing(cluster, &PERMISSIONS).await {
         Ok(missing) if missing.is_empty() => {
-            Finding::ok(CHECK, format!("You may do all of it in namespace {namespace}."))
+            Finding::ok(CHECK, format!("You have all permissions in namespace {namespace}."))
         }
         Ok(missing) => Finding::warning(
             CHECK,
@@ -199,7 +203,7 @@ pub async fn permissions(cluster: &Cluster) -> Finding {
     }
 }
 
-/// How the contexts are, which shows also whether tenants can be reached.
+/// Counts the contexts that are not ready, by reason; an unreachable tenant shows here.
 pub async fn contexts(cluster: &Cluster) -> Finding {
     const CHECK: &str = "QlikContexts";
     let everywhere: Api<QlikContext> = Api::all(cluster.client.clone());
@@ -218,7 +222,7 @@ pub async fn contexts(cluster: &Cluster) -> Finding {
     for context in items.iter().filter(|context| !context::is_ready(context)) {
         let ready = context::condition(context, ConditionType::Ready).filter(|_| context::is_current(context));
         *reasons
-            .entry(ready.map_or("not looked at yet".into(), |ready| screen::harmless(&ready.reason)))
+            .entry(ready.map_or("not processed yet".into(), |ready| screen::harmless(&ready.reason)))
             .or_default() += 1;
     }
     let all = items.len();

@@ -16,7 +16,7 @@ pub const PRIVATE_KEY: &str = "private-key";
 pub const KEY_ID: &str = "key-id";
 pub const API_KEY: &str = "api-key";
 
-/// What a person answered.
+/// The answers to all questions.
 #[derive(Clone, Debug)]
 pub struct Answers {
     pub name: String,
@@ -32,7 +32,7 @@ pub struct Answers {
 /// Where the credential is.
 #[derive(Clone, Debug)]
 pub enum CredentialSecret {
-    /// In a Secret that somebody else looks after.
+    /// In a Secret that is managed elsewhere.
     Existing(String),
     /// In one that `init` writes. A key that is missing keeps the value that is there.
     Ours(Vec<(&'static str, SecretString)>),
@@ -75,7 +75,7 @@ impl Answers {
         context
     }
 
-    /// The credential Secret, unless it is somebody else's; holds the values.
+    /// The credential Secret with its values, unless it is managed elsewhere.
     pub fn secret(&self) -> Option<Value> {
         self.secret_with(|value| value.expose_secret().to_owned())
     }

@@ -1,7 +1,7 @@
-//! What is there already under the names that `init` would use, and whether it is `init`'s to change.
+//! The objects that exist under the names that `init` would use; an error when `init` did not create them.
 
 use anyhow::bail;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::ResourceExt as _;
 use kube::api::{Api, PartialObjectMeta};
 use qlik_context_operator::api::{CONTEXT_LABEL, MANAGED_BY_LABEL, QlikContext};
@@ -10,6 +10,18 @@ use super::manifests::MADE_BY;
 use crate::args::AuthMethod;
 use crate::cluster::Cluster;
 use crate::problem::{self, Explain as _};
+
+/// An error when the namespace does not exist. Without the permission to read it, the first write fails in its place.
+pub async fn namespace(cluster: &Cluster) -> anyhow::Result<()> {
+    let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
+    let name = &cluster.namespace;
+    match namespaces.get_metadata(name).await {
+        Err(error) if problem::is_not_there(&error) => bail!(
+            "there is no namespace {name}: create it (kubectl create namespace {name}), or name another one with -n"
+        ),
+        _ => Ok(()),
+    }
+}
 
 /// The context of this name, which an earlier run of `init` has made; nothing when there is none.
 pub async fn context(cluster: &Cluster, name: &str) -> anyhow::Result<Option<QlikContext>> {
@@ -50,7 +62,7 @@ pub async fn secret(cluster: &Cluster, name: &str, context: &str) -> anyhow::Res
     Ok(Some(secret))
 }
 
-/// An error when the Secret for the token exists and belongs to somebody else.
+/// An error when the Secret for the token exists and does not belong to this context.
 pub async fn token_secret_is_free(cluster: &Cluster, name: &str, context: Option<&QlikContext>) -> anyhow::Result<()> {
     let secrets: Api<Secret> = cluster.objects();
     let found = secrets.get_metadata_opt(name).await.explain(format_args!("cannot read Secret {name}"))?;

@@ -71,7 +71,7 @@ pub fn method(args: &InitArgs, present: Option<&QlikContext>) -> anyhow::Result<
     Ok(answer.unwrap_or(default))
 }
 
-/// What to have at hand before the credential is asked for.
+/// Lists the values that the next questions ask for.
 pub fn announce(method: AuthMethod, args: &InitArgs) {
     let given = [&args.client_secret_file, &args.private_key_file, &args.api_key_file];
     if !prompt::possible() || given.iter().any(|file| file.is_some()) {
@@ -201,7 +201,7 @@ fn said(text: &str, tenant: &TenantUrl) {
     }
 }
 
-/// What was typed, and what it means; nothing for an empty answer.
+/// The typed text and its value; `None` for an empty answer.
 type Typed<T> = Option<(String, T)>;
 
 /// Accepts an empty answer, too.

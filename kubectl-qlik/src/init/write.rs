@@ -1,5 +1,5 @@
-//! Writing the two objects: created where there is nothing, patched where an earlier run of `init` made them, and with the
-//! version that was looked at, so that nobody's change is lost.
+//! Writes the two objects: creates them, or patches those that an earlier run of `init` created, with the resource version that
+//! was read, so that no concurrent change is lost.
 
 use std::cell::RefCell;
 
@@ -16,7 +16,7 @@ use crate::cluster::Cluster;
 use crate::problem::Explain as _;
 use crate::screen::{self, GREEN};
 
-/// What this run has written, for the case that it is interrupted.
+/// The objects that this run has written, for the case that it is interrupted.
 #[derive(Default)]
 pub struct Written(RefCell<Vec<String>>);
 
@@ -29,24 +29,28 @@ impl Written {
         }
     }
 
-    /// Says what an interrupted run leaves behind, and how to go on or to take it away.
-    pub fn report(&self, name: &str, flags: &str) {
+    pub fn is_empty(&self) -> bool {
+        self.0.borrow().is_empty()
+    }
+
+    /// Lists what a run that ended early (`how`) leaves behind, and how to go on or to remove it.
+    pub fn report(&self, how: &str, name: &str, flags: &str) {
         let written = self.0.borrow();
         // The terminal's own ^C is on the line.
         screen::note("");
         if written.is_empty() {
-            screen::note("Interrupted: nothing was written.");
+            screen::note(&format!("{how}: nothing was written."));
             return;
         }
-        screen::note(&format!("Interrupted. Written so far: {}.", written.join(", ")));
+        screen::note(&format!("{how}. Written so far: {}.", written.join(", ")));
         screen::note("To go on, or to correct an answer:");
         screen::verbatim(&format!("  kubectl qlik init {name}{flags}"));
-        screen::note("To take it away:");
+        screen::note("To remove it:");
         screen::verbatim(&format!("  kubectl delete {}{flags}", written.join(" ")));
     }
 }
 
-/// What writing did to the context.
+/// The effect of a write on the context.
 pub enum Change {
     /// It is new.
     Created,
@@ -56,17 +60,24 @@ pub enum Change {
     None(Box<QlikContext>),
 }
 
-/// Writes Secret and context.
+/// Writes Secret and context. The context is tried with a dry run first, so that no Secret is written for one that is refused.
 pub async fn write(cluster: &Cluster, answers: &Answers, written: &Written) -> anyhow::Result<Change> {
     let before = present::context(cluster, &answers.name).await?;
-    let secret_changed = write_secret(cluster, answers, written).await?;
     let contexts: Api<QlikContext> = cluster.objects();
     let name = format!("qlikcontext/{}", answers.name);
+    let put = async |dry_run| match &before {
+        None => create(&contexts, answers.context(), &name, dry_run).await,
+        Some(before) => patch(&contexts, before, answers.context_patch(), &name, dry_run).await,
+    };
+    put(true).await?;
+    let secret_changed = write_secret(cluster, answers, written).await?;
+    let after = put(false).await?;
     let Some(before) = before else {
-        create(&contexts, answers.context(), &name, written).await?;
+        written.add(&name, "created");
         return Ok(Change::Created);
     };
-    let after = patch(&contexts, &before, answers.context_patch(), &name, written).await?;
+    let changed = after.resource_version() != before.resource_version();
+    written.add(&name, if changed { "changed" } else { "unchanged" });
     let spec_changed = before.metadata.generation != after.metadata.generation;
     Ok(if secret_changed || spec_changed {
         Change::Changed(before.status.map(Box::new))
@@ -83,7 +94,8 @@ async fn write_secret(cluster: &Cluster, answers: &Answers, written: &Written) -
     let secrets: Api<Secret> = cluster.objects();
     let name = format!("secret/{}", answers.secret_name());
     let Some(before) = present::secret(cluster, &answers.secret_name(), &answers.name).await? else {
-        create(&secrets, manifest, &name, written).await?;
+        create(&secrets, manifest, &name, false).await?;
+        written.add(&name, "created");
         return Ok(true);
     };
     let differs = values.iter().any(|(key, value)| {
@@ -91,31 +103,27 @@ async fn write_secret(cluster: &Cluster, answers: &Answers, written: &Written) -
         found.is_none_or(|found| found.0 != value.expose_secret().as_bytes())
     });
     if differs {
-        patch(&secrets, &before, manifest, &name, written).await?;
+        patch(&secrets, &before, manifest, &name, false).await?;
+        written.add(&name, "changed");
     }
     Ok(differs)
 }
 
-async fn create<K>(objects: &Api<K>, manifest: Value, name: &str, written: &Written) -> anyhow::Result<K>
+async fn create<K>(objects: &Api<K>, manifest: Value, name: &str, dry_run: bool) -> anyhow::Result<K>
 where
     K: Resource + Clone + serde::de::DeserializeOwned + serde::Serialize + std::fmt::Debug,
 {
     let object: K = serde_json::from_value(manifest)?;
-    let params = PostParams { field_manager: Some(MADE_BY.into()), ..PostParams::default() };
-    let created = objects.create(&params, &object).await.explain(format_args!("cannot create {name}"))?;
-    written.add(name, "created");
-    Ok(created)
+    let params = PostParams { field_manager: Some(MADE_BY.into()), dry_run };
+    objects.create(&params, &object).await.explain(format_args!("cannot create {name}"))
 }
 
-async fn patch<K>(objects: &Api<K>, before: &K, mut manifest: Value, name: &str, written: &Written) -> anyhow::Result<K>
+async fn patch<K>(objects: &Api<K>, before: &K, mut manifest: Value, name: &str, dry_run: bool) -> anyhow::Result<K>
 where
     K: Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
 {
     manifest["metadata"]["resourceVersion"] = before.resource_version().into();
-    let params = PatchParams { field_manager: Some(MADE_BY.into()), ..PatchParams::default() };
+    let params = PatchParams { field_manager: Some(MADE_BY.into()), dry_run, ..PatchParams::default() };
     let patched = objects.patch(&before.name_any(), &params, &Patch::Merge(&manifest)).await;
-    let patched = patched.explain(format_args!("cannot change {name}"))?;
-    let changed = patched.resource_version() != before.resource_version();
-    written.add(name, if changed { "changed" } else { "unchanged" });
-    Ok(patched)
+    patched.explain(format_args!("cannot change {name}"))
 }

@@ -1,6 +1,6 @@
-//! What the operator told of a context, newest last.
+//! The events about a context, newest last.
 
-use k8s_openapi::api::events::v1::Event as Told;
+use k8s_openapi::api::events::v1::Event as Stored;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
@@ -28,7 +28,7 @@ pub struct Event {
 
 /// The newest events about this very context.
 pub async fn read(cluster: &Cluster, context: &QlikContext) -> anyhow::Result<Vec<Event>> {
-    let events: Api<Told> = cluster.objects();
+    let events: Api<Stored> = cluster.objects();
     let name = context.name_any();
     let about = format!("regarding.kind=QlikContext,regarding.name={name}");
     let list = events.list(&ListParams::default().fields(&about)).await;
@@ -42,16 +42,16 @@ pub async fn read(cluster: &Cluster, context: &QlikContext) -> anyhow::Result<Ve
     Ok(events)
 }
 
-impl From<Told> for Event {
-    fn from(told: Told) -> Self {
-        let last = told.series.as_ref().map(|series| series.last_observed_time.0);
-        let last = last.or(told.deprecated_last_timestamp.map(|time| time.0));
+impl From<Stored> for Event {
+    fn from(stored: Stored) -> Self {
+        let last = stored.series.as_ref().map(|series| series.last_observed_time.0);
+        let last = last.or(stored.deprecated_last_timestamp.map(|time| time.0));
         Self {
-            kind: screen::harmless(&told.type_.unwrap_or_default()),
-            reason: screen::harmless(&told.reason.unwrap_or_default()),
-            message: screen::harmless(&told.note.unwrap_or_default()),
-            last_seen: last.or(told.event_time.map(|time| time.0)),
-            count: told.series.map_or(1, |series| series.count),
+            kind: screen::harmless(&stored.type_.unwrap_or_default()),
+            reason: screen::harmless(&stored.reason.unwrap_or_default()),
+            message: screen::harmless(&stored.note.unwrap_or_default()),
+            last_seen: last.or(stored.event_time.map(|time| time.0)),
+            count: stored.series.map_or(1, |series| series.count),
         }
     }
 }

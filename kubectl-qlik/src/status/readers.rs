@@ -43,11 +43,11 @@ pub enum Way {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum State {
-    /// That of the Secret, always, once the kubelet has brought it.
+    /// The token of the Secret, always, as soon as the kubelet has updated the volume.
     Follows,
-    /// That of the Secret, until there is a new one.
+    /// The token of the Secret, until there is a new one.
     Current,
-    /// One from before.
+    /// An older token.
     Stale,
     /// None: the container does not run.
     NotRunning,
@@ -121,7 +121,7 @@ fn started(pod: &Pod, container: &str) -> Option<Timestamp> {
     running.started_at.as_ref().map(|time| time.0)
 }
 
-/// Whether the Secret is in a volume, alone or projected with others.
+/// True when the Secret is in a volume, alone or projected with others.
 fn holds(volume: &Volume, secret: &str) -> bool {
     let alone = volume.secret.as_ref().and_then(|source| source.secret_name.as_deref());
     let projected = volume.projected.iter().flat_map(|source| source.sources.iter().flatten());

@@ -10,7 +10,7 @@ use super::readers::{Reader, State};
 use crate::screen::{self, BOLD, GREEN, RED, YELLOW};
 use crate::{age, context};
 
-/// What `-o json` prints; the names of its fields are kept.
+/// The document that `-o json` prints; the names of its fields are stable.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
@@ -30,7 +30,7 @@ pub struct Report {
     pub failure: Option<Failure>,
     pub pods: Vec<Reader>,
     pub events: Vec<Event>,
-    /// What could not be found out, and why.
+    /// Parts that could not be read, and why.
     pub unknown: Vec<String>,
 }
 
@@ -66,7 +66,7 @@ pub struct Failure {
 }
 
 impl Report {
-    /// What the context itself says.
+    /// The part that comes from the context itself.
     pub fn new(context: &QlikContext) -> Self {
         let status = context.status.clone().unwrap_or_default();
         let ready = context::condition(context, ConditionType::Ready);
@@ -137,13 +137,13 @@ impl Report {
         let mark = if self.ready { format!("{GREEN}✓{GREEN:#} ") } else { format!("{RED}✗{RED:#} ") };
         match (reason, &self.message) {
             _ if self.outdated && reason.is_none() => format!(
-                "{YELLOW}…{YELLOW:#} The operator has not looked at it yet. If that lasts, `kubectl qlik doctor` shows whether it runs."
+                "{YELLOW}…{YELLOW:#} The operator has not processed it yet. If that lasts, `kubectl qlik doctor` shows whether it runs."
             ),
             (Some(reason), Some(message)) => {
                 let outdated = if self.outdated { " (This speaks of the spec before the last change.)" } else { "" };
                 format!("{mark}{reason}: {message}{outdated}")
             }
-            _ => format!("{mark}nothing is said of it yet"),
+            _ => format!("{mark}there is no condition yet"),
         }
     }
 
@@ -171,7 +171,7 @@ impl Report {
             let label = format!("{:22}", stage.kind);
             match (stage.status.as_deref(), &stage.reason, &stage.message) {
                 (Some("True"), _, Some(message)) => screen::labelled(&format!("  {GREEN}✓{GREEN:#} {label}"), message),
-                // What stands above is not said twice.
+                // The message of `Ready` is above already.
                 (Some(_), Some(reason), message) if *message == self.message => {
                     screen::labelled(&format!("  {RED}✗{RED:#} {label}"), reason);
                 }
@@ -224,9 +224,9 @@ impl Report {
         }
         let rows = self.events.iter().map(|event| {
             let seen = event.last_seen.map_or("-".into(), |time| age::since(time, now));
-            vec![format!("  {}", event.kind), event.reason.clone(), event.message.clone(), seen]
+            vec![format!("  {}", event.kind), event.reason.clone(), seen, event.message.clone()]
         });
-        screen::folded_table(&["  TYPE", "REASON", "MESSAGE", "AGE"], rows.collect());
+        screen::folded_table(&["  TYPE", "REASON", "AGE", "MESSAGE"], rows.collect());
     }
 }
 
@@ -251,7 +251,7 @@ mod tests {
         }))
         .expect("a context");
         let report = Report::new(&context);
-        assert!(!report.ready && report.outdated && report.readiness().contains("has not looked at it yet"));
+        assert!(!report.ready && report.outdated && report.readiness().contains("has not processed it yet"));
         assert_eq!(report.stages.len(), 4);
     }
 }

@@ -108,7 +108,7 @@ fn a_refresh_waits_for_the_new_token_and_says_when_there_is_none() {
 }
 
 #[test]
-fn a_refresh_that_fails_says_why_within_its_time() {
+fn a_refresh_that_fails_says_why_at_its_timeout() {
     let case = Case::new("stale");
     case.ready("acme");
     let fault = Fault::Answer { status: 503, body: FaultBody::Html };

@@ -20,7 +20,7 @@ fn a_cluster_that_is_ready_passes_and_the_missing_kubelet_is_seen() {
         "✓ CRD qlikcontexts.qlikcontext.dev is established, and as this version knows it.",
         "! Operator qlik-system/qlik-context-operator, version 0.1.0: 0 of 1 Pods ready.",
         "✓ Lease ",
-        "✓ Permissions You may do all of it in namespace healthy.",
+        "✓ Permissions You have all permissions in namespace healthy.",
     ] {
         assert!(screen.contains(line), "{line} is not in\n{}", shown.screen);
     }
@@ -30,7 +30,7 @@ fn a_cluster_that_is_ready_passes_and_the_missing_kubelet_is_seen() {
 }
 
 #[test]
-fn a_person_with_few_permissions_gets_an_answer_all_the_same() {
+fn a_user_with_few_permissions_gets_an_answer_as_well() {
     let case = Case::new("modest");
     let kubeconfig = kubeconfig_without_permissions("modest");
     let (status, out, err) = case.pipes(&["doctor", "--kubeconfig", kubeconfig.to_str().unwrap()], "");

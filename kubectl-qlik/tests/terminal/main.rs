@@ -1,7 +1,7 @@
 //! `kubectl qlik` as a person uses it: typed at a pseudo-terminal of 80 columns, on a real control plane, with the operator
 //! running with the chart's own permissions and the fake tenant over TLS.
 //!
-//! What a screen showed at the end is compared with `golden/`; `WRITE_GENERATED=1` writes those files. All that a program
+//! The screen at the end is compared with `golden/`; `WRITE_GENERATED=1` writes those files. Everything that a program
 //! printed, its arguments, and what it wrote to the cluster are searched for secrets when a test ends.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says no by panicking")]

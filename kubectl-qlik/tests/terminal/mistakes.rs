@@ -1,4 +1,4 @@
-//! What goes wrong gets a sentence that says what to do, and a second chance where a person can take one.
+//! Each mistake gets a sentence that says what to do, and a second chance at a terminal.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use support::tenant::{Fault, Pacing, Route, Script};
 use crate::golden;
 use crate::terminal::{CTRL_C, DOWN, ENTER};
 use crate::tutorial::answer_all;
-use crate::world::{CLIENT_ID, CLIENT_SECRET, Case, kubeconfig_without_permissions, world};
+use crate::world::{CLIENT_ID, CLIENT_SECRET, Case, PROGRAM, kubeconfig_without_permissions, read, world};
 
 #[test]
-fn a_wrong_client_secret_is_told_in_the_words_of_the_condition_and_can_be_typed_again() {
+fn a_wrong_client_secret_shows_the_message_of_the_condition_and_can_be_typed_again() {
     let case = Case::new("wrong");
     let mut terminal = case.terminal(&["init", "acme"]);
     answer_all(&mut terminal, &case.tenant.url(), "planted-but-wrong");
@@ -41,7 +41,7 @@ fn a_tenant_that_does_not_exist_can_be_typed_again_and_a_pasted_address_is_repai
 }
 
 #[test]
-fn what_is_left_as_it_is_ends_with_the_way_to_go_on() {
+fn leaving_a_failure_as_it_is_prints_the_command_to_go_on() {
     let case = Case::new("left");
     let mut terminal = case.terminal(&["init", "acme"]);
     answer_all(&mut terminal, &case.tenant.url(), "planted-but-wrong");
@@ -69,7 +69,7 @@ fn ctrl_c_before_anything_is_written_says_so() {
 }
 
 #[test]
-fn ctrl_c_while_it_waits_says_what_was_written_and_how_to_take_it_away() {
+fn ctrl_c_while_it_waits_lists_the_objects_written_and_how_to_remove_them() {
     let case = Case::new("late");
     let slow = Fault::Delivery(Pacing::Late { millis: 12_000 });
     world().cloud.script(Script::at(Route::Token, slow).host(case.tenant.host()).once());
@@ -86,7 +86,7 @@ fn ctrl_c_while_it_waits_says_what_was_written_and_how_to_take_it_away() {
 }
 
 #[test]
-fn a_name_that_is_taken_and_a_secret_of_somebody_else_are_left_alone() {
+fn a_context_or_a_secret_that_init_did_not_create_is_left_alone() {
     let case = Case::new("taken");
     case.apply(&json!({
         "apiVersion": "qlikcontext.dev/v1alpha1", "kind": "QlikContext", "metadata": {"name": "acme"},
@@ -133,7 +133,7 @@ fn without_permission_the_verb_and_the_resource_are_named_before_anything_is_ask
 }
 
 #[test]
-fn a_cluster_that_does_not_answer_is_named_with_the_ways_out() {
+fn an_unreachable_cluster_or_a_bad_kubeconfig_gets_a_clear_error() {
     let case = Case::new("nobody");
     let kubeconfig = "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{name: c, context: {cluster: c, user: u}}]\n\
                       clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}]\nusers: [{name: u, user: {}}]\n";
@@ -144,12 +144,12 @@ fn a_cluster_that_does_not_answer_is_named_with_the_ways_out() {
         assert_eq!(status, 1, "{command:?}");
         assert!(said.contains("the cluster does not answer") && said.contains("--context"), "{said}");
     }
-    for (kubeconfig, told) in
+    for (kubeconfig, expected) in
         [("apiVersion: [", "the kubeconfig: "), ("apiVersion: v1\nkind: Config\n", "no current context")]
     {
         let file = case.file("broken", kubeconfig);
         let (status, _, err) = case.pipes(&["list", "--kubeconfig", &file], "");
-        assert!(status == 1 && err.contains(told), "{err}");
+        assert!(status == 1 && err.contains(expected), "{err}");
     }
     let (status, _, err) = case.pipes_with(&["list"], "", &[("KUBECONFIG", "")]);
     assert!(status == 1 && err.contains("there is no kubeconfig"), "{err}");
@@ -158,16 +158,35 @@ fn a_cluster_that_does_not_answer_is_named_with_the_ways_out() {
 }
 
 #[test]
-fn an_operator_that_does_not_answer_is_no_riddle() {
+fn an_operator_that_does_not_answer_in_time_is_reported() {
     let case = Case::new("silent");
     let slow = Fault::Delivery(Pacing::Late { millis: 12_000 });
     world().cloud.script(Script::at(Route::Token, slow).host(case.tenant.host()).once());
     let args = [&case.init("acme")[..], &["--timeout", "1s"]].concat();
     let (status, _, err) = case.pipes(&args, CLIENT_SECRET);
     assert_eq!(status, 1);
-    assert!(err.contains("Nothing has looked at acme within 1s") && err.contains("kubectl qlik doctor"), "{err}");
+    assert!(
+        err.contains("The operator has not processed acme within 1s") && err.contains("kubectl qlik doctor"),
+        "{err}"
+    );
     case.wait_until("qctx/acme", |context| context["status"]["token"].is_object());
     std::thread::sleep(Duration::from_millis(10));
+}
+
+#[test]
+fn a_context_that_the_api_server_refuses_leaves_no_secret_behind() {
+    let case = Case::new("refused");
+    let args = [&case.init("acme")[..], &["--scopes", "two words,"]].concat();
+    let (status, _, err) = case.pipes(&args, CLIENT_SECRET);
+    assert!(status == 1 && err.contains("each of scopes must be one scope"), "{err}");
+    assert!(case.kubectl(&["get", "qctx,secrets", "-o", "name"]).is_empty());
+
+    let mut nowhere = case.init("acme");
+    nowhere.extend(["--context", "test", "--namespace", "no-such-namespace"]);
+    let mut command = std::process::Command::new(PROGRAM);
+    command.args(nowhere).env("KUBECONFIG", world().control_plane.admin_kubeconfig());
+    let (status, _, err) = read(&mut command, CLIENT_SECRET);
+    assert!(status == 1 && err.contains("kubectl create namespace no-such-namespace"), "{err}");
 }
 
 #[test]
@@ -180,7 +199,7 @@ fn careless_values_are_refused_before_anything_is_written() {
         let words = ["init", "acme", "--yes", "--tenant-url", &host, "--client-id", CLIENT_ID, file, path];
         words.map(str::to_owned).to_vec()
     };
-    for (args, told) in [
+    for (args, expected) in [
         (with("--client-secret-file", &empty), "--client-secret-file: The value is empty"),
         (with("--client-secret-file", &two), "--client-secret-file: There is a blank or line break inside"),
         (with("--client-secret-file", &folder), "is a folder"),
@@ -190,7 +209,7 @@ fn careless_values_are_refused_before_anything_is_written() {
         (vec!["init".into(), "Acme!".into()], "is no name for a QlikContext"),
     ] {
         let (status, _, err) = case.pipes(&args.iter().map(String::as_str).collect::<Vec<_>>(), "");
-        assert!(status != 0 && err.contains(told), "{args:?}: {err}");
+        assert!(status != 0 && err.contains(expected), "{args:?}: {err}");
     }
     let same = case.file("same", CLIENT_ID);
     let args = with("--client-secret-file", &same);

@@ -97,7 +97,7 @@ fn colours_are_for_terminals_that_want_them() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_error() {
+fn output_to_a_closed_pipe_is_not_an_error() {
     let case = Case::new("head");
     case.ready("acme");
     let line = format!("{PROGRAM} list -A -o json -n head | head -c 1");

@@ -74,7 +74,7 @@ fn a_broken_one_says_what_is_wrong_and_ends_with_status_1() {
 }
 
 #[test]
-fn what_a_person_may_not_see_is_left_out_with_a_word() {
+fn parts_that_a_user_may_not_read_are_left_out_with_a_note() {
     let case = Case::new("half");
     case.ready("acme");
     case.kubectl(&["create", "role", "half", "--verb=get", "--resource=qlikcontexts.qlikcontext.dev"]);

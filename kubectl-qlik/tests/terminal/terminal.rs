@@ -1,4 +1,4 @@
-//! A program at a terminal: typed to, and looked at as a person sees it.
+//! A program at a pseudo-terminal: keys go in, and the screen is read as a person sees it.
 
 use std::io::{Read as _, Write};
 use std::num::NonZeroU16;
@@ -35,7 +35,7 @@ struct Shown {
     bytes: Vec<u8>,
 }
 
-/// What is left of it.
+/// The end of a program.
 pub struct Ended {
     pub status: u32,
     pub screen: String,
@@ -73,7 +73,7 @@ impl Terminal {
         Self { shown, reader: Some(reader), keyboard, child, _master: pair.master }
     }
 
-    /// What is on the screen.
+    /// The text on the screen.
     pub fn screen(&self) -> String {
         let shown = self.shown.lock().unwrap();
         shown.screen.screen().contents().trim_end().to_owned()

@@ -53,7 +53,7 @@ fn a_private_key_is_read_from_the_file_that_is_named() {
 }
 
 #[test]
-fn an_api_key_is_verified_too() {
+fn an_api_key_is_verified_as_well() {
     let case = Case::new("apikey");
     let key = case.tenant.api_key("jane", std::time::Duration::from_hours(1));
     let mut terminal = case.terminal(&["init", "acme"]);
@@ -67,7 +67,7 @@ fn an_api_key_is_verified_too() {
 }
 
 #[test]
-fn run_again_it_keeps_with_enter_what_was_right_and_changes_the_rest() {
+fn a_second_run_keeps_answers_with_enter_and_changes_the_others() {
     let case = Case::new("again");
     case.ready("acme");
     let before = case.get("secret/acme-oauth");

@@ -1,4 +1,4 @@
-//! What every test here stands on: one control plane, one operator and one cloud for all; a namespace and a tenant for each.
+//! The world of every test: one control plane, one operator and one cloud for all; a namespace and a tenant for each.
 
 use std::fs;
 use std::io::Write as _;
@@ -213,8 +213,8 @@ impl Case {
 }
 
 impl Drop for Case {
-    /// Nothing secret was printed, and nothing stands where it does not belong: in a context, an event, or the metadata of a
-    /// Secret (kubectl would put a copy of what it applied there).
+    /// No secret was printed, and none is in a context, an event, or the metadata of a Secret, where `kubectl apply` would put a
+    /// copy of the manifest.
     fn drop(&mut self) {
         if std::thread::panicking() {
             return;
@@ -231,7 +231,7 @@ impl Drop for Case {
         ] {
             if let Some(spelling) = PLANTED.found(text) {
                 let line = text.lines().find(|line| line.contains(spelling)).unwrap_or_default();
-                panic!("{spelling} stands in {sink}: {line}");
+                panic!("{spelling} is in {sink}: {line}");
             }
         }
     }
