@@ -1,10 +1,11 @@
 //! What the demo plays on: the fake Qlik Cloud, the control plane with the chart, the operator.
 
 use std::ffi::OsString;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
-use std::{env, fs};
+use std::{env, fs, io};
 
 use anyhow::{Context as _, ensure};
 use support::control_plane::{ControlPlane, Options, Programs};
@@ -73,17 +74,22 @@ impl Stage {
 
     /// Runs `kubectl qlik` with these words, through kubectl. Returns what it printed, and whether its status was 0.
     pub fn qlik(&self, args: &[&str]) -> anyhow::Result<(String, bool)> {
+        // One pipe for both, as on a terminal.
+        let (mut output, input) = io::pipe().context("no pipe")?;
         let mut kubectl = Command::new(&self.control_plane.programs().kubectl);
-        let output = kubectl
+        kubectl
             .arg("qlik")
             .args(args)
             .env("PATH", self.path()?)
-            .env("KUBECONFIG", self.control_plane.admin_kubeconfig())
-            .stdin(Stdio::null())
-            .output()
-            .context("kubectl does not run")?;
-        let printed = [output.stderr, output.stdout].concat();
-        Ok((String::from_utf8_lossy(&printed).into_owned(), output.status.success()))
+            .env("KUBECONFIG", self.control_plane.admin_kubeconfig());
+        kubectl.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input);
+        let mut child = kubectl.spawn().context("kubectl does not run")?;
+        // It holds our ends of the pipe, which has to be closed before its end is seen.
+        drop(kubectl);
+        let mut printed = String::new();
+        output.read_to_string(&mut printed).context("kubectl prints no text")?;
+        let status = child.wait().context("kubectl does not end")?;
+        Ok((printed, status.success()))
     }
 
     /// Writes a file that goes with the demo.
