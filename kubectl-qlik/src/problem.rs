@@ -88,14 +88,14 @@ fn refusal(status: &Status) -> String {
     match status.code {
         401 => "the cluster does not accept your credentials. Log in to it again, or choose another one with --context"
             .into(),
-        403 => forbidden(&status.message),
+        403 => forbidden(&screen::harmless(&status.message)),
         404 if names_no_object(status) => {
             "this cluster has no QlikContexts, so the operator is not installed. Install it as \
              docs/install.md says, or choose another cluster with --context"
                 .into()
         }
-        404 => format!("{}. `kubectl qlik list` shows what there is", status.message),
-        _ => status.message.clone(),
+        404 => format!("{}. `kubectl qlik list` shows what there is", screen::harmless(&status.message)),
+        _ => screen::harmless(&status.message),
     }
 }
 
@@ -155,6 +155,8 @@ mod tests {
     fn an_admission_webhook_keeps_its_own_words() {
         let message = "admission webhook \"x\" denied the request: no";
         assert_eq!(sentence(&status(403, message)), message);
+        let moves_the_cursor = "admission webhook \"x\" denied the request: \u{1b}[2Jno";
+        assert!(!sentence(&status(403, moves_the_cursor)).contains('\u{1b}'));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde_json::json;
 use support::tenant::{Fault, Pacing, Route, Script};
 
 use crate::golden;
-use crate::terminal::{CTRL_C, DOWN, ENTER};
+use crate::terminal::{CTRL_C, DOWN, ENTER, ESCAPE};
 use crate::tutorial::answer_all;
 use crate::world::{CLIENT_ID, CLIENT_SECRET, Case, PROGRAM, kubeconfig_without_permissions, read, world};
 
@@ -61,6 +61,9 @@ fn ctrl_c_before_anything_is_written_says_so() {
     let ended = case.ended(terminal);
     assert_eq!(ended.status, 130, "{}", ended.screen);
     assert!(ended.screen.ends_with("Interrupted: nothing was written."), "{}", ended.screen);
+    let mut terminal = case.terminal(&["init", "acme"]);
+    terminal.sees("Enter tenant url:").types(ESCAPE);
+    assert_eq!(case.ended(terminal).status, 130);
     let mut terminal = case.terminal(&["init", "acme"]);
     answer_all(&mut terminal, &case.tenant.url(), CLIENT_SECRET);
     terminal.answers("Write it?", "n");

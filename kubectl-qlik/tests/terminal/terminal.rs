@@ -19,6 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// Keys that are more than a letter.
 pub const ENTER: &str = "\r";
 pub const CTRL_C: &str = "\x03";
+pub const ESCAPE: &str = "\x1b";
 pub const DOWN: &str = "\x1b[B";
 
 /// A running program and its screen.

@@ -34,6 +34,21 @@ fn a_person_goes_from_nothing_to_a_verified_token_in_one_dialogue() {
 }
 
 #[test]
+fn values_are_pasted_with_the_line_break_that_was_copied_with_them() {
+    let case = Case::new("pasted");
+    let paste = |text: &str| format!("\u{1b}[200~{text}\u{1b}[201~");
+    let mut terminal = case.terminal(&["init", "acme"]);
+    terminal.answers("Enter tenant url:", &paste(&format!("{}/\n", case.tenant.url())));
+    terminal.answers("O/P/A?:", "o");
+    terminal.answers("Client ID:", &paste(&format!(" {CLIENT_ID}\n")));
+    terminal.answers("Client Secret:", &paste(&format!("{CLIENT_SECRET} \n")));
+    terminal.answers("Write it?", "");
+    let ended = case.ended(terminal);
+    assert_eq!(ended.status, 0, "{}", ended.screen);
+    assert!(ended.screen.contains("✓ Verified: "), "{}", ended.screen);
+}
+
+#[test]
 fn a_private_key_is_read_from_the_file_that_is_named() {
     let case = Case::new("signed");
     let public = include_str!("../../../tests/keys/p384-public.pem");
