@@ -163,8 +163,11 @@ async fn ask(cluster: &Cluster, args: &InitArgs, context: Option<&QlikContext>) 
         scopes: scopes(args),
         token_secret: args.token_secret.clone(),
     };
-    answers.secret = match &args.existing_secret {
-        Some(name) => CredentialSecret::Existing(name.clone()),
+    // A Secret that is managed elsewhere stays in use until a credential is given.
+    let kept = context.filter(|context| present::method(context) == Some(method) && !args.has_credential());
+    let kept = kept.and_then(QlikContext::credential_name).filter(|name| *name != answers.secret_name());
+    answers.secret = match args.existing_secret.as_deref().or(kept) {
+        Some(name) => CredentialSecret::Existing(name.to_owned()),
         None => {
             let present = secret(cluster, &answers).await?;
             questions::announce(method, args);

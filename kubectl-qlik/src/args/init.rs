@@ -86,6 +86,13 @@ pub enum DryRun {
 }
 
 impl InitArgs {
+    /// True when a flag answers a question about the credential.
+    pub fn has_credential(&self) -> bool {
+        let given =
+            [&self.client_id, &self.client_secret_file, &self.private_key_file, &self.key_id, &self.api_key_file];
+        given.into_iter().any(Option::is_some)
+    }
+
     /// The same without any answer about the credential.
     pub fn without_credential(&self) -> Self {
         Self {

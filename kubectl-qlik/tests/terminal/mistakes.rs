@@ -117,6 +117,8 @@ fn a_context_or_a_secret_that_init_did_not_create_is_left_alone() {
         ["init", "fourth", "--tenant-url", case.tenant.host(), "--existing-secret", "third-oauth", "--yes"];
     let (status, _, err) = case.pipes(&from_existing, "");
     assert_eq!(status, 0, "{err}");
+    let (status, _, err) = case.pipes(&["init", "fourth", "--tenant-url", case.tenant.host(), "--yes"], "");
+    assert!(status == 0 && err.contains("qlikcontext/fourth unchanged"), "{err}");
 }
 
 #[test]
