@@ -45,7 +45,7 @@ pub(super) fn build(screen: Screen) -> anyhow::Result<Binary> {
         .output()
         .context("cannot run cargo auditable")?;
     ensure!(output.status.success(), "the program of the image does not compile");
-    let path = cargo::executable(&output.stdout, OPERATOR).context("cargo does not say where the program is")?;
+    let path = cargo::executable(&output.stdout, NAME).context("cargo does not say where the program is")?;
     Ok(Binary { architecture, path })
 }
 
