@@ -12,9 +12,9 @@ use kube::core::Selector;
 use crate::api::OPERATOR_NAME;
 use crate::oauth::address::AddressPolicy;
 use crate::oauth::tenant::AllowedHosts;
-use crate::oauth::traffic::Limits;
 use crate::scope::{Namespaces, Scope, selector};
 use crate::telemetry;
+use crate::tokens::scheduler::Limits;
 
 /// Keeps a fresh, verified Qlik Cloud access token in a Secret for every QlikContext.
 #[derive(Debug, Parser)]

@@ -85,6 +85,13 @@ pub fn check(
     Fit { spec, credential: spec && credential }
 }
 
+/// True when the text has the form of a binding, whatever it says.
+pub fn is_well_formed(binding: &str) -> bool {
+    let parts: Vec<_> = binding.split('.').collect();
+    let is_mac = |part: &str| URL_SAFE_NO_PAD.decode(part).is_ok_and(|mac| mac.len() == 32);
+    matches!(parts[..], [VERSION, a, b] if is_mac(a) && is_mac(b))
+}
+
 fn key(token: &AccessToken) -> hmac::Key {
     hmac::Key::new(hmac::HMAC_SHA256, token.expose_secret().as_bytes())
 }

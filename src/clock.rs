@@ -15,13 +15,13 @@ pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
 /// One moment on both clocks.
 #[derive(Clone, Copy, Debug)]
-pub struct Reading {
+pub struct ClockSample {
     /// The wall clock.
     pub wall: Timestamp,
     monotonic: Instant,
 }
 
-impl Reading {
+impl ClockSample {
     /// How long ago that was, by the monotonic clock.
     pub fn age(self) -> Duration {
         self.monotonic.elapsed()
@@ -52,18 +52,18 @@ impl Clock {
     }
 
     /// This moment on both clocks.
-    pub fn reading(&self) -> Reading {
-        Reading { wall: self.now(), monotonic: Instant::now() }
+    pub fn sample(&self) -> ClockSample {
+        ClockSample { wall: self.now(), monotonic: Instant::now() }
     }
 
     /// The later of what the two clocks say, for what began at `since`: a wall clock that was set back delays nothing.
-    pub fn now_since(&self, since: Reading) -> Timestamp {
+    pub fn now_since(&self, since: ClockSample) -> Timestamp {
         let age = Duration::from_secs(since.age().as_secs());
         self.now().max(since.wall.saturating_add(age).unwrap_or(Timestamp::MAX))
     }
 
     /// How far the wall clock went ahead of the monotonic one since then: the machine slept, or its clock was set.
-    pub fn jumped_since(&self, since: Reading) -> Duration {
+    pub fn jumped_since(&self, since: ClockSample) -> Duration {
         let wall: Duration = self.now().duration_since(since.wall).try_into().unwrap_or_default();
         wall.saturating_sub(since.age())
     }

@@ -1,65 +1,83 @@
-//! What every run has at hand, and what the process remembers between runs.
+//! What every run has at hand.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use kube::Client;
 use kube::core::DeserializeGuard;
+use kube::runtime::reflector::Store;
 
 use crate::api::QlikContext;
 use crate::clock::{Clock, Jitter};
-use crate::events::Events;
-use crate::gone::Alive;
-use crate::latest::Latest;
+use crate::index::Index;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
-use crate::oauth::cache::TokenCache;
 use crate::oauth::tenant::AllowedHosts;
+use crate::reconcile::events::Events;
+use crate::reconcile::memory::Memories;
+use crate::server::Health;
+use crate::tokens::TokenCache;
+use crate::tokens::scheduler::Caller;
 
 /// What every run needs.
 pub struct Context {
     /// The Kubernetes API.
     pub client: Client,
+    /// The contexts, as the watch shows them.
+    pub contexts: Store<StoredContext>,
+    /// The Secrets that they refer to, as the watches show them.
+    pub index: Arc<Index>,
+    /// The credential Secrets are watched whatever their labels.
+    pub watches_all_secrets: bool,
     /// The way to tokens.
     pub tokens: TokenCache,
     /// `--allowed-tenant-hosts`.
     pub allowed_hosts: AllowedHosts,
-    /// Whether writing is ours.
+    /// Whether this process may write.
     pub leadership: Leadership,
-    /// The contexts that something is remembered of.
-    pub alive: Alive,
-    /// What was written and not seen yet.
-    pub latest: Latest,
-    /// Failures of the Kubernetes API in a row.
-    pub troubles: Troubles,
-    /// What people are told.
+    /// What is remembered of each context.
+    pub memories: Memories,
+    /// Events, written outside of the runs.
     pub events: Events,
+    /// Whether the Kubernetes API answers.
+    pub health: Arc<Health>,
     /// What time it is.
     pub clock: Clock,
-    /// Chance.
+    /// Randomness.
     pub jitter: Jitter,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }
 
 /// An object as it came: a `QlikContext`, or what could not be read as one.
-pub type Guarded = DeserializeGuard<QlikContext>;
+pub type StoredContext = DeserializeGuard<QlikContext>;
 
-/// Failures of the Kubernetes API in a row, by uid.
-#[derive(Default)]
-pub struct Troubles(Mutex<HashMap<String, u32>>);
-
-impl Troubles {
-    /// One more; how many it makes.
-    pub fn one_more(&self, uid: String) -> u32 {
-        let mut troubles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = troubles.entry(uid).or_default();
-        *count = count.saturating_add(1);
-        *count
+impl Context {
+    /// A context is gone: whatever is remembered of it goes with it, here and nowhere else.
+    pub fn gone(&self, uid: &str) {
+        if let Some(memory) = self.memories.forget(uid) {
+            self.metrics.forget(&memory.caller.namespace, &memory.caller.name, self.clock.now());
+        }
+        self.tokens.forget(uid);
     }
 
-    /// A run went well, or there is nothing to run for.
-    pub fn forget(&self, uid: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    /// The Kubernetes API failed in a run for this context; how many failures in a row that makes.
+    pub fn count_failure(&self, caller: &Caller) -> u32 {
+        self.health.kubernetes_failed();
+        let count = self.memories.with(&caller.uid, |memory| {
+            memory.failures = memory.failures.saturating_add(1);
+            memory.failures
+        });
+        count.unwrap_or(1)
+    }
+
+    /// The Kubernetes API did what it was asked in a run for this context.
+    pub fn succeeded(&self, caller: &Caller) {
+        self.health.kubernetes_answered();
+        self.memories.with(&caller.uid, |memory| memory.failures = 0);
+    }
+
+    /// These contexts are all there are: the watch began anew, and deletions may have been missed.
+    pub fn only(&self, objects: &[Arc<StoredContext>]) {
+        self.memories.missing(objects).iter().for_each(|uid| self.gone(uid));
     }
 }

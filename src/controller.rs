@@ -13,20 +13,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, Jitter};
-use crate::context::{Context, Guarded, Troubles};
-use crate::events::Events;
-use crate::gone::Alive;
+use crate::context::{Context, StoredContext};
 use crate::index::Index;
-use crate::latest::Latest;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
-use crate::oauth::cache::{Caller, TokenCache};
 use crate::oauth::tenant::AllowedHosts;
-use crate::oauth::traffic::{Limits, Traffic};
 use crate::oauth::transport::Transport;
+use crate::reconcile::events::Events;
+use crate::reconcile::memory::Memories;
 use crate::reconcile::{error_policy, reconcile};
 use crate::scope::Scope;
 use crate::server::Health;
+use crate::tokens::TokenCache;
+use crate::tokens::scheduler::{Caller, Limits, Scheduler};
 use crate::watch;
 
 /// Long enough to fold the events of one `kubectl apply`, too short to be noticed.
@@ -52,7 +51,7 @@ pub struct Parts {
     /// Whether writing is ours.
     pub leadership: Leadership,
     /// Who tells events: the Pod's name.
-    pub instance: Option<String>,
+    pub instance: String,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// How the process is.
@@ -67,42 +66,41 @@ pub struct Parts {
 pub async fn control(parts: Parts, stop: CancellationToken) {
     let Parts { client, scope, transport, allowed_hosts, limits, leadership, instance, metrics, health, clock, jitter } =
         parts;
-    let (waker, woken) = mpsc::unbounded();
-    let wake = Box::new(move |caller| {
+    let (waker, called) = mpsc::unbounded();
+    let wake = Arc::new(move |caller: &Caller| {
         // Nobody listens any more when the loop has ended.
-        let _ = waker.unbounded_send(caller);
+        let _ = waker.unbounded_send(ObjectRef::new(&caller.name).within(&caller.namespace));
     });
+    let call = wake.clone();
+    let scheduler = Scheduler::new(limits, Box::new(move |caller| call(caller)), Box::new(metrics.clone()));
+    let (events, event_writer) =
+        Events::new(client.clone(), instance, leadership.clone(), clock.clone(), metrics.clone());
+    let (index, woken) = Index::new();
+    let (contexts, writer) = reflector::store::<StoredContext>();
     let context = Arc::new(Context {
-        tokens: TokenCache::new(
-            transport,
-            Traffic::new(limits, metrics.clone()),
-            wake,
-            clock.clone(),
-            jitter.clone(),
-            metrics.clone(),
-        ),
-        allowed_hosts,
-        events: Events::new(client.clone(), instance, leadership.clone()),
-        leadership,
-        alive: Alive::default(),
-        latest: Latest::default(),
-        troubles: Troubles::default(),
         client: client.clone(),
+        contexts: contexts.clone(),
+        index: index.clone(),
+        watches_all_secrets: scope.credentials.selects_all(),
+        tokens: TokenCache::new(transport, scheduler.clone(), wake, clock.clone(), jitter.clone(), metrics.clone()),
+        allowed_hosts,
+        leadership,
+        memories: Memories::default(),
+        events,
+        health: health.clone(),
         clock: clock.clone(),
         jitter,
         metrics: metrics.clone(),
     });
-    let (contexts, writer) = reflector::store::<Guarded>();
     let (store, unanswered) = ((contexts.clone(), writer), TaskTracker::new());
     // Wider than what may be under way at tenants: kube's queue has no order, so whose turn it is is not decided there.
     let width = limits.concurrency.saturating_mul(WIDTH);
     let config = controller::Config::default().debounce(DEBOUNCE).concurrency(width);
-    let (index, own) = Index::new();
     let watched = watch::contexts(&client, &scope, store, &context, &index, &unanswered);
     let runs = Controller::for_stream(watched, contexts.clone())
-        .reconcile_on(watch::secrets(&client, &scope, &index, own, &metrics))
+        .reconcile_on(watch::secrets(&client, &scope, &index, woken, &metrics))
+        .reconcile_on(called)
         .reconcile_on(heartbeat(health.clone()))
-        .reconcile_on(woken.map(|caller: Caller| ObjectRef::new(&caller.name).within(&caller.namespace)))
         .reconcile_all_on(clock_jumps(clock))
         .with_config(config)
         .graceful_shutdown_on(stop.cancelled_owned())
@@ -120,11 +118,18 @@ pub async fn control(parts: Parts, stop: CancellationToken) {
             health.set_ready();
         }
     };
-    tokio::join!(runs, ready);
+    let work = async {
+        tokio::join!(runs, ready);
+    };
+    tokio::select! {
+        () = work => {}
+        () = scheduler.run() => {}
+        ((), ()) = async { tokio::join!(event_writer.run(), std::future::pending::<()>()) } => {}
+    }
 }
 
 /// Marks the loop as alive whenever it is polled, and wakes nobody.
-fn heartbeat(health: Arc<Health>) -> impl Stream<Item = ObjectRef<Guarded>> {
+fn heartbeat(health: Arc<Health>) -> impl Stream<Item = ObjectRef<StoredContext>> {
     beats().filter_map(move |()| {
         health.beat();
         std::future::ready(None)
@@ -133,10 +138,10 @@ fn heartbeat(health: Arc<Health>) -> impl Stream<Item = ObjectRef<Guarded>> {
 
 /// Wakes everybody when the wall clock goes ahead of the monotonic one, which all waiting is measured by.
 fn clock_jumps(clock: Clock) -> impl Stream<Item = ()> {
-    let mut last = clock.reading();
+    let mut last = clock.sample();
     beats().filter(move |()| {
         let jumped = clock.jumped_since(last) > JUMP;
-        last = clock.reading();
+        last = clock.sample();
         std::future::ready(jumped)
     })
 }

@@ -289,5 +289,17 @@ pub fn added(entries: Option<&BTreeMap<String, String>>) -> impl Iterator<Item =
     entries.into_iter().flatten().map(|(key, value)| (key.clone(), value.clone()))
 }
 
+/// At most 64 printable characters: anything longer is no time or counter.
+pub fn is_refresh_request(value: &str) -> bool {
+    !value.is_empty() && value.len() <= 64 && value.chars().all(|c| (' '..='~').contains(&c))
+}
+
+/// The scopes that were asked for and not granted, where the tenant says what it granted.
+pub fn not_granted(asked: &BTreeSet<String>, granted: Option<&[String]>) -> Option<String> {
+    let granted = granted?;
+    let missing: Vec<_> = asked.iter().filter(|scope| !granted.contains(scope)).map(String::as_str).collect();
+    (!missing.is_empty()).then(|| missing.join(" "))
+}
+
 #[cfg(test)]
 mod tests;

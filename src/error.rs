@@ -41,6 +41,12 @@ impl Failure {
         }
     }
 
+    /// The same, with one more sentence.
+    #[must_use]
+    pub fn and(self, sentence: &str) -> Self {
+        Self { message: bounded(self.message + sentence), ..self }
+    }
+
     /// The same, but waiting helps: something else is about to clear the way.
     #[must_use]
     pub fn waiting(self) -> Self {
@@ -52,24 +58,18 @@ impl Failure {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A call failed and the next run repeats it.
-    #[error("{doing}: {}", said(source))]
+    #[error("{doing}: {}", describe(source))]
     Kubernetes {
         /// What was being done, for the log.
         doing: &'static str,
         /// What the client said. kube's errors hold the API server's message, never a request's body.
         source: Box<kube::Error>,
     },
-    /// The object changed under the run; the next one judges anew.
-    #[error("{0} changed while it was being judged")]
-    Changed(&'static str),
     /// Another instance leads, or may soon.
     #[error("this instance does not lead")]
     NotLeader,
-    /// It is not this context's turn at its tenant; nothing is wrong.
-    #[error("waits for its turn, {:.1} s", .0.as_secs_f32())]
-    Turn(Duration),
     /// A run did not end in time.
-    #[error("a run took longer than {} s", .0.as_secs())]
+    #[error("the reconciliation took longer than {} s", .0.as_secs())]
     Deadline(Duration),
 }
 
@@ -80,8 +80,37 @@ impl Error {
     }
 }
 
+/// What is being done when a status is written; that it failed cannot be told in one.
+pub const WRITING_STATUS: &str = "writing the status";
+/// What is being done when a derived Secret is written.
+pub const WRITING_SECRET: &str = "writing the derived Secret";
+
+impl Error {
+    /// What of this is told in the status of a context, when it lasts.
+    pub fn finding(&self) -> Option<Failure> {
+        let (doing, answer) = match self {
+            Self::NotLeader => return None,
+            Self::Kubernetes { doing, source } => match &**source {
+                kube::Error::Api(status) => (*doing, format!("HTTP {}", status.code)),
+                _ => (*doing, "no answer".to_owned()),
+            },
+            Self::Deadline(limit) => ("reconciling", format!("no end within {} s", limit.as_secs())),
+        };
+        let (condition, reason) = match doing {
+            WRITING_STATUS => return None,
+            WRITING_SECRET => (ConditionType::SecretSynced, Reason::WriteRejected),
+            _ => (ConditionType::CredentialsAvailable, Reason::SecretNotReadable),
+        };
+        let message = format!(
+            "The Kubernetes API failed while {doing} ({answer}). The operator retries. Check the API server, and that the \
+             operator may read and write Secrets in this namespace."
+        );
+        Some(Failure::new(condition, reason, message))
+    }
+}
+
 /// What a call of the Kubernetes API failed with, as one sentence. (kube adds the whole answer, in the form of a program.)
-pub fn said(error: &kube::Error) -> String {
+pub fn describe(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => format!("{} (HTTP {})", status.message, status.code),
         other => other.to_string(),
@@ -89,7 +118,7 @@ pub fn said(error: &kube::Error) -> String {
 }
 
 /// Cuts a message at the limit, on a character's boundary.
-fn bounded(mut message: String) -> String {
+pub fn bounded(mut message: String) -> String {
     if let Some((end, _)) = message.char_indices().nth(MESSAGE_LIMIT) {
         message.truncate(end);
     }

@@ -75,6 +75,22 @@ pub enum SecretVersion {
     Version(VersionDigest),
 }
 
+impl SecretVersion {
+    /// True when a change of the Secret is going to be seen.
+    pub fn is_watched(self) -> bool {
+        self != Self::Unknown
+    }
+
+    /// True when it is known to be this version, or known to be absent where that is none.
+    pub fn is(self, resource_version: Option<&str>) -> bool {
+        match (self, resource_version) {
+            (Self::Version(version), Some(known)) => version == VersionDigest::of(known),
+            (Self::Absent, None) => true,
+            _ => false,
+        }
+    }
+}
+
 /// Which Secrets a watch shows.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Selection {

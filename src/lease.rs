@@ -2,7 +2,7 @@
 //!
 //! Promises: a Lease is only ever written with the resourceVersion that was judged, so of two candidates one gets 409. Ages
 //! are measured on our own monotonic clock since we last saw the Lease change, never by comparing wall clocks. A leader
-//! that could not renew for 10 s stops writing and its process ends without draining; others wait for 15 s.
+//! that could not renew for 10 s stops writing, drops its work and is a candidate again; others wait for 15 s.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use kube::api::{Api, ObjectMeta, PostParams};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::clock::Clock;
-use crate::error::{Error, said};
+use crate::error::{Error, describe};
 
 /// How long a Lease is valid after its last renewal.
 const DURATION: Duration = Duration::from_secs(15);
@@ -168,7 +168,7 @@ impl Election {
             }
             Ok(Err(kube::Error::Api(status))) if status.is_conflict() => false,
             Ok(Err(error)) => {
-                tracing::warn!(lease = self.name, error = said(&error), "cannot get the lease");
+                tracing::warn!(lease = self.name, error = describe(&error), "cannot get the lease");
                 false
             }
             Err(_) => {

@@ -3,11 +3,12 @@
 //! Labels come from enums; only the per-context gauges carry namespace and name, and they vanish with the context. No label
 //! ever holds a secret, a URL or a message.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
@@ -21,6 +22,7 @@ use tokio::time::Instant;
 use crate::api::Reason;
 use crate::clock::Timestamp;
 use crate::oauth::request::Grant;
+use crate::tokens::scheduler::Observer;
 
 /// The metrics of this process.
 pub struct Metrics {
@@ -37,28 +39,53 @@ pub struct Metrics {
     host_budget_waits: Counter,
     circuits_open: Gauge,
     watch_errors: Family<WatchLabels, Counter>,
+    events_dropped: Counter,
     leader: Gauge,
     expired_served: Counter<f64, AtomicU64>,
     served: Mutex<Served>,
 }
 
 /// When each context's token expires, to count the seconds in which one was served after that.
+///
+/// A token moves once from those that work to those that have expired, so no step is linear in the contexts.
 #[derive(Default)]
 struct Served {
     settled: Option<Timestamp>,
-    expiries: HashMap<(String, String), Timestamp>,
+    expiries: HashMap<ContextLabels, Timestamp>,
+    working: BTreeSet<(Timestamp, ContextLabels)>,
+    expired: u32,
 }
 
 impl Served {
     /// Seconds, summed over contexts, in which an expired token was served since this was asked last.
     fn settle(&mut self, now: Timestamp) -> f64 {
         let since = self.settled.replace(now).unwrap_or(now);
-        let expired = |expiry: &Timestamp| now.duration_since((*expiry).max(since)).as_secs_f64().max(0.0);
-        self.expiries.values().map(expired).sum()
+        let elapsed = |from: Timestamp| now.duration_since(from).as_secs_f64().max(0.0);
+        let mut seconds = f64::from(self.expired) * elapsed(since);
+        while let Some((expiry, _)) = self.working.first().filter(|(expiry, _)| *expiry <= now) {
+            seconds += elapsed((*expiry).max(since));
+            self.working.pop_first();
+            self.expired += 1;
+        }
+        seconds
+    }
+
+    fn insert(&mut self, context: &ContextLabels, expiry: Timestamp) {
+        self.remove(context);
+        self.expiries.insert(context.clone(), expiry);
+        self.working.insert((expiry, context.clone()));
+    }
+
+    fn remove(&mut self, context: &ContextLabels) {
+        if let Some(expiry) = self.expiries.remove(context)
+            && !self.working.remove(&(expiry, context.clone()))
+        {
+            self.expired = self.expired.saturating_sub(1);
+        }
     }
 }
 
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, Ord, PartialEq, PartialOrd)]
 struct ContextLabels {
     namespace: String,
     name: String,
@@ -120,6 +147,8 @@ pub enum Reconciled {
     NotReady,
     /// It is not yet the context's turn at its tenant.
     Waiting,
+    /// There was nothing to say.
+    Unchanged,
     /// The Kubernetes API failed; the run is repeated.
     Error,
 }
@@ -179,6 +208,7 @@ impl Metrics {
             host_budget_waits: Counter::default(),
             circuits_open: Gauge::default(),
             watch_errors: Family::default(),
+            events_dropped: Counter::default(),
             leader: Gauge::default(),
             expired_served: Counter::default(),
             served: Mutex::default(),
@@ -200,6 +230,7 @@ impl Metrics {
         r.register(name, help, metrics.host_budget_waits.clone());
         r.register("circuits_open", "Tenants that are down and only probed", metrics.circuits_open.clone());
         r.register("watch_errors", "Failures of a watch", metrics.watch_errors.clone());
+        r.register("events_dropped", "Events dropped because too many waited", metrics.events_dropped.clone());
         r.register("leader", "1 while this instance leads", metrics.leader.clone());
         let (name, help) = ("expired_served", "Time in which a Secret held an expired token, over all contexts");
         r.register_with_unit(name, help, Unit::Seconds, metrics.expired_served.clone());
@@ -239,19 +270,14 @@ impl Metrics {
         self.secret_writes.get_or_create(&WriteLabels { operation }).inc();
     }
 
-    /// A request to a tenant had to wait for the operator's own limits.
-    pub fn host_budget_wait(&self) {
-        self.host_budget_waits.inc();
-    }
-
-    /// So many tenants are down and only probed.
-    pub fn circuits_open(&self, hosts: usize) {
-        self.circuits_open.set(i64::try_from(hosts).unwrap_or(i64::MAX));
-    }
-
     /// A watch failed.
     pub fn watch_failed(&self, watch: Watch) {
         self.watch_errors.get_or_create(&WatchLabels { watch }).inc();
+    }
+
+    /// An event was dropped because too many waited to be written.
+    pub fn event_dropped(&self) {
+        self.events_dropped.inc();
     }
 
     /// Whether this instance leads.
@@ -270,19 +296,14 @@ impl Metrics {
     ) {
         let labels = ContextLabels { namespace: namespace.into(), name: name.into() };
         self.ready.get_or_create(&labels).set(i64::from(ready));
-        let key = (labels.namespace.clone(), labels.name.clone());
         if let Some((expiry, renewal)) = token {
             self.expiry.get_or_create(&labels).set(expiry.as_second());
             self.renewal.get_or_create(&labels).set(renewal.as_second());
-            self.settle(now, |served| {
-                served.insert(key, expiry);
-            });
+            self.settle(now, |served| served.insert(&labels, expiry));
         } else {
             self.expiry.remove(&labels);
             self.renewal.remove(&labels);
-            self.settle(now, |served| {
-                served.remove(&key);
-            });
+            self.settle(now, |served| served.remove(&labels));
         }
     }
 
@@ -292,15 +313,31 @@ impl Metrics {
         self.ready.remove(&labels);
         self.expiry.remove(&labels);
         self.renewal.remove(&labels);
-        self.settle(now, |served| {
-            served.remove(&(labels.namespace, labels.name));
-        });
+        self.settle(now, |served| served.remove(&labels));
     }
 
-    fn settle(&self, now: Timestamp, change: impl FnOnce(&mut HashMap<(String, String), Timestamp>)) {
-        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+    /// This instance does not lead any more: another one tells of the contexts.
+    pub fn forget_all(&self) {
+        self.ready.clear();
+        self.expiry.clear();
+        self.renewal.clear();
+        *self.served.lock() = Served::default();
+    }
+
+    fn settle(&self, now: Timestamp, change: impl FnOnce(&mut Served)) {
+        let mut served = self.served.lock();
         self.expired_served.inc_by(served.settle(now));
-        change(&mut served.expiries);
+        change(&mut served);
+    }
+}
+
+impl Observer for Arc<Metrics> {
+    fn budget_wait(&self) {
+        self.host_budget_waits.inc();
+    }
+
+    fn circuits_open(&self, open: usize) {
+        self.circuits_open.set(i64::try_from(open).unwrap_or(i64::MAX));
     }
 }
 

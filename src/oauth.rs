@@ -5,7 +5,6 @@
 
 pub mod address;
 pub mod assertion;
-pub mod cache;
 pub mod https;
 pub mod identity;
 pub mod key;
@@ -17,9 +16,7 @@ pub mod refusal;
 pub mod request;
 pub mod roots;
 mod sealed;
-pub mod scheduler;
 pub mod tenant;
 pub mod token;
 pub mod token_endpoint;
-pub mod traffic;
 pub mod transport;

@@ -1,152 +1,323 @@
 //! One run for one context: observe, decide, act, status. The first file to open.
 //!
-//! Promises: a run ends within a minute; every path says when to look again; a failure of one context becomes its own
-//! condition and nobody else's trouble.
+//! Promises: a run ends within two minutes; every path says when to look again; a failure of one context becomes its own
+//! condition and nobody else's trouble; trouble with the Kubernetes API that lasts is told in the status as well.
+
+pub mod decide;
+pub mod events;
+pub mod memory;
+pub mod observe;
+pub mod publish;
+mod record;
+pub mod status;
+pub mod write_status;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube::Resource;
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::runtime::controller::Action;
-use kube::{Resource, ResourceExt};
 use tokio::time::Instant;
 
-use crate::act::{Done, act};
-use crate::api::ConditionType::Ready;
+use self::decide::decide;
+use self::events::EventDraft;
+use self::memory::{caller, uid};
+use self::observe::{observe, recall};
+use self::publish::{ReadAt, Written, publish};
+use self::record::{record, remember};
+use self::status::{invalid, next_run, status};
+use self::write_status::{PatchKind, StatusWrite, write_status};
+use crate::api::ConditionType::{CredentialsAvailable, Ready};
 use crate::api::condition::Class;
-use crate::api::{QlikContext, QlikContextSpec, QlikContextStatus, Reason};
-use crate::context::{Context, Guarded};
-use crate::decide::decide;
+use crate::api::{QlikContext, QlikContextSpec, Reason};
+use crate::context::{Context, StoredContext};
 use crate::desired::Desired;
 use crate::error::{Error, Failure};
-use crate::events::news;
-use crate::gone::uid;
 use crate::metrics::Reconciled;
-use crate::observe::{Seen, observe};
-use crate::report::{Way, Written, report};
+use crate::oauth::identity::Subject;
 use crate::retry;
-use crate::status::{invalid, next_run, status};
+use crate::secret::derived::Target;
+use crate::tokens::scheduler::{Caller, Permit, Request, RequestKind, Urgency, Wait};
+use crate::tokens::{Flight, JOINED, Planned};
+use crate::values::{
+    Call, CallKind, Facts, Holds, Next, Outcome, Priority, Problem, Secrets, Serving, Step, TokenSnapshot, Wanted,
+};
 
-const DEADLINE: Duration = Duration::from_mins(1);
+const DEADLINE: Duration = Duration::from_mins(2);
+/// Facts that keep changing under a run are judged anew by the next one.
+const TURNS: usize = 12;
+/// Trouble with the Kubernetes API is told when it came so many times in a row.
+const TOLD_AFTER: u32 = 2;
 
-/// How a run ended, and when the next is due.
-type Ended = (Reconciled, Duration);
+/// How a run ended, and when the next is due; `None`: the scheduler calls.
+type Ended = (Reconciled, Option<Duration>);
 
 /// One run, with its deadline.
-pub async fn reconcile(object: Arc<Guarded>, cx: Arc<Context>) -> Result<Action, Error> {
+pub async fn reconcile(object: Arc<StoredContext>, cx: Arc<Context>) -> Result<Action, Error> {
     let begun = Instant::now();
-    cx.alive(&object);
+    let caller = cx.memories.begin(&object);
     let run = async {
         match &object.0 {
-            Ok(context) => run(&cx.latest.catch_up(context), &cx).await,
-            Err(problem) => report_unreadable(&object, &problem.error, &cx).await,
+            Ok(context) => run(&cx, &caller, &cx.memories.catch_up(context)).await,
+            Err(problem) => report_unreadable(&cx, &caller, &object, &problem.error).await,
         }
     };
     let result = tokio::time::timeout(DEADLINE, run).await.unwrap_or(Err(Error::Deadline(DEADLINE)));
-    let outcome = match &result {
-        Ok((outcome, _)) => *outcome,
-        Err(Error::Turn(_)) => Reconciled::Waiting,
-        Err(_) => Reconciled::Error,
-    };
-    cx.metrics.reconciled(outcome, begun.elapsed());
-    if result.is_ok() {
-        cx.troubles.forget(&uid(&object));
+    if let (Err(error), Ok(context)) = (&result, &object.0) {
+        trouble(&cx, &caller, context, error).await;
     }
-    result.map(|(_, again)| Action::requeue(again))
+    let outcome = result.as_ref().map_or(Reconciled::Error, |(outcome, _)| *outcome);
+    cx.metrics.reconciled(outcome, begun.elapsed());
+    result.map(|(_, again)| again.map_or_else(Action::await_change, Action::requeue))
 }
 
 /// The data's path.
-async fn run(context: &QlikContext, cx: &Context) -> Result<Ended, Error> {
+async fn run(cx: &Context, caller: &Caller, context: &QlikContext) -> Result<Ended, Error> {
     let desired = match Desired::parse(context) {
         Ok(desired) => desired,
-        Err(failure) => return refuse(context, &failure, Way::Apply, cx).await,
+        Err(failure) => return refuse(cx, context, &failure, PatchKind::Apply).await,
     };
-    let seen = observe(&cx.client, &cx.tokens, context, desired, cx.clock.now()).await?;
-    let plan = decide(context, &seen, &cx.allowed_hosts);
-    let done = act(cx, context, &seen, plan).await?;
-    let now = seen.now.max(cx.clock.now());
-    let status = status(context, &seen.desired, seen.credential.as_ref().map(|_| ()), &done, now);
-    let outcome = match report(context, &status, Way::Apply, cx).await? {
-        Written::Done => tell(context, Some(&seen), &status, &done, cx).await,
-        Written::Gone => Reconciled::Ready,
-    };
-    Ok((outcome, next_run(&done, now, cx.jitter.draw())))
+    let mut facts = recall(cx, caller, context, desired);
+    let mut at_hand = AtHand { read_at: ReadAt::now(cx, caller), permit: None };
+    for _ in 0..TURNS {
+        match plan(cx, caller, &mut facts) {
+            Planned::Joined => facts.so_far.wait = Some(JOINED),
+            Planned::Flight(Step::Call(call), flight) => {
+                cx.leadership.check()?;
+                ask(cx, &mut facts, &mut at_hand, &call, flight, caller).await;
+            }
+            Planned::Step(Step::Read { priority, working, wanted }) => {
+                let request = request(caller, &facts, priority, working);
+                match at_hand.enter(cx, &request, wanted, facts.so_far.wait.is_some()) {
+                    Ok(()) => {
+                        at_hand.read_at = ReadAt::now(cx, caller);
+                        observe(cx, caller, &mut facts).await?;
+                    }
+                    Err(wait) => facts.so_far.wait = Some(wait),
+                }
+            }
+            Planned::Step(Step::Publish { secret, token, repair, .. }) => {
+                at_hand.permit = None;
+                match publish(cx, caller, &facts, at_hand.read_at, *secret, &token).await? {
+                    Written::Done(_) => {
+                        if repair {
+                            repaired(cx, caller, &facts);
+                        }
+                        facts.so_far.wrote = true;
+                        observe::written(cx, caller, &mut facts);
+                    }
+                    Written::Stale => facts.secrets = Secrets::Unread,
+                    Written::Refused(failure) => {
+                        facts.so_far.failures = cx.count_failure(caller);
+                        facts.so_far.refused = Some(failure);
+                    }
+                }
+            }
+            Planned::Step(Step::Rest { outcome, next, settled }) => {
+                drop(at_hand);
+                remember(cx, caller, &facts, &outcome, &next, settled);
+                return rest(cx, caller, &facts, &outcome, next).await;
+            }
+            Planned::Step(Step::Call(_)) | Planned::Flight(..) => break,
+        }
+    }
+    Ok((Reconciled::Waiting, Some(Duration::from_secs(1))))
 }
 
-/// Tells people and machines what changed: metrics, one line in the log, events.
-async fn tell(
-    context: &QlikContext,
-    seen: Option<&Seen>,
-    status: &QlikContextStatus,
-    done: &Done,
-    cx: &Context,
-) -> Reconciled {
-    let (namespace, name) = (context.namespace().unwrap_or_default(), context.name_any());
-    let find = |status: &QlikContextStatus| {
-        let ready = status.conditions.iter().find(|condition| condition.type_ == Ready.to_string());
-        ready.map(|ready| (ready.status == "True", ready.reason.clone(), ready.message.clone()))
-    };
-    let (ready, reason, message) = find(status).unwrap_or_default();
-    let before = context.status.as_ref().and_then(find).map(|(_, reason, _)| reason);
-    let times = done.holding.as_ref().and_then(|held| Some((held.expires_at?, held.renewal_time.or(held.expires_at)?)));
-    let suspended = seen.is_some_and(|seen| seen.desired.suspend);
-    cx.unless_gone(context.metadata.uid.as_deref().unwrap_or_default(), || {
-        // What somebody has suspended alarms nobody.
-        if suspended {
-            cx.metrics.forget(&namespace, &name, cx.clock.now());
-        } else {
-            cx.metrics.context(&namespace, &name, ready, times, cx.clock.now());
+/// What a run holds on to while it acts.
+struct AtHand {
+    read_at: ReadAt,
+    permit: Option<Permit>,
+}
+
+impl AtHand {
+    /// Gets a slot, unless there is one; where the turn does not matter, none is needed.
+    fn enter(&mut self, cx: &Context, request: &Request<'_>, wanted: Option<Wanted>, anyway: bool) -> Result<(), Wait> {
+        if self.permit.is_none() && !anyway {
+            self.permit = Some(cx.tokens.scheduler.enter(
+                request,
+                wanted.map(|wanted| (wanted.key, wanted.kind)),
+                Instant::now(),
+            )?);
         }
-    });
-    match (before.as_ref() == Some(&reason) && done.written.is_none(), ready && done.failure.is_none()) {
-        (true, _) => tracing::debug!(%namespace, %name, %reason, "unchanged"),
-        (false, true) => tracing::info!(%namespace, %name, %reason, "{message}"),
-        (false, false) => tracing::warn!(%namespace, %name, %reason, "{message}"),
+        Ok(())
     }
-    cx.events.tell(context, news(context, seen, status)).await;
-    if ready { Reconciled::Ready } else { Reconciled::NotReady }
+}
+
+/// Decides, on one snapshot of what is known of the token request.
+fn plan(cx: &Context, caller: &Caller, facts: &mut Facts<'_>) -> Planned<Step> {
+    let key = match &facts.secrets {
+        Secrets::Unread => facts.wanted.map(|wanted| wanted.key),
+        Secrets::Unchanged(settled) => Some(settled.key),
+        Secrets::Read(read) => read.key,
+    };
+    let held_last = cx.memories.with(&caller.uid, |memory| memory.published).flatten();
+    let mut now = cx.clock.now();
+    facts.now = now;
+    let requester = facts.requester(caller, held_last);
+    let asks = |step: &Step| matches!(step, Step::Call(_));
+    let planned = key.and_then(|key| {
+        let decide = |tokens: &TokenSnapshot| {
+            now = now.max(tokens.now);
+            decide(facts, Some(tokens), &cx.allowed_hosts)
+        };
+        cx.tokens.plan(key, &requester, decide, asks)
+    });
+    let planned = planned.unwrap_or_else(|| Planned::Step(decide(facts, None, &cx.allowed_hosts)));
+    // A wall clock that was set back delays nothing.
+    facts.now = now;
+    planned
+}
+
+fn request<'a>(caller: &'a Caller, facts: &'a Facts<'_>, priority: Priority, working: bool) -> Request<'a> {
+    let urgency = match priority {
+        Priority::Due(left) => Urgency::Due { ends: Instant::now() + left },
+        Priority::New => Urgency::New,
+        Priority::Routine => Urgency::Routine,
+        Priority::Failed => Urgency::Failed,
+    };
+    Request { caller, host: &facts.host, urgency, working }
+}
+
+/// Asks the tenant, if it is this context's turn.
+async fn ask(cx: &Context, facts: &mut Facts<'_>, at_hand: &mut AtHand, call: &Call, flight: Flight, caller: &Caller) {
+    let (key, subject) = match &facts.secrets {
+        Secrets::Read(read) => match (&read.credential, read.key) {
+            (Ok(credential), Some(key)) => (key, Subject::Request(&credential.request)),
+            _ => return,
+        },
+        Secrets::Unchanged(settled) => (settled.key, Subject::Token(&facts.desired.tenant)),
+        Secrets::Unread => return,
+    };
+    let api_key = matches!(subject, Subject::Request(request) if request.is_api_key());
+    let kind = call.request_kind(api_key);
+    let wanted = Wanted { key, kind, priority: call.priority, working: call.working };
+    facts.so_far.asked = Some(wanted);
+    let request = request(caller, facts, call.priority, call.working);
+    let turn = match &at_hand.permit {
+        Some(_) => Ok(()),
+        None => at_hand.enter(cx, &request, Some(wanted), false),
+    };
+    let turn = turn.and_then(|()| match &at_hand.permit {
+        Some(permit) => permit.request(key, kind, request.urgency, call.working, Instant::now()),
+        None => Ok(()),
+    });
+    let issues = matches!(call.kind, CallKind::Issue { .. });
+    let wait = match (turn, &at_hand.permit) {
+        (Err(wait), _) => Some(wait),
+        (Ok(()), None) => None,
+        (Ok(()), Some(permit)) => {
+            let failed_before = facts.context.status.as_ref().is_some_and(|status| status.failure.is_some());
+            let paused = cx.tokens.call(key, flight, call, subject, permit, failed_before).await;
+            // The host asked for a pause while the token was issued: its verification waits in the queue as any other.
+            let check = || permit.request(key, RequestKind::Check, request.urgency, call.working, Instant::now());
+            paused.and_then(|_| check().err())
+        }
+    };
+    if wait.is_some() {
+        at_hand.permit = None;
+    }
+    facts.so_far.issued |= issues && wait.is_none();
+    facts.so_far.wait = wait;
+}
+
+/// Tells who else writes the Secret, when a repair did not last.
+fn repaired(cx: &Context, caller: &Caller, facts: &Facts<'_>) {
+    let count = cx.memories.with(&caller.uid, memory::Memory::repaired).unwrap_or_default();
+    let Secrets::Read(read) = &facts.secrets else { return };
+    if let (Target::Ours(stored), true) = (&read.target, count > 2) {
+        let draft = EventDraft::contested(&facts.desired.target_name, &stored.other_managers());
+        cx.events.emit(&cx.memories, facts.context, vec![draft]);
+    }
+}
+
+/// Says how the run leaves its context, and when to look again.
+async fn rest(cx: &Context, caller: &Caller, facts: &Facts<'_>, outcome: &Outcome, next: Next) -> Result<Ended, Error> {
+    let now = facts.now.max(cx.clock.now());
+    let again = next_run(outcome, &next, now, cx.jitter.draw());
+    if *outcome == Outcome::Unchanged {
+        return Ok((if next.parked { Reconciled::Waiting } else { Reconciled::Unchanged }, again));
+    }
+    let credential = match &facts.secrets {
+        Secrets::Read(read) => read.credential.as_ref().map(|_| ()),
+        _ => Ok(()),
+    };
+    let status = status(facts.context, &facts.desired, credential, outcome, facts.handled.clone(), now);
+    let written = write_status(cx, facts.context, &status, PatchKind::Apply).await;
+    let ended = record(cx, facts.context, Some(facts), &status, outcome, matches!(written, Ok(StatusWrite::Done)));
+    match written? {
+        StatusWrite::Done => {
+            if facts.so_far.refused.is_none() {
+                cx.succeeded(caller);
+            }
+            Ok((ended, again))
+        }
+        StatusWrite::Gone => Ok((Reconciled::Ready, None)),
+        StatusWrite::Conflict => Ok((Reconciled::Waiting, Some(Duration::from_millis(100)))),
+    }
 }
 
 /// The spec was read but says nothing that can be done.
-async fn refuse(context: &QlikContext, failure: &Failure, way: Way, cx: &Context) -> Result<Ended, Error> {
+async fn refuse(cx: &Context, context: &QlikContext, failure: &Failure, kind: PatchKind) -> Result<Ended, Error> {
     let status = invalid(context, failure, cx.clock.now());
-    let done = Done { failure: Some(failure.clone()), ..Done::default() };
-    let outcome = match report(context, &status, way, cx).await? {
-        Written::Done => tell(context, None, &status, &done, cx).await,
-        Written::Gone => Reconciled::Ready,
-    };
-    Ok((outcome, retry::delay(failure.reason.class(), 1, None, None, cx.jitter.draw())))
+    let problem = Problem { failure: failure.clone(), backoff: None, verified: false };
+    let outcome = Outcome::Failing { holds: Holds::told(context), problem };
+    let written = write_status(cx, context, &status, kind).await?;
+    let ended = record(cx, context, None, &status, &outcome, written == StatusWrite::Done);
+    let again = retry::delay(failure.reason.class(), 1, None, Serving::Nothing, cx.jitter.draw());
+    Ok((ended, (written != StatusWrite::Gone).then_some(again)))
 }
 
 /// The object was stored under an older schema and cannot even be read; its metadata can.
-async fn report_unreadable(object: &Guarded, problem: &str, cx: &Context) -> Result<Ended, Error> {
+async fn report_unreadable(
+    cx: &Context,
+    caller: &Caller,
+    object: &StoredContext,
+    problem: &str,
+) -> Result<Ended, Error> {
     let message = format!(
         "The QlikContext cannot be read: {problem}. It was stored under an older schema; correct it and apply it again."
     );
     let failure = Failure::new(Ready, Reason::SpecInvalid, message);
     // What the status says of a token that still works is kept.
     let kind = ApiResource::erase::<QlikContext>(&());
-    let objects: Api<DynamicObject> =
-        Api::namespaced_with(cx.client.clone(), &object.namespace().unwrap_or_default(), &kind);
-    let stored = objects.get_opt(&object.name_any()).await.map_err(Error::kubernetes("reading the QlikContext"))?;
+    let objects: Api<DynamicObject> = Api::namespaced_with(cx.client.clone(), &caller.namespace, &kind);
+    let stored = objects.get_opt(&caller.name).await.map_err(Error::kubernetes("reading the QlikContext"))?;
     let status = stored.and_then(|mut stored| serde_json::from_value(stored.data["status"].take()).ok());
     let stand_in = QlikContext { metadata: object.meta().clone(), spec: QlikContextSpec::default(), status };
-    refuse(&cx.latest.catch_up(&stand_in), &failure, Way::Merge, cx).await
+    refuse(cx, &cx.memories.catch_up(&stand_in), &failure, PatchKind::Merge).await
 }
 
-/// Trouble with the Kubernetes API: logged, and tried again, later each time.
-#[allow(clippy::needless_pass_by_value, reason = "the signature that kube calls")]
-pub fn error_policy(object: Arc<Guarded>, error: &Error, cx: Arc<Context>) -> Action {
-    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-    match error {
-        Error::Turn(wait) => {
-            tracing::debug!(%namespace, %name, %error, "not yet");
-            return Action::requeue(*wait);
-        }
-        Error::Changed(_) => tracing::debug!(%namespace, %name, %error, "judging anew"),
-        _ => tracing::warn!(%namespace, %name, %error, "will be tried again"),
+/// The Kubernetes API failed: counted, and told where it can be when it lasts.
+async fn trouble(cx: &Context, caller: &Caller, context: &QlikContext, error: &Error) {
+    if matches!(error, Error::NotLeader) || cx.count_failure(caller) < TOLD_AFTER {
+        return;
     }
-    let mut count = 1;
-    cx.unless_gone(&uid(&object), || count = cx.troubles.one_more(uid(&object)));
-    Action::requeue(retry::delay(Class::Cluster, count, None, None, cx.jitter.draw()))
+    let context = cx.memories.catch_up(context);
+    let (Some(failure), Ok(desired)) = (error.finding(), Desired::parse(&context)) else { return };
+    let judged = context.status.as_ref().and_then(|status| status.observed_generation);
+    let holds = match Holds::told(&context) {
+        // Whether it fits a newer spec is not known.
+        Holds::Fitting(published) if judged != context.metadata.generation => Holds::Other(published),
+        holds => holds,
+    };
+    let credential = failure.clone();
+    let problem = Problem { failure, backoff: None, verified: false };
+    let outcome = Outcome::Failing { holds, problem };
+    let handled = context.status.as_ref().and_then(|status| status.last_handled_refresh_request.clone());
+    let credential = if credential.condition == CredentialsAvailable { Err(&credential) } else { Ok(()) };
+    let status = status(&context, &desired, credential, &outcome, handled, cx.clock.now());
+    let written = write_status(cx, &context, &status, PatchKind::Apply).await;
+    record(cx, &context, None, &status, &outcome, matches!(written, Ok(StatusWrite::Done)));
+}
+
+/// Tries again, later each time.
+#[allow(clippy::needless_pass_by_value, reason = "the signature that kube calls")]
+pub fn error_policy(object: Arc<StoredContext>, error: &Error, cx: Arc<Context>) -> Action {
+    let caller = caller(&object);
+    let (namespace, name) = (&caller.namespace, &caller.name);
+    tracing::warn!(%namespace, %name, %error, "reconcile failed, will retry");
+    let count = cx.memories.with(uid(&object), |memory| memory.failures).unwrap_or(1);
+    Action::requeue(retry::delay(Class::Cluster, count, None, Serving::Nothing, cx.jitter.draw()))
 }

@@ -3,28 +3,34 @@
 use std::time::Duration;
 
 use crate::api::condition::Class;
+use crate::values::Serving;
 
 const USER: Duration = Duration::from_mins(10);
 const TENANT_FIRST: Duration = Duration::from_secs(1);
 const TENANT_LONGEST: Duration = Duration::from_mins(5);
-const CLUSTER_LONGEST: Duration = Duration::from_mins(1);
+/// With its jitter under a minute, so that all is well within a minute after an outage.
+const CLUSTER_LONGEST: Duration = Duration::from_secs(45);
 /// While a token still lives, so many tries fit into what is left of it.
 const TRIES: u32 = 4;
 
+/// While a Secret serves an expired token, the tenant is tried at least this often; budgets and the circuit breaker spare it.
+const SERVING_EXPIRED: Duration = Duration::from_secs(15);
+
 /// The wait before the next attempt.
 ///
-/// `count`: failures in a row, this one included. `left`: what is left of a working token's life. `jitter`: 0 up to 1.
+/// `count`: failures in a row, this one included. `serving`: what workloads have meanwhile. `jitter`: 0 up to 1.
 /// A pause that the tenant asked for is never cut short.
-pub fn delay(class: Class, count: u32, retry_after: Option<Duration>, left: Option<Duration>, jitter: f64) -> Duration {
+pub fn delay(class: Class, count: u32, retry_after: Option<Duration>, serving: Serving, jitter: f64) -> Duration {
     let doubled = |longest: Duration| TENANT_FIRST.saturating_mul(1 << count.saturating_sub(1).min(16)).min(longest);
     let (wait, shortest) = match class {
         Class::User => (USER, Duration::from_secs(30)),
         Class::Tenant => (doubled(TENANT_LONGEST), TENANT_FIRST),
         Class::Cluster => (doubled(CLUSTER_LONGEST), TENANT_FIRST),
     };
-    let wait = match left.filter(|left| !left.is_zero()) {
-        Some(left) => wait.min((left / TRIES).max(shortest)),
-        None => wait,
+    let wait = match serving {
+        Serving::Working(Some(left)) if !left.is_zero() => wait.min((left / TRIES).max(shortest)),
+        Serving::Expired if class == Class::Tenant => wait.min(SERVING_EXPIRED),
+        _ => wait,
     };
     // Up to a tenth more, never less: a wait is a promise.
     wait.max(retry_after.unwrap_or_default()).mul_f64(1.0 + 0.1 * jitter.clamp(0.0, 1.0))
@@ -36,7 +42,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn seconds(class: Class, count: u32, left: Option<u64>) -> u64 {
-        delay(class, count, None, left.map(Duration::from_secs), 0.0).as_secs()
+        let serving = left.map_or(Serving::Nothing, |left| Serving::Working(Some(Duration::from_secs(left))));
+        delay(class, count, None, serving, 0.0).as_secs()
     }
 
     #[test]
@@ -52,14 +59,21 @@ mod tests {
         assert_eq!(seconds(Class::Tenant, 10, Some(400)), 100);
         assert_eq!(seconds(Class::User, 1, Some(1200)), 300);
         assert_eq!(seconds(Class::User, 1, Some(8)), 30);
-        assert_eq!(seconds(Class::Tenant, 10, Some(0)), 300, "an expired token hurries nobody");
+        assert_eq!(delay(Class::User, 1, None, Serving::Expired, 0.0).as_secs(), 600, "it is the user's turn");
+    }
+
+    #[test]
+    fn a_tenant_is_tried_every_fifteen_seconds_while_an_expired_token_is_served() {
+        let waits: Vec<_> =
+            (1..=8).map(|count| delay(Class::Tenant, count, None, Serving::Expired, 0.0).as_secs()).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 15, 15, 15, 15]);
     }
 
     proptest! {
         #[test]
         fn a_pause_that_was_asked_for_is_kept(pause in 0u64..3600, left in 0u64..3600, count in 1u32..40, jitter in 0.0f64..1.0) {
             let pause = Duration::from_secs(pause);
-            let wait = delay(Class::Tenant, count, Some(pause), Some(Duration::from_secs(left)), jitter);
+            let wait = delay(Class::Tenant, count, Some(pause), Serving::Working(Some(Duration::from_secs(left))), jitter);
             prop_assert!(wait >= pause);
             prop_assert!(wait >= Duration::from_secs(1));
         }

@@ -10,6 +10,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
@@ -19,6 +20,8 @@ use crate::metrics::Metrics;
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// A loop that was not polled for this long is wedged; nothing else would show it.
 const WEDGED: Duration = Duration::from_mins(1);
+/// Failures of the Kubernetes API that last longer than this make the instance unready.
+const FAILING: Duration = Duration::from_mins(1);
 
 /// How the process is.
 pub struct Health {
@@ -26,12 +29,19 @@ pub struct Health {
     /// Seconds after `begun` at which the loop was last polled.
     beat: AtomicU64,
     ready: AtomicBool,
+    /// Since when every call of the Kubernetes API has failed; `None`: the last one was answered.
+    failing: Mutex<Option<Instant>>,
 }
 
 impl Health {
     /// Alive from now, not ready.
     pub fn new() -> Self {
-        Self { begun: Instant::now(), beat: AtomicU64::new(0), ready: AtomicBool::new(false) }
+        Self {
+            begun: Instant::now(),
+            beat: AtomicU64::new(0),
+            ready: AtomicBool::new(false),
+            failing: Mutex::new(None),
+        }
     }
 
     /// The loop was polled.
@@ -51,6 +61,29 @@ impl Health {
     /// Every context is known, or another instance leads.
     pub fn set_ready(&self) {
         self.ready.store(true, Ordering::Relaxed);
+    }
+
+    /// A call of the Kubernetes API failed.
+    pub fn kubernetes_failed(&self) {
+        self.failing.lock().get_or_insert_with(Instant::now);
+    }
+
+    /// A call of the Kubernetes API was answered.
+    pub fn kubernetes_answered(&self) {
+        *self.failing.lock() = None;
+    }
+
+    /// Everything is known, and the Kubernetes API has not failed for so long that the status may be untrue.
+    fn readiness(&self) -> Result<(), &'static str> {
+        if !self.ready.load(Ordering::Relaxed) {
+            return Err("the contexts are not known yet");
+        }
+        match *self.failing.lock() {
+            Some(since) if since.elapsed() >= FAILING => {
+                Err("the Kubernetes API does not take what the operator writes")
+            }
+            _ => Ok(()),
+        }
     }
 
     fn alive(&self) -> bool {
@@ -97,7 +130,10 @@ async fn livez(State((health, ..)): Shared) -> Response {
 }
 
 async fn readyz(State((health, ..)): Shared) -> Response {
-    answer(health.ready.load(Ordering::Relaxed), "the contexts are not known yet")
+    match health.readiness() {
+        Ok(()) => answer(true, ""),
+        Err(why_not) => answer(false, why_not),
+    }
 }
 
 fn answer(good: bool, why_not: &'static str) -> Response {

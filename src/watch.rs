@@ -24,11 +24,11 @@ use tokio_util::task::TaskTracker;
 
 pub use self::secrets::secrets;
 use self::union::union;
-use crate::context::{Context, Guarded};
-use crate::error::said;
-use crate::gone::uid;
+use crate::context::{Context, StoredContext};
+use crate::error::describe;
 use crate::index::{ContextName, Index};
 use crate::metrics::{Metrics, Watch};
+use crate::reconcile::memory::uid;
 use crate::scope::Scope;
 
 /// Small pages keep memory flat; below 50 more calls gain little.
@@ -49,12 +49,12 @@ impl<K, S: Stream<Item = watcher::Result<K>> + Send + 'static> Events<K> for S {
 pub fn contexts(
     client: &Client,
     scope: &Scope,
-    (store, writer): (Store<Guarded>, Writer<Guarded>),
+    (store, writer): (Store<StoredContext>, Writer<StoredContext>),
     context: &Arc<Context>,
     index: &Arc<Index>,
     unanswered: &TaskTracker,
-) -> impl Events<Guarded> + use<> {
-    let watches = scope.namespaces.apis::<Guarded>(client).into_iter().map(|api| {
+) -> impl Events<StoredContext> + use<> {
+    let watches = scope.namespaces.apis::<StoredContext>(client).into_iter().map(|api| {
         let (namespace, mut unanswered) = (api.namespace().map(str::to_owned), Some(unanswered.token()));
         let events = watcher(api, config(&scope.contexts).page_size(PAGE_SIZE))
             .modify(|context| {
@@ -76,7 +76,7 @@ pub fn contexts(
             Event::Apply(object) | Event::InitApply(object) => refer(&index, object),
             Event::Delete(object) => {
                 index.context_deleted(&context_name(object));
-                cx.gone(&uid(object));
+                cx.gone(uid(object));
             }
             Event::InitDone => {
                 let all = store.state();
@@ -87,13 +87,13 @@ pub fn contexts(
         })
         .applied_objects();
     let (cx, metrics) = (context.clone(), context.metrics.clone());
-    stream
-        .inspect_err(move |error| failed(Watch::Contexts, &metrics, error))
-        .filter(move |object| std::future::ready(object.as_ref().is_ok_and(|object| cx.is_news(object))))
+    stream.inspect_err(move |error| failed(Watch::Contexts, &metrics, error)).filter(move |object| {
+        std::future::ready(object.as_ref().is_ok_and(|object| cx.memories.needs_reconcile(object)))
+    })
 }
 
 /// Tells the index which Secrets a context refers to; one that cannot be read refers to none.
-fn refer(index: &Index, object: &Guarded) {
+fn refer(index: &Index, object: &StoredContext) {
     let name = context_name(object);
     match &object.0 {
         Ok(context) => index.context_applied(&name, context.credential_name(), &context.target_name()),
@@ -101,7 +101,7 @@ fn refer(index: &Index, object: &Guarded) {
     }
 }
 
-fn context_name(object: &Guarded) -> ContextName {
+fn context_name(object: &StoredContext) -> ContextName {
     ContextName { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
 }
 
@@ -110,11 +110,11 @@ fn config(selector: &Selector) -> watcher::Config {
     if selector.selects_all() { config } else { config.labels_from(selector) }
 }
 
-fn told(error: &watcher::Error) -> String {
+fn described(error: &watcher::Error) -> String {
     match error {
         watcher::Error::InitialListFailed(error)
         | watcher::Error::WatchStartFailed(error)
-        | watcher::Error::WatchFailed(error) => said(error),
+        | watcher::Error::WatchFailed(error) => describe(error),
         other => other.to_string(),
     }
 }
@@ -122,5 +122,5 @@ fn told(error: &watcher::Error) -> String {
 /// Counts and logs that a watch failed.
 fn failed(watch: Watch, metrics: &Metrics, error: &watcher::Error) {
     metrics.watch_failed(watch);
-    tracing::warn!(%watch, error = told(error), "a watch failed and begins again");
+    tracing::warn!(%watch, error = described(error), "a watch failed and will be restarted");
 }

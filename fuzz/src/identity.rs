@@ -2,7 +2,7 @@
 
 use futures::FutureExt as _;
 use qlik_context_operator::api::ConditionType;
-use qlik_context_operator::oauth::identity::{Field, who_is};
+use qlik_context_operator::oauth::identity::{Field, Subject, who_is};
 use qlik_context_operator::oauth::token::AccessToken;
 
 use super::answer::{CLIENT_SECRET, Tenant, is_fit_to_be_shown, repeats_nothing, request};
@@ -11,7 +11,7 @@ use super::answer::{CLIENT_SECRET, Tenant, is_fit_to_be_shown, repeats_nothing, 
 pub fn holds(input: &[u8]) {
     let tenant = Tenant::read(input);
     let token = AccessToken::parse(CLIENT_SECRET).expect("a header carries it");
-    let asked = who_is(&tenant, &request(), &token).now_or_never().expect("nothing waits");
+    let asked = who_is(&tenant, Subject::Request(&request()), &token).now_or_never().expect("nothing waits");
     let identity = match asked {
         Ok(identity) => identity,
         Err(failure) => {

@@ -68,7 +68,10 @@ pub enum Reason {
     SecretNotOwned,
     TemplateInvalid,
     WriteRejected,
-    // the whole
+    SecretContested,
+    // the Kubernetes API
+    SecretNotReadable,
+    // overall
     RenewalFailing,
     TokenExpired,
     Suspended,
@@ -82,6 +85,7 @@ pub enum Notice {
     CredentialTrimmed,
     RefreshRequestIgnored,
     ScopesNotGranted,
+    SecretContested,
 }
 
 impl Reason {
@@ -114,7 +118,7 @@ impl Reason {
         match self {
             RateLimited | TenantUnavailable | TenantUnreachable | UnexpectedResponse | LifetimeTooShort
             | TokenRejected | TokenExpired | RenewalFailing => Class::Tenant,
-            WriteRejected => Class::Cluster,
+            WriteRejected | SecretContested | SecretNotReadable => Class::Cluster,
             _ => Class::User,
         }
     }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::leak::Secrets;
 use super::refusal;
 use super::request::TokenRequest;
+use super::tenant::TenantUrl;
 use super::token::AccessToken;
 use super::transport::{Request, Transport};
 use crate::api::ConditionType::Verified;
@@ -62,6 +63,11 @@ impl Identity {
         }
     }
 
+    /// Whether the tenant says the same of both, whatever may be shown of it.
+    pub fn says_as(&self, other: &Self) -> bool {
+        Self::FIELDS.into_iter().all(|field| self.field(field) == other.field(field))
+    }
+
     /// A field as it may be shown: empty where it repeats a secret, which may have the name of its client or user in it.
     pub fn shown(&self, field: Field) -> &str {
         if self.withheld.contains(&field) { "" } else { self.field(field) }
@@ -96,17 +102,26 @@ struct User {
     status: Option<String>,
 }
 
-/// Asks the tenant whose the token of a request is.
+/// What is verified: the token of a request, or a token alone.
+#[derive(Clone, Copy)]
+pub enum Subject<'a> {
+    /// A token of this request, whose credential is at hand.
+    Request(&'a TokenRequest),
+    /// A token that was verified before. The credential was not read, so nothing that the tenant says is quoted.
+    Token(&'a TenantUrl),
+}
+
+/// Asks the tenant for the identity of a token.
 ///
 /// The answer is from outside and is shown in the status, so what of it repeats the token or the client's proof is withheld.
 /// (The identity may name the client, as the tenant's own user does.)
-pub async fn who_is(
-    transport: &dyn Transport,
-    request: &TokenRequest,
-    token: &AccessToken,
-) -> Result<Identity, Failure> {
+pub async fn who_is(transport: &dyn Transport, subject: Subject<'_>, token: &AccessToken) -> Result<Identity, Failure> {
+    let tenant = match subject {
+        Subject::Request(request) => &request.tenant,
+        Subject::Token(tenant) => tenant,
+    };
     let call = Request {
-        tenant: request.tenant.clone(),
+        tenant: tenant.clone(),
         path: "/api/v1/users/me",
         authorization: Some(token.authorization()),
         body: None,
@@ -115,9 +130,17 @@ pub async fn who_is(
     };
     let answer = transport.send(call).await.map_err(|failure| refusal::unreachable(Verified, failure))?;
     if answer.status != 200 {
-        return Err(refusal::verification_refused(request, &answer, &request.secrets().and(token.expose_secret())));
+        let (request, secrets) = match subject {
+            Subject::Request(request) => (Some(request), request.secrets().and(token.expose_secret())),
+            Subject::Token(_) => (None, Secrets::everything()),
+        };
+        return Err(refusal::verification_refused(request, &answer, &secrets));
     }
-    read(answer.object(), &request.client_secrets().and(token.expose_secret()))
+    let secrets = match subject {
+        Subject::Request(request) => request.client_secrets(),
+        Subject::Token(_) => Secrets::new(),
+    };
+    read(answer.object(), &secrets.and(token.expose_secret()))
 }
 
 fn read(body: &[u8], secrets: &Secrets) -> Result<Identity, Failure> {

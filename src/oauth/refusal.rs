@@ -58,8 +58,8 @@ pub fn token_refused(request: &TokenRequest, answer: &Answer, secrets: &Secrets)
 }
 
 /// Why `users/me` did not say whose token it is.
-pub fn verification_refused(request: &TokenRequest, answer: &Answer, secrets: &Secrets) -> Failure {
-    let by_key = matches!(request.credential, Credential::ApiKey(_));
+pub fn verification_refused(request: Option<&TokenRequest>, answer: &Answer, secrets: &Secrets) -> Failure {
+    let by_key = request.is_some_and(TokenRequest::is_api_key);
     let refusal = Refusal::read(answer.object(), secrets);
     let said = refusal.describe(answer.status);
     let (reason, message) = match answer.status {
@@ -68,7 +68,7 @@ pub fn verification_refused(request: &TokenRequest, answer: &Answer, secrets: &S
             Reason::TokenRejected,
             format!(
                 "The tenant does not accept the API key ({said}). {}",
-                request.credential.suspicion().as_deref().unwrap_or(
+                request.and_then(|request| request.credential.suspicion()).as_deref().unwrap_or(
                     "Check in the tenant that the key is neither expired nor revoked and that its user may use API keys, or \
                      put a new one into the Secret."
                 )
@@ -336,7 +336,7 @@ mod tests {
             for status in [400, 401, 403, 404, 429, 503] {
                 for failure in [
                     token_refused(&request, &answer(status, &body), &Secrets::new()),
-                    verification_refused(&request, &answer(status, &body), &Secrets::new()),
+                    verification_refused(Some(&request), &answer(status, &body), &Secrets::new()),
                 ] {
                     assert!(failure.message.ends_with('.') && failure.message.len() <= 512, "{}", failure.message);
                 }
@@ -365,7 +365,7 @@ mod tests {
         assert!(refused(&impersonating, 403).contains("the user of spec.impersonate exists"));
         let by_key = TokenRequest { credential: api_key(), ..request() };
         for status in [401, 403] {
-            let refused = verification_refused(&by_key, &answer(status, ""), &Secrets::new()).message;
+            let refused = verification_refused(Some(&by_key), &answer(status, ""), &Secrets::new()).message;
             assert!(refused.contains("the API key") && !refused.contains("OAuth client"), "{refused}");
         }
     }
@@ -373,10 +373,10 @@ mod tests {
     #[test]
     fn a_rejected_token_is_told_from_a_refused_client() {
         assert_eq!(
-            verification_refused(&request(), &answer(401, "401 Authorization Required"), &Secrets::new()).reason,
+            verification_refused(Some(&request()), &answer(401, "401 Authorization Required"), &Secrets::new()).reason,
             Reason::TokenRejected
         );
-        assert_eq!(verification_refused(&request(), &answer(503, ""), &Secrets::new()).condition, Verified);
+        assert_eq!(verification_refused(Some(&request()), &answer(503, ""), &Secrets::new()).condition, Verified);
     }
 
     #[test]
@@ -392,12 +392,12 @@ mod tests {
             (500, "", Reason::TenantUnavailable),
         ] {
             for request in [request(), by_key.clone()] {
-                let failure = verification_refused(&request, &answer(status, body), &Secrets::new());
+                let failure = verification_refused(Some(&request), &answer(status, body), &Secrets::new());
                 assert_eq!((failure.condition, failure.reason), (Verified, reason), "{status} {body}");
             }
         }
         for (status, says) in [(401, "tokens of this OAuth client"), (403, "user_default")] {
-            let message = verification_refused(&request(), &answer(status, ""), &Secrets::new()).message;
+            let message = verification_refused(Some(&request()), &answer(status, ""), &Secrets::new()).message;
             assert!(message.contains(says), "{message}");
         }
     }

@@ -266,7 +266,7 @@ impl RequestKeys {
 #[cfg(test)]
 impl RequestKey {
     /// One of many, for tests that need no request.
-    pub(super) fn numbered(n: usize) -> Self {
+    pub(crate) fn numbered(n: usize) -> Self {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&n.to_be_bytes());
         Self(bytes)

@@ -25,6 +25,8 @@ use crate::desired::{Desired, added};
 use crate::error::Failure;
 use crate::oauth::token::{AccessToken, Token, VerifiedToken};
 use crate::template::{self, contexts_yml};
+use aws_lc_rs::digest::{SHA256, digest};
+use zeroize::Zeroizing;
 
 const TOKEN_KEY: &str = "token";
 /// Far below the API server's 1 MiB, with room for what others add.
@@ -40,13 +42,13 @@ const DEFAULT_DATA: [(&str, &str); 6] = [
     ("contexts.yml", "$(contextsYml)"),
 ];
 
-/// Whose Secret has the target's name.
+/// The Secret of the target's name, judged.
 #[derive(Clone, Debug)]
 pub enum Target {
     /// There is none.
     Absent,
-    /// This context controls it.
-    Ours(Box<SealedSecret>),
+    /// This context controls it, or did until its owner reference was lost.
+    Ours(Stored),
     /// A context of this name that is gone controls it; the garbage collector will take it away.
     Predecessors,
     /// Somebody else's: not read, not written.
@@ -58,8 +60,143 @@ pub enum Target {
     },
 }
 
+/// A derived Secret as it is stored.
+#[derive(Clone, Debug)]
+pub enum Stored {
+    /// As it was read.
+    Read {
+        /// The Secret.
+        secret: Box<SealedSecret>,
+        /// It has no controller, and carries every mark of this context.
+        orphan: bool,
+    },
+    /// As this process wrote it, and as the watch shows that it still is.
+    Written(Box<WrittenSecret>),
+}
+
+/// What is remembered of a derived Secret that this process wrote.
+#[derive(Clone)]
+pub struct WrittenSecret {
+    /// `metadata.uid`.
+    pub uid: Option<String>,
+    /// `metadata.resourceVersion`.
+    pub resource_version: Option<String>,
+    /// The `apiVersion` in its owner reference.
+    owner_api_version: Option<String>,
+    /// Of all that was applied.
+    digest: [u8; 32],
+    held: Option<Held>,
+    refreshed_for: Option<String>,
+}
+
+impl std::fmt::Debug for WrittenSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WrittenSecret").field("resource_version", &self.resource_version).finish_non_exhaustive()
+    }
+}
+
+impl WrittenSecret {
+    /// `applied` is what was sent, `stored` what the API server made of it.
+    pub fn new(applied: &Secret, token: &Token, stored: &ObjectMeta) -> Self {
+        let annotation = |name: &str| applied.metadata.annotations.as_ref()?.get(name).cloned();
+        let binding = annotation(TOKEN_BINDING_ANNOTATION);
+        Self {
+            uid: stored.uid.clone(),
+            resource_version: stored.resource_version.clone(),
+            owner_api_version: controller(stored).map(|owner| owner.api_version.clone()),
+            digest: content_digest(applied),
+            held: binding.map(|binding| Held { token: token.clone(), binding }),
+            refreshed_for: annotation(REFRESHED_FOR_ANNOTATION),
+        }
+    }
+}
+
+impl Stored {
+    /// The token that this Secret holds, when it is whole.
+    pub fn held(&self) -> Option<Held> {
+        match self {
+            Self::Read { secret, .. } => secret.held(),
+            Self::Written(written) => written.held.clone(),
+        }
+    }
+
+    /// True when it has lost its owner reference.
+    pub fn is_orphan(&self) -> bool {
+        matches!(self, Self::Read { orphan: true, .. })
+    }
+
+    /// True when every field of ours is as wanted and none is left over from an earlier spec.
+    pub fn is_as(&self, wanted: &Secret) -> bool {
+        match self {
+            Self::Read { secret, orphan } => !orphan && secret.is_as(wanted),
+            Self::Written(written) => written.digest == content_digest(wanted),
+        }
+    }
+
+    /// True when a write would be refused whatever it says.
+    pub fn is_immutable(&self) -> bool {
+        matches!(self, Self::Read { secret, .. } if secret.immutable == Some(true))
+    }
+
+    /// The last refresh request that was handled.
+    pub fn annotation(&self, name: &str) -> Option<&str> {
+        match self {
+            Self::Read { secret, .. } => secret.annotation(name),
+            Self::Written(written) if name == REFRESHED_FOR_ANNOTATION => written.refreshed_for.as_deref(),
+            Self::Written(_) => None,
+        }
+    }
+
+    /// Makes a write name the very object that was judged: a swap since is answered 422 (uid) or 409 (resourceVersion).
+    pub fn guard(&self, secret: &mut Secret) {
+        let (uid, resource_version, owner_api_version) = match self {
+            Self::Read { secret, .. } => {
+                let metadata = &secret.metadata;
+                let owner = controller(metadata).map(|owner| &owner.api_version);
+                (&metadata.uid, &metadata.resource_version, owner)
+            }
+            Self::Written(written) => (&written.uid, &written.resource_version, written.owner_api_version.as_ref()),
+        };
+        secret.metadata.uid.clone_from(uid);
+        secret.metadata.resource_version.clone_from(resource_version);
+        // OwnerReferencesPermissionEnforcement wants permissions for a changed reference, even for its apiVersion alone.
+        let owner = secret.metadata.owner_references.iter_mut().flatten().next();
+        if let (Some(stored), Some(owner)) = (owner_api_version, owner) {
+            owner.api_version.clone_from(stored);
+        }
+    }
+
+    /// The field managers, other than this operator, that have written it.
+    pub fn other_managers(&self) -> Vec<String> {
+        let Self::Read { secret, .. } = self else { return Vec::new() };
+        let managers = secret.metadata.managed_fields.iter().flatten().filter_map(|entry| entry.manager.clone());
+        let mut managers: Vec<_> = managers.filter(|manager| manager != FIELD_MANAGER).collect();
+        managers.sort();
+        managers.dedup();
+        managers
+    }
+
+    /// The version that was judged.
+    pub fn resource_version(&self) -> Option<&String> {
+        match self {
+            Self::Read { secret, .. } => secret.metadata.resource_version.as_ref(),
+            Self::Written(written) => written.resource_version.as_ref(),
+        }
+    }
+}
+
+/// Of everything that is applied: labels, annotations, owner and data. Maps are sorted, so equal Secrets have equal digests.
+fn content_digest(secret: &Secret) -> [u8; 32] {
+    let metadata = &secret.metadata;
+    let owners = metadata.owner_references.iter().flatten().map(|owner| &owner.uid).collect::<Vec<_>>();
+    let content = (&metadata.name, &metadata.labels, &metadata.annotations, owners, &secret.data, &secret.type_);
+    let text = Zeroizing::new(serde_json::to_vec(&content).unwrap_or_default());
+    digest(&SHA256, &text).as_ref().first_chunk().copied().unwrap_or_default()
+}
+
 impl Target {
-    /// Judges by the uid of the controller, the only mark that nobody sets by accident.
+    /// Judges by the uid of the controller, the only mark that nobody sets by accident; where there is no controller at all, by
+    /// all three marks that the operator leaves.
     pub fn judge(secret: Option<SealedSecret>, context: &QlikContext) -> Self {
         let Some(secret) = secret else {
             return Self::Absent;
@@ -67,7 +204,12 @@ impl Target {
         let owner = controller(&secret.metadata).cloned();
         let metadata = &context.metadata;
         match owner {
-            Some(owner) if metadata.uid.as_ref() == Some(&owner.uid) => Self::Ours(Box::new(secret)),
+            Some(owner) if metadata.uid.as_ref() == Some(&owner.uid) => {
+                Self::Ours(Stored::Read { secret: Box::new(secret), orphan: false })
+            }
+            None if is_orphan_of(&secret, context) => {
+                Self::Ours(Stored::Read { secret: Box::new(secret), orphan: true })
+            }
             Some(owner) if is_context(&owner) && metadata.name.as_ref() == Some(&owner.name) => Self::Predecessors,
             owner => {
                 let of = owner.filter(is_context).map(|owner| owner.name);
@@ -87,8 +229,8 @@ impl Target {
                     SecretSynced,
                     Reason::SecretNotOwned,
                     format!(
-                        "Secret {name} belongs to a deleted QlikContext of the same name. Nothing to do: the operator \
-                         goes on once Kubernetes has collected it."
+                        "Secret {name} belongs to a deleted QlikContext of the same name. No action needed: it will be \
+                         garbage-collected, then the operator continues."
                     ),
                 )
                 .waiting(),
@@ -106,7 +248,7 @@ impl Target {
                 Reason::SecretNotOwned,
                 format!(
                     "Secret {name} no longer has this QlikContext as its controller, so it is not written. Delete the \
-                     Secret, and the operator writes it anew."
+                     Secret, and the operator creates it again."
                 ),
             )),
             Self::Foreign { disowned: false, .. } => Some(Failure::new(
@@ -119,6 +261,16 @@ impl Target {
             )),
         }
     }
+}
+
+/// Restored from a backup, or its owner reference was removed: nobody controls it, and both labels and the binding are ours.
+/// What is in it is verified before it counts, so a forged Secret gains nothing.
+fn is_orphan_of(secret: &SealedSecret, context: &QlikContext) -> bool {
+    let label = |name: &str| secret.metadata.labels.as_ref().and_then(|labels| labels.get(name)).map(String::as_str);
+    let binding = secret.annotation(TOKEN_BINDING_ANNOTATION);
+    label(MANAGED_BY_LABEL) == Some(OPERATOR_NAME)
+        && label(CONTEXT_LABEL) == context.metadata.name.as_deref()
+        && binding.is_some_and(binding::is_well_formed)
 }
 
 fn controller(metadata: &ObjectMeta) -> Option<&OwnerReference> {
@@ -140,7 +292,7 @@ pub struct Held {
 
 impl SealedSecret {
     /// The token that this Secret holds, when it is whole.
-    pub fn held(&self) -> Option<Held> {
+    fn held(&self) -> Option<Held> {
         let time = |name| self.annotation(name).and_then(|text| text.parse::<Timestamp>().ok());
         let text = std::str::from_utf8(self.bytes(TOKEN_KEY)?).ok()?;
         let token = Token {
@@ -152,13 +304,8 @@ impl SealedSecret {
         Some(Held { token, binding: self.annotation(TOKEN_BINDING_ANNOTATION)?.to_owned() })
     }
 
-    /// True when a write would be refused whatever it says.
-    pub fn is_immutable(&self) -> bool {
-        self.immutable == Some(true)
-    }
-
     /// True when every field of ours is as wanted and none is left over from an earlier wish.
-    pub fn is_as(&self, wanted: &Secret) -> bool {
+    fn is_as(&self, wanted: &Secret) -> bool {
         let data = wanted.data.iter().flatten().all(|(key, value)| self.bytes(key) == Some(&value.0[..]));
         let same = |stored: &Option<BTreeMap<_, _>>, wanted: &Option<BTreeMap<_, _>>| {
             let stored = stored.as_ref();

@@ -27,7 +27,7 @@ use tokio::time::{Instant, timeout_at};
 use super::metadata::SecretMetadata;
 use super::{config, failed};
 use crate::api::{MANAGED_BY_LABEL, OPERATOR_NAME};
-use crate::context::Guarded;
+use crate::context::StoredContext;
 use crate::index::{ContextName, Index, Selection, WatchId};
 use crate::metrics::{Metrics, Watch};
 use crate::scope::Scope;
@@ -48,7 +48,7 @@ pub fn secrets(
     index: &Arc<Index>,
     own: UnboundedReceiver<Arc<ContextName>>,
     metrics: &Arc<Metrics>,
-) -> impl Stream<Item = ObjectRef<Guarded>> + Send + 'static + use<> {
+) -> impl Stream<Item = ObjectRef<StoredContext>> + Send + 'static + use<> {
     let ours: Selector = Expression::Equal(MANAGED_BY_LABEL.into(), OPERATOR_NAME.into()).into();
     let kinds = if scope.credentials.selects_all() {
         vec![(Watch::Credentials, Selection::All, &scope.credentials)]

@@ -16,7 +16,8 @@ async fn a_wrong_secret_is_named_and_cured_the_moment_it_is_corrected() {
             "CredentialsAvailable=True/CredentialsFound",
             "TokenIssued=False/InvalidClient",
             "Ready=False/InvalidClient",
-            "Stalled=True/InvalidClient",
+            // Its client may have been created a moment ago.
+            "Reconciling=True/InvalidClient",
         ]
     );
     let failure = context.status.as_ref().unwrap().failure.clone().unwrap();

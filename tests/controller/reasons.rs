@@ -114,6 +114,8 @@ async fn scene(reason: Reason, world: &mut World) -> Shown {
             world.add("a", "acme", LIFE, &json!({}));
             world.put_credential("a", "acme", "acme", "planted-wrong-secret");
             begin(world).await;
+            // A client that never worked may have been created a moment ago.
+            pass(Duration::from_mins(3)).await;
             stalls(ConditionType::TokenIssued)
         }
         InvalidScope => {
@@ -193,6 +195,22 @@ async fn scene(reason: Reason, world: &mut World) -> Shown {
             world.api.script(forbidden);
             with(world, json!({})).await;
             waits(SecretSynced)
+        }
+        SecretContested => {
+            with(world, json!({})).await;
+            for n in 0..60 {
+                let tamper =
+                    |secret: &mut Value| secret["data"]["token"] = if n % 2 == 0 { "eA==" } else { "eQ==" }.into();
+                world.api.edit(Kind::Secret, "a", "acme-token", tamper).unwrap();
+                pass(Duration::from_millis(500)).await;
+            }
+            waits(SecretSynced)
+        }
+        SecretNotReadable => {
+            world.api.script(api_server::Script::on(Verb::Get, Kind::Secret, api_server::Fault::Forbidden));
+            with(world, json!({})).await;
+            pass(Duration::from_secs(30)).await;
+            waits(CredentialsAvailable)
         }
         RenewalFailing => {
             with(world, json!({})).await;

@@ -10,11 +10,11 @@ use qlik_context_operator::clock::{Clock, Jitter, SignedDuration, Timestamp};
 use qlik_context_operator::controller::{Parts, control};
 use qlik_context_operator::lease::Leadership;
 use qlik_context_operator::metrics::Metrics;
-use qlik_context_operator::oauth::traffic::Limits;
 use qlik_context_operator::oauth::transport::{Answer, Request, Transport, TransportFailure, retry_after};
 use qlik_context_operator::scope::Scope;
 use qlik_context_operator::server::Health;
 use qlik_context_operator::telemetry::filtered;
+use qlik_context_operator::tokens::scheduler::Limits;
 use secrecy::{ExposeSecret, SecretSlice};
 use serde_json::{Value, json};
 use support::api_server::{ApiServer, Kind, Verb};
@@ -98,7 +98,7 @@ impl World {
             allowed_hosts: "*.qlikcloud.com".parse().unwrap(),
             limits: self.limits,
             leadership: Leadership::undisputed(),
-            instance: None,
+            instance: "operator-0".into(),
             metrics: self.metrics.clone(),
             health: Arc::new(Health::new()),
             clock: self.clock.clone(),

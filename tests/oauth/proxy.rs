@@ -7,7 +7,7 @@ use qlik_context_operator::api::ConditionType::TokenIssued;
 use qlik_context_operator::api::Reason::{AddressNotPublic, TenantUnreachable};
 use qlik_context_operator::oauth::address::AddressPolicy;
 use qlik_context_operator::oauth::https::{Https, Resolver};
-use qlik_context_operator::oauth::identity::who_is;
+use qlik_context_operator::oauth::identity::{Subject, who_is};
 use qlik_context_operator::oauth::token_endpoint::request_token;
 use support::tenant::{QlikCloud, Route};
 
@@ -38,7 +38,7 @@ async fn a_tenant_is_reached_through_the_proxy_by_name_and_the_proxy_may_be_priv
     let public_only = https(by(&world.cloud.proxy_url()), names.clone(), AddressPolicy::PublicOnly, Some(&world.cloud));
     let now = qlik_context_operator::clock::Clock::system().now();
     let token = request_token(&public_only, &row.request(), now).await.unwrap();
-    let identity = who_is(&public_only, &row.request(), &token.access_token).await.unwrap();
+    let identity = who_is(&public_only, Subject::Request(&row.request()), &token.access_token).await.unwrap();
     assert_eq!(identity.tenant_id, row.tenant.id());
     assert_eq!(tunnels(&world.cloud), (1, 0), "one connection for both calls");
     assert_eq!(names.asked(), 0, "the proxy looks names up, not we");

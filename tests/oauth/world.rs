@@ -12,7 +12,7 @@ use qlik_context_operator::clock::Clock;
 use qlik_context_operator::error::Failure;
 use qlik_context_operator::oauth::address::AddressPolicy;
 use qlik_context_operator::oauth::https::{Https, Resolver};
-use qlik_context_operator::oauth::identity::{Identity, who_is};
+use qlik_context_operator::oauth::identity::{Identity, Subject, who_is};
 use qlik_context_operator::oauth::request::{Credential, Grant, TokenRequest};
 use qlik_context_operator::oauth::token::{AccessToken, Token};
 use qlik_context_operator::oauth::token_endpoint::request_token;
@@ -142,7 +142,7 @@ impl Row<'_> {
     }
 
     pub async fn verify(&self, token: &AccessToken) -> Result<Identity, Failure> {
-        who_is(&self.world.https, &self.request(), token).await
+        who_is(&self.world.https, Subject::Request(&self.request()), token).await
     }
 
     /// Asks for a token and whose it is.

@@ -183,13 +183,17 @@ fn the_token_in_a_secret_is_read_back_when_it_is_whole() {
     let held = sealed(&wanted).held().unwrap();
     assert_eq!((held.token.access_token.expose_secret(), held.token.issued_at.as_second()), ("t0ken", 0));
     assert!(held.token.expires_at.is_some() && held.binding.starts_with("v1."));
-    assert!(!sealed(&wanted).is_immutable());
+    assert!(!stored(&wanted).is_immutable());
     for name in [ISSUED_AT_ANNOTATION, TOKEN_BINDING_ANNOTATION] {
         let mut torn = wanted.clone();
         torn["metadata"]["annotations"].as_object_mut().unwrap().remove(name);
         assert!(sealed(&torn).held().is_none(), "{name}");
     }
     for (immutable, expected) in [(json!(true), true), (json!(false), false), (Value::Null, false)] {
-        assert_eq!(sealed(&json!({"metadata": {}, "immutable": immutable})).is_immutable(), expected);
+        assert_eq!(stored(&json!({"metadata": {}, "immutable": immutable})).is_immutable(), expected);
     }
+}
+
+fn stored(secret: &Value) -> Stored {
+    Stored::Read { secret: Box::new(sealed(secret)), orphan: false }
 }

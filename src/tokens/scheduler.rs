@@ -30,7 +30,7 @@ use tokio::time::{Instant, sleep_until};
 
 pub use self::circuit::Health;
 use self::state::{State, Ticket};
-use super::request::RequestKey;
+use crate::oauth::request::RequestKey;
 
 /// `--host-token-requests-per-minute`, `--host-api-requests-per-minute`, `--key-token-requests-per-minute`,
 /// `--concurrency`. Zero requests per minute means no limit.
@@ -215,8 +215,14 @@ impl Scheduler {
         self.shared.change(now, |state, now| state.forget(host, key, now));
     }
 
+    /// A context that slept is called: so long ago its host recovered.
+    pub fn recovered(&self, uid: &str, now: Instant) -> Option<Duration> {
+        self.shared.state.lock().recovered(uid, now)
+    }
+
     /// A turn is reserved for this context.
-    pub fn is_called(&self, uid: &str) -> bool {
+    #[cfg(test)]
+    fn is_called(&self, uid: &str) -> bool {
         self.shared.state.lock().is_called(uid)
     }
 

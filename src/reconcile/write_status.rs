@@ -7,81 +7,79 @@ use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 
 use crate::api::{FIELD_MANAGER, QlikContext, QlikContextStatus};
-use crate::context::{Context, Guarded};
-use crate::error::Error;
+use crate::context::{Context, StoredContext};
+use crate::error::{Error, WRITING_STATUS};
 
-const TIMEOUT: Duration = Duration::from_secs(4);
+/// As long as an admission webhook may take.
+const TIMEOUT: Duration = Duration::from_secs(34);
 
-/// Whether a status stands now.
-pub enum Written {
-    /// It stands.
+/// What became of a status.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum StatusWrite {
+    /// It is there.
     Done,
     /// There is nothing to have one.
     Gone,
+    /// Somebody else has changed the object: judge again.
+    Conflict,
 }
 
 /// How a status is written.
-#[derive(Clone, Copy, Eq, PartialEq)]
-pub enum Way {
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PatchKind {
     /// Server-side apply: what is not said any more goes, if it was applied.
     Apply,
     /// A merge patch: the server cannot apply over an object of which it cannot make sense.
     Merge,
 }
 
-/// Writes the status, unless it is what stands there already.
-pub async fn report(
+/// Writes the status, unless it is there already.
+pub async fn write_status(
+    cx: &Context,
     context: &QlikContext,
     status: &QlikContextStatus,
-    way: Way,
-    cx: &Context,
-) -> Result<Written, Error> {
-    if context.metadata.deletion_timestamp.is_some() {
-        cx.gone(context.metadata.uid.as_deref().unwrap_or_default());
-        return Ok(Written::Gone);
-    }
+    kind: PatchKind,
+) -> Result<StatusWrite, Error> {
     if context.status.as_ref() == Some(status) {
-        return Ok(Written::Done);
+        return Ok(StatusWrite::Done);
     }
     cx.leadership.check()?;
-    let namespace = context.namespace().unwrap_or_default();
-    let contexts: Api<Guarded> = Api::namespaced(cx.client.clone(), &namespace);
+    let uid = context.metadata.uid.as_deref().unwrap_or_default();
+    let contexts: Api<StoredContext> = Api::namespaced(cx.client.clone(), &context.namespace().unwrap_or_default());
     let write = async {
-        let mut written = write(&contexts, context, status, way).await?;
+        let mut written = patch(&contexts, context, status, kind).await?;
         // An apply leaves what was merged in once.
-        if let (Way::Apply, Ok(stored)) = (way, &written.0)
+        if let (PatchKind::Apply, Ok(stored)) = (kind, &written.0)
             && stored.status.as_ref() != Some(status)
         {
-            written = self::write(&contexts, stored, status, Way::Merge).await?;
+            written = patch(&contexts, stored, status, PatchKind::Merge).await?;
         }
         Ok(written)
     };
     match tokio::time::timeout(TIMEOUT, write).await.map_err(|_| Error::Deadline(TIMEOUT))? {
         Ok(written) => {
-            cx.unless_gone(context.metadata.uid.as_deref().unwrap_or_default(), || {
-                cx.latest.note(context, status, written.meta().resource_version.clone());
-            });
-            Ok(Written::Done)
+            cx.memories.status_written(context, status, written.meta().resource_version.clone());
+            Ok(StatusWrite::Done)
         }
         Err(kube::Error::Api(status)) if status.is_not_found() => {
-            cx.gone(context.metadata.uid.as_deref().unwrap_or_default());
-            Ok(Written::Gone)
+            cx.gone(uid);
+            Ok(StatusWrite::Gone)
         }
         Err(kube::Error::Api(status)) if status.is_conflict() => {
-            cx.latest.forget(context.metadata.uid.as_deref().unwrap_or_default());
-            Err(Error::Changed("the QlikContext"))
+            cx.memories.status_conflict(uid);
+            Ok(StatusWrite::Conflict)
         }
-        Err(error) => Err(Error::kubernetes("writing the status")(error)),
+        Err(error) => Err(Error::kubernetes(WRITING_STATUS)(error)),
     }
 }
 
-async fn write(
-    contexts: &Api<Guarded>,
+async fn patch(
+    contexts: &Api<StoredContext>,
     context: &QlikContext,
     status: &QlikContextStatus,
-    way: Way,
-) -> kube::Result<Guarded> {
-    let patch = |status| {
+    kind: PatchKind,
+) -> kube::Result<StoredContext> {
+    let object = |status: Value| {
         json!({
             "apiVersion": QlikContext::api_version(&()),
             "kind": QlikContext::kind(&()),
@@ -93,9 +91,9 @@ async fn write(
     };
     // Forced: the status is ours alone.
     let params = PatchParams::apply(FIELD_MANAGER);
-    let (params, patch) = match way {
-        Way::Apply => (params.force(), Patch::Apply(patch(json!(status)))),
-        Way::Merge => (params, Patch::Merge(patch(changes(&json!(context.status), json!(status))))),
+    let (params, patch) = match kind {
+        PatchKind::Apply => (params.force(), Patch::Apply(object(json!(status)))),
+        PatchKind::Merge => (params, Patch::Merge(object(changes(&json!(context.status), json!(status))))),
     };
     contexts.patch_status(&context.name_any(), &params, &patch).await
 }

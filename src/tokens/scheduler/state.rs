@@ -69,6 +69,8 @@ struct Place {
     urgency: Urgency,
     working: bool,
     since: Instant,
+    /// It slept until its host recovered, at this moment.
+    recovered: Option<Instant>,
     /// Its turn has come: the ticket, and when it lapses.
     called: Option<(Ticket, Instant)>,
 }
@@ -218,7 +220,7 @@ impl State {
         for rank in woken {
             if let Some(place) = self.sleepers.remove(&rank.arrival) {
                 let arrival = self.next();
-                self.insert(arrival, Place { since: now, ..place }, now);
+                self.insert(arrival, Place { since: now, recovered: Some(now), ..place }, now);
             }
         }
         self.refresh(&host, now);
@@ -235,6 +237,12 @@ impl State {
         }
     }
 
+    pub(super) fn recovered(&self, uid: &str, now: Instant) -> Option<Duration> {
+        let (_, place) = self.place(uid).filter(|(_, place)| place.called.is_some())?;
+        place.recovered.map(|at| now.saturating_duration_since(at))
+    }
+
+    #[cfg(test)]
     pub(super) fn is_called(&self, uid: &str) -> bool {
         self.place(uid).is_some_and(|(_, place)| place.called.is_some())
     }
@@ -380,6 +388,7 @@ impl Place {
             urgency: request.urgency,
             working: request.working,
             since: now,
+            recovered: None,
             called: None,
         }
     }

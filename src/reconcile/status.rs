@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use crate::act::{Done, Holding};
 use crate::api::ConditionType::{
     self, CredentialsAvailable, Ready, Reconciling, SecretSynced, Stalled, TokenIssued, Verified,
 };
@@ -16,16 +15,15 @@ use crate::api::condition::Class;
 use crate::api::v1alpha1::{FailureStatus, IdentityStatus, QlikContextStatus, TargetStatus, TokenStatus};
 use crate::api::{QlikContext, Reason};
 use crate::clock::Timestamp;
-use crate::desired::{Desired, Method};
-use crate::error::Failure;
-use crate::events::not_granted;
-use crate::oauth::cache::Setback;
+use crate::desired::{Desired, Method, not_granted};
+use crate::error::{Failure, bounded};
 use crate::oauth::identity::Identity;
 use crate::oauth::lifetime::until;
 use crate::retry;
+use crate::values::{Backoff, Holds, Next, Outcome, Problem, Published, Serving};
 
-/// While waiting for the garbage collector, or after a refused write.
-const CLUSTER_AGAIN: u32 = 5;
+/// The shortest wait between two runs that nothing wakes.
+const SOON: Duration = Duration::from_secs(1);
 
 /// A finding: one condition before its time.
 struct Finding {
@@ -35,24 +33,29 @@ struct Finding {
     message: String,
 }
 
-/// The status of a context after a run. `credential`: whether the credential Secret was understood, or why not.
+/// The status of a context after a run that had something to say. `credential`: whether the credential Secret was understood,
+/// or why not; `handled`: the last refresh request whose token is in the Secret.
 pub fn status(
     context: &QlikContext,
     desired: &Desired,
     credential: Result<(), &Failure>,
-    done: &Done,
+    outcome: &Outcome,
+    handled: Option<String>,
     now: Timestamp,
 ) -> QlikContextStatus {
-    let mut findings = stages(desired, credential, done);
-    findings.push(readiness(desired, done, now));
+    let holds = outcome.holds().unwrap_or(Holds::Nothing);
+    let problem = outcome.problem();
+    let mut findings = stages(desired, credential, outcome, &holds);
+    findings.push(readiness(desired, outcome, &holds, now));
+    let published = holds.published();
     QlikContextStatus {
         observed_generation: context.metadata.generation,
-        conditions: conditions(context, findings, done.failure.as_ref(), now),
-        identity: done.holding.as_ref().and_then(|holding| holding.identity.as_ref()).map(IdentityStatus::from),
-        token: done.holding.as_ref().map(token_status),
+        conditions: conditions(context, findings, problem.map(|problem| &problem.failure), now),
+        identity: published.and_then(|published| published.identity.as_ref()).map(IdentityStatus::from),
+        token: published.map(token_status),
         target: Some(TargetStatus { name: desired.target_name.clone() }),
-        last_handled_refresh_request: done.handled.clone(),
-        failure: done.setback.as_ref().map(failure_status),
+        last_handled_refresh_request: handled,
+        failure: problem.and_then(|problem| problem.backoff.as_ref()).map(failure_status),
     }
 }
 
@@ -68,39 +71,36 @@ pub fn invalid(context: &QlikContext, failure: &Failure, now: Timestamp) -> Qlik
     }
 }
 
-/// When to look again, whatever happens in between.
-pub fn next_run(done: &Done, now: Timestamp, jitter: f64) -> Duration {
-    let soon = Duration::from_secs(1);
-    let expiry = done.holding.as_ref().and_then(|holding| holding.expires_at).filter(|expiry| *expiry > now);
-    let due = match (&done.failure, &done.setback) {
-        (None, _) => done.holding.as_ref().and_then(|holding| holding.renewal_time).map(|time| until(time, now)),
-        (Some(_), Some(setback)) => Some(until(setback.next, now)),
-        (Some(failure), None) => {
-            let waits_for_cluster = !failure.stalled && failure.condition == SecretSynced;
-            let class = if waits_for_cluster { Class::Cluster } else { failure.reason.class() };
-            let left = expiry.map(|expiry| until(expiry, now));
-            Some(retry::delay(class, CLUSTER_AGAIN, None, left, jitter))
-        }
-    };
+/// When to look again, whatever happens in between; `None`: the scheduler calls.
+pub fn next_run(outcome: &Outcome, next: &Next, now: Timestamp, jitter: f64) -> Option<Duration> {
+    let published = outcome.holds().and_then(|holds| holds.published().cloned());
+    let expiry = published.as_ref().and_then(|published| published.expires_at).filter(|end| *end > now);
     // A token that expires changes the status even if nothing else happens.
-    let expires = expiry.map(|expiry| until(expiry, now));
-    let recheck = retry::delay(Class::User, 1, None, None, jitter);
-    let also = done.due.map(|due| until(due, now));
-    match done.turn_in {
-        // As short as it is: places in a queue are less than a second apart. What is due waits for its turn; what comes due
-        // until then, the renewal of a token that is to be checked, does not.
-        Some(turn) => {
-            let renewal = done.holding.as_ref().and_then(|holding| holding.renewal_time);
-            let ahead = [expiry, renewal, done.due].into_iter().flatten().filter(|time| *time > now);
-            ahead.map(|time| until(time, now).max(soon)).fold(turn, Duration::min)
-        }
-        None => [due, expires, also].into_iter().flatten().min().unwrap_or(recheck).max(soon),
+    let times = [next.due, expiry];
+    let times = if next.parked {
+        // What is due waits for its turn; what comes due until then does not.
+        let renewal = published.and_then(|published| published.renewal_time);
+        times.into_iter().chain([renewal]).flatten().filter(|time| *time > now).min()
+    } else {
+        times.into_iter().flatten().min()
+    };
+    let retry = next.retry.map(|(class, count)| {
+        let left = expiry.map(|expiry| until(expiry, now));
+        retry::delay(class, count, None, left.map_or(Serving::Nothing, |left| Serving::Working(Some(left))), jitter)
+    });
+    let at = times.map(|time| until(time, now).max(SOON));
+    let first = [at, retry, next.within].into_iter().flatten().min();
+    match (first, next.parked) {
+        (None, false) => Some(retry::delay(Class::User, 1, None, Serving::Nothing, jitter)),
+        (first, _) => first,
     }
 }
 
-fn stages(desired: &Desired, credential: Result<(), &Failure>, done: &Done) -> Vec<Finding> {
-    let failed = done.failure.as_ref();
-    let holds = done.holding.as_ref().filter(|holding| holding.fits);
+fn stages(desired: &Desired, credential: Result<(), &Failure>, outcome: &Outcome, holds: &Holds) -> Vec<Finding> {
+    let problem = outcome.problem();
+    let failed = problem.map(|problem| &problem.failure);
+    let verified = problem.is_some_and(|problem| problem.verified);
+    let holds = holds.fitting();
     [CredentialsAvailable, TokenIssued, Verified, SecretSynced]
         .into_iter()
         .filter_map(|stage| {
@@ -117,8 +117,8 @@ fn stages(desired: &Desired, credential: Result<(), &Failure>, done: &Done) -> V
             // Passed in this run, or the token that passed it is in the Secret. What was not judged is left out.
             let passed = match stage {
                 CredentialsAvailable => true,
-                TokenIssued => done.verified || failed.is_some_and(|failure| failure.condition == Verified),
-                Verified => done.verified,
+                TokenIssued => verified || failed.is_some_and(|failure| failure.condition == Verified),
+                Verified => verified,
                 _ => false,
             };
             (passed || holds.is_some()).then(|| good(stage, desired, holds))
@@ -126,7 +126,7 @@ fn stages(desired: &Desired, credential: Result<(), &Failure>, done: &Done) -> V
         .collect()
 }
 
-fn good(stage: ConditionType, desired: &Desired, holding: Option<&Holding>) -> Finding {
+fn good(stage: ConditionType, desired: &Desired, holding: Option<&Published>) -> Finding {
     let (reason, message) = match stage {
         CredentialsAvailable => {
             (Reason::CredentialsFound, format!("The credential was read from Secret {}.", desired.credential_secret))
@@ -156,68 +156,83 @@ fn good(stage: ConditionType, desired: &Desired, holding: Option<&Holding>) -> F
     Finding { condition: stage, good: true, reason, message }
 }
 
-fn readiness(desired: &Desired, done: &Done, now: Timestamp) -> Finding {
+fn readiness(desired: &Desired, outcome: &Outcome, holds: &Holds, now: Timestamp) -> Finding {
     let name = &desired.target_name;
-    let finding = |good, reason, message| Finding { condition: Ready, good, reason, message };
-    let holding = done.holding.as_ref();
-    let fitting = holding.filter(|holding| holding.fits);
-    let working = fitting.filter(|holding| holding.expires_at.is_none_or(|end| end > now));
-    let until = |holding: &Holding| holding.expires_at.map_or(String::new(), |end| format!(" until {end}"));
-    if desired.suspend {
-        return match working {
-            Some(token) => finding(
-                true,
-                Reason::Suspended,
-                format!(
-                    "Suspended; the token in Secret {name} works{}. Set spec.suspend to false to have it renewed.",
-                    until(token)
-                ),
+    let finding = |good, reason, message: String| Finding { condition: Ready, good, reason, message: bounded(message) };
+    let fitting = holds.fitting();
+    let working = fitting.filter(|token| token.is_live(now));
+    let until = |token: &Published| token.expires_at.map_or(String::new(), |end| format!(" until {end}"));
+    match (outcome, working) {
+        (Outcome::Suspended(_), Some(token)) => finding(
+            true,
+            Reason::Suspended,
+            format!(
+                "Suspended; the token in Secret {name} works{}. Set spec.suspend to false to have it renewed.",
+                until(token)
             ),
-            None => finding(
-                false,
-                Reason::Suspended,
-                format!(
-                    "Suspended, and Secret {name} holds no token that works. Set spec.suspend to false to get one."
-                ),
+        ),
+        (Outcome::Suspended(_), None) => finding(
+            false,
+            Reason::Suspended,
+            format!("Suspended, and Secret {name} holds no token that works. Set spec.suspend to false to get one."),
+        ),
+        (Outcome::Deleting(_), Some(token)) => finding(
+            true,
+            Reason::TokenValid,
+            format!(
+                "This QlikContext is being deleted, so nothing is renewed; the token in Secret {name} works{}. If it stays, \
+                 look at metadata.finalizers.",
+                until(token)
             ),
-        };
-    }
-    match (&done.failure, working, fitting, holding) {
-        (None, Some(token), ..) => {
+        ),
+        (Outcome::Deleting(_), None) => finding(
+            false,
+            Reason::TokenExpired,
+            format!(
+                "This QlikContext is being deleted, and Secret {name} holds no token that works. If it stays, look at \
+                 metadata.finalizers."
+            ),
+        ),
+        (Outcome::Ready(_) | Outcome::Unchanged, Some(token)) => {
             finding(true, Reason::TokenValid, format!("Secret {name} holds a verified token{}.", until(token)))
         }
-        (Some(failure), Some(token), ..) => finding(
+        (Outcome::Failing { problem, .. }, Some(token)) => finding(
             true,
             Reason::RenewalFailing,
-            bounded(format!(
-                "The token in Secret {name} works{}, but its renewal fails. {}",
-                until(token),
-                failure.message
-            )),
+            format!("The token in Secret {name} works{}, but {}", until(token), renewal_fails(problem)),
         ),
-        (failure, None, Some(token), _) => {
-            let cause = failure.as_ref().map(|failure| failure.message.as_str()).unwrap_or_default();
-            let ended = token.expires_at.map_or(String::new(), |end| format!(" at {end}"));
-            let message = format!("The token in Secret {name} expired{ended}. {cause}");
-            finding(false, Reason::TokenExpired, bounded(message.trim_end().to_owned()))
-        }
-        (Some(failure), None, None, Some(_)) => finding(
-            false,
-            failure.reason,
-            bounded(format!(
-                "{} Secret {name} still holds an earlier token, which does not fit this spec or no longer works.",
-                failure.message
-            )),
-        ),
-        (Some(failure), None, None, None) => finding(false, failure.reason, failure.message.clone()),
-        (None, None, None, _) => {
-            finding(false, Reason::TokenExpired, format!("Secret {name} holds no token that works."))
-        }
+        (outcome, None) => not_ready(name, outcome.problem(), holds, finding),
     }
 }
 
-fn bounded(message: String) -> String {
-    Failure::new(Ready, Reason::TokenValid, message).message
+/// Half a sentence and the cause.
+fn renewal_fails(problem: &Problem) -> String {
+    format!("its renewal fails. {}", problem.failure.message)
+}
+
+fn not_ready(
+    name: &str,
+    problem: Option<&Problem>,
+    holds: &Holds,
+    finding: impl Fn(bool, Reason, String) -> Finding,
+) -> Finding {
+    let cause = problem.map(|problem| problem.failure.message.as_str()).unwrap_or_default();
+    match (problem, holds) {
+        (_, Holds::Fitting(token)) => {
+            let ended = token.expires_at.map_or(String::new(), |end| format!(" at {end}"));
+            let message = format!("The token in Secret {name} expired{ended}. {cause}");
+            finding(false, Reason::TokenExpired, message.trim_end().to_owned())
+        }
+        (Some(problem), Holds::Other(_)) => finding(
+            false,
+            problem.failure.reason,
+            format!(
+                "{cause} Secret {name} still holds an earlier token, which does not fit this spec or no longer works."
+            ),
+        ),
+        (Some(problem), Holds::Nothing) => finding(false, problem.failure.reason, cause.to_owned()),
+        (None, _) => finding(false, Reason::TokenExpired, format!("Secret {name} holds no token that works.")),
+    }
 }
 
 fn conditions(
@@ -248,7 +263,7 @@ fn conditions(
     judged.chain(kstatus).collect()
 }
 
-fn token_status(holding: &Holding) -> TokenStatus {
+fn token_status(holding: &Published) -> TokenStatus {
     TokenStatus {
         issued_at: Some(Time(holding.issued_at)),
         expires_at: holding.expires_at.map(Time),
@@ -257,13 +272,13 @@ fn token_status(holding: &Holding) -> TokenStatus {
     }
 }
 
-fn failure_status(setback: &Setback) -> FailureStatus {
+fn failure_status(backoff: &Backoff) -> FailureStatus {
     FailureStatus {
-        count: i32::try_from(setback.count).unwrap_or(i32::MAX),
-        last_time: Time(setback.last),
-        next_attempt_time: Some(Time(setback.next)),
-        reason: setback.failure.reason.to_string(),
-        trace_id: setback.failure.trace_id.clone(),
+        count: i32::try_from(backoff.count).unwrap_or(i32::MAX),
+        last_time: Time(backoff.last),
+        next_attempt_time: Some(Time(backoff.next)),
+        reason: backoff.failure.reason.to_string(),
+        trace_id: backoff.failure.trace_id.clone(),
     }
 }
 

@@ -1,0 +1,227 @@
+//! What the process remembers of each context: one entry a context, forgotten in one step when the context goes.
+//!
+//! Nothing here is needed after a restart: all of it is read again from the cluster or found out anew.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::{Resource, ResourceExt};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::api::{QlikContext, QlikContextStatus};
+use crate::context::StoredContext;
+use crate::secret::derived::WrittenSecret;
+use crate::tokens::TokenDigest;
+use crate::tokens::scheduler::Caller;
+use crate::values::{Settled, Wanted};
+
+/// The first repair of a Secret comes at once; each one after it that is needed soon waits twice as long.
+const REPAIR_FIRST: Duration = Duration::from_secs(1);
+const REPAIR_LONGEST: Duration = Duration::from_mins(5);
+/// A Secret that nobody changed for this long is not fought over any more.
+const REPAIR_FORGOTTEN: Duration = Duration::from_mins(10);
+
+/// What is remembered, by uid.
+#[derive(Default)]
+pub struct Memories(Mutex<HashMap<Arc<str>, Memory>>);
+
+/// What is remembered of one context.
+pub struct Memory {
+    /// Its name.
+    pub caller: Caller,
+    /// A digest of what wakes it: generation, annotations, finalizers.
+    seen: u64,
+    /// The status that was written and that the watch has not shown yet.
+    pending: Option<PendingStatus>,
+    /// Failures of the Kubernetes API in a row.
+    pub failures: u32,
+    /// The notes that were sent once, by reason.
+    pub noted: HashMap<String, String>,
+    /// How the last run left it, when everything was as it should be.
+    pub settled: Option<(Settled, Versions)>,
+    /// The request that it waited for when it rested last.
+    pub wanted: Option<Wanted>,
+    /// The derived Secret as this process wrote it last.
+    pub written: Option<WrittenSecret>,
+    /// The token that its Secret held last.
+    pub published: Option<TokenDigest>,
+    repairs: Repairs,
+}
+
+/// The objects that a finding was made from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Versions {
+    /// [`Memory::seen`] of the context.
+    pub context: u64,
+    /// The resourceVersion of the credential Secret.
+    pub credential: Option<String>,
+    /// The resourceVersion of the derived Secret.
+    pub target: Option<String>,
+}
+
+struct PendingStatus {
+    status: QlikContextStatus,
+    /// The version of the object that the write made.
+    version: Option<String>,
+    /// The versions before it: while the watch shows one of them, it has not caught up.
+    before: Vec<Option<String>>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Repairs {
+    count: u32,
+    last: Option<Instant>,
+}
+
+impl Memory {
+    fn of(object: &StoredContext) -> Self {
+        Self {
+            caller: caller(object),
+            seen: digest(object),
+            pending: None,
+            failures: 0,
+            noted: HashMap::new(),
+            settled: None,
+            wanted: None,
+            written: None,
+            published: None,
+            repairs: Repairs::default(),
+        }
+    }
+
+    /// A digest of what wakes the context.
+    pub fn seen(&self) -> u64 {
+        self.seen
+    }
+
+    /// When a repair of the Secret may be written, if not now.
+    pub fn repair_wait(&self) -> Option<Duration> {
+        let Repairs { count, last } = self.repairs;
+        let wait = count.checked_sub(1).map(|n| REPAIR_FIRST.saturating_mul(1 << n.min(16)).min(REPAIR_LONGEST))?;
+        wait.checked_sub(last?.elapsed()).filter(|wait| !wait.is_zero())
+    }
+
+    /// The Secret was repaired; how many repairs in a row that makes.
+    pub fn repaired(&mut self) -> u32 {
+        let quiet = self.repairs.last.is_some_and(|last| last.elapsed() > REPAIR_FORGOTTEN);
+        let count = if quiet { 0 } else { self.repairs.count };
+        self.repairs = Repairs { count: count.saturating_add(1), last: Some(Instant::now()) };
+        self.repairs.count
+    }
+}
+
+impl Memories {
+    /// Whether this context was not known, or not so: what only changed its status is no news. (kube's predicates forget
+    /// nothing when a context goes; one that is selected again would not wake.)
+    pub fn needs_reconcile(&self, object: &StoredContext) -> bool {
+        let now = Memory::of(object);
+        let mut all = self.0.lock();
+        match all.get_mut(&now.caller.uid) {
+            Some(known) => {
+                if known
+                    .pending
+                    .as_ref()
+                    .is_some_and(|pending| !pending.before.contains(&object.meta().resource_version))
+                {
+                    // The watch has caught up, or somebody else has written since.
+                    known.pending = None;
+                }
+                let changed = known.seen != now.seen;
+                if changed {
+                    (known.seen, known.settled, known.wanted, known.repairs) =
+                        (now.seen, None, None, Repairs::default());
+                }
+                changed
+            }
+            None => {
+                all.insert(now.caller.uid.clone(), now);
+                true
+            }
+        }
+    }
+
+    /// A run begins for this context: it is remembered from now on, if it was not.
+    pub fn begin(&self, object: &StoredContext) -> Caller {
+        let mut all = self.0.lock();
+        let uid = uid(object);
+        if let Some(memory) = all.get(uid) {
+            return memory.caller.clone();
+        }
+        let memory = Memory::of(object);
+        let caller = memory.caller.clone();
+        all.insert(caller.uid.clone(), memory);
+        caller
+    }
+
+    /// Reads or changes what is remembered; nothing when the context has gone since its run began, which must not bring it
+    /// back.
+    pub fn with<T>(&self, uid: &str, change: impl FnOnce(&mut Memory) -> T) -> Option<T> {
+        self.0.lock().get_mut(uid).map(change)
+    }
+
+    /// Forgets a context.
+    pub fn forget(&self, uid: &str) -> Option<Memory> {
+        self.0.lock().remove(uid)
+    }
+
+    /// The contexts that are remembered and are not among these: their deletion was missed.
+    pub fn missing(&self, objects: &[Arc<StoredContext>]) -> Vec<Arc<str>> {
+        let there: HashSet<_> = objects.iter().map(|object| uid(object)).collect();
+        self.0.lock().keys().filter(|uid| !there.contains(&***uid)).cloned().collect()
+    }
+
+    /// The context with the status that stands, and the version that has it.
+    ///
+    /// A run may begin before the watch has shown what the run before it wrote. Judged by the older status it would report
+    /// the same transition twice and move its time. The status is ours alone, so what was written last is what stands.
+    pub fn catch_up(&self, context: &QlikContext) -> QlikContext {
+        let mut context = context.clone();
+        let all = self.0.lock();
+        let pending =
+            all.get(context.metadata.uid.as_deref().unwrap_or_default()).and_then(|memory| memory.pending.as_ref());
+        if let Some(pending) = pending.filter(|pending| pending.before.contains(&context.metadata.resource_version)) {
+            context.status = Some(pending.status.clone());
+            context.metadata.resource_version.clone_from(&pending.version);
+        }
+        context
+    }
+
+    /// This status was written over the version that was judged, and made this one.
+    pub fn status_written(&self, context: &QlikContext, status: &QlikContextStatus, version: Option<String>) {
+        self.with(context.metadata.uid.as_deref().unwrap_or_default(), |memory| {
+            let mut before = memory.pending.take().map(|pending| pending.before).unwrap_or_default();
+            before.push(context.metadata.resource_version.clone());
+            memory.pending = Some(PendingStatus { status: status.clone(), version, before });
+        });
+    }
+
+    /// Somebody else has changed the object.
+    pub fn status_conflict(&self, uid: &str) {
+        self.with(uid, |memory| memory.pending = None);
+    }
+}
+
+/// A digest of what wakes a context.
+fn digest(object: &StoredContext) -> u64 {
+    let mut seen = DefaultHasher::new();
+    let meta = object.meta();
+    (meta.generation, &meta.annotations, &meta.finalizers, meta.deletion_timestamp.is_some()).hash(&mut seen);
+    seen.finish()
+}
+
+/// The name of an object, readable or not.
+pub fn caller(object: &StoredContext) -> Caller {
+    Caller {
+        uid: uid(object).into(),
+        namespace: object.namespace().unwrap_or_default().into(),
+        name: object.name_any().into(),
+    }
+}
+
+/// The uid of an object, readable or not.
+pub fn uid(object: &StoredContext) -> &str {
+    object.meta().uid.as_deref().unwrap_or_default()
+}

@@ -1,0 +1,259 @@
+//! First step: what is there. Reads only what no watch and no earlier run has shown.
+
+use futures::future::OptionFuture;
+use kube::ResourceExt;
+use kube::api::Api;
+use tokio::time::Instant;
+
+use crate::api::ConditionType::Ready;
+use crate::api::v1alpha1::{IdentityStatus, QlikContextStatus};
+use crate::api::{QlikContext, REFRESH_REQUESTED_ANNOTATION, REFRESHED_FOR_ANNOTATION};
+use crate::binding;
+use crate::clock::{SignedDuration, Timestamp};
+use crate::context::Context;
+use crate::desired::{Desired, is_refresh_request};
+use crate::error::Error;
+use crate::index::SecretVersion;
+use crate::oauth::identity::Identity;
+use crate::oauth::token::Token;
+use crate::reconcile::memory::{Memory, Versions};
+use crate::secret::derived::{Stored, Target};
+use crate::secret::{self, Credential, SealedSecret};
+use crate::tokens::scheduler::Caller;
+use crate::tokens::{Held, Requester, TokenDigest};
+use crate::values::{Facts, HeldToken, Secrets, SecretsRead, Settled, SoFar};
+
+/// What is known of a context without asking anyone.
+pub fn recall<'c>(cx: &Context, caller: &Caller, context: &'c QlikContext, desired: Desired) -> Facts<'c> {
+    let (credential, target) = versions(cx, caller, &desired);
+    let remembered = cx.memories.with(&caller.uid, |memory| {
+        let seen = memory.seen();
+        let same = |versions: &Versions| {
+            versions.context == seen
+                && credential.is(versions.credential.as_deref())
+                && target.is(versions.target.as_deref())
+        };
+        let settled = memory.settled.as_ref().filter(|(settled, versions)| same(versions) && is_told(context, settled));
+        let settled = settled.map(|(settled, _)| settled.clone());
+        (settled, memory.wanted, seen)
+    });
+    let (settled, wanted, seen) = remembered.unwrap_or_default();
+    let told = context.status.as_ref().and_then(|status| status.last_handled_refresh_request.clone());
+    let handled = settled.as_ref().map_or(told, |settled| settled.handled.clone());
+    let refresh = requested(context).filter(|value| Some(value) != handled.as_ref());
+    Facts {
+        context,
+        seen,
+        host: desired.tenant.authority(),
+        desired,
+        secrets: settled.map_or(Secrets::Unread, Secrets::Unchanged),
+        now: cx.clock.now(),
+        refresh,
+        handled,
+        wanted,
+        recovered_at: recovered_at(cx, caller),
+        watched: credential.is_watched(),
+        selector: !cx.watches_all_secrets,
+        so_far: SoFar::default(),
+    }
+}
+
+/// When the host recovered, if that is why this context was called.
+fn recovered_at(cx: &Context, caller: &Caller) -> Option<Timestamp> {
+    let age = cx.tokens.scheduler.recovered(&caller.uid, Instant::now())?;
+    cx.clock.now().checked_sub(SignedDuration::try_from(age).ok()?).ok()
+}
+
+/// The status says that everything is as it should be, with this token.
+fn is_told(context: &QlikContext, settled: &Settled) -> bool {
+    let Some(status) = &context.status else { return false };
+    let issued_at = status.token.as_ref().and_then(|token| token.issued_at.as_ref()).map(|time| time.0);
+    status.observed_generation == context.metadata.generation
+        && status.failure.is_none()
+        && issued_at == Some(settled.token.token.issued_at)
+        && was_good(context)
+}
+
+/// Reads the credential Secret, and the derived Secret unless it is known as this process wrote it or known to be absent.
+pub async fn observe(cx: &Context, caller: &Caller, facts: &mut Facts<'_>) -> Result<(), Error> {
+    let (context, desired) = (facts.context, &facts.desired);
+    let epoch = cx.index.epoch(&caller.namespace);
+    let (mut credential, mut target) = read(cx, caller, desired).await?;
+    if !are_current(cx, caller, epoch, &[credential.as_ref(), target.as_ref().and_then(Read::secret)]) {
+        // A watch broke meanwhile: what it lists next may be newer than what was read.
+        (credential, target) = read(cx, caller, desired).await?;
+    }
+    let target = match target {
+        Some(Read::Known(target)) => target,
+        Some(Read::Secret(secret)) => Target::judge(Some(*secret), context),
+        None => Target::judge(None, context),
+    };
+    let credential = match credential {
+        Some(secret) => secret.credential(desired),
+        None => Err(secret::not_found(&desired.credential_secret)),
+    };
+    let key = credential.as_ref().ok().map(|credential| cx.tokens.enroll(&credential.request, caller));
+    let mut held = held_token(context.status.as_ref(), desired, credential.as_ref().ok(), &target, facts.now);
+    let mut repair_at = None;
+    if let Some(held) = &mut held {
+        held.rejected = cx.tokens.is_rejected(TokenDigest::of(&desired.tenant.authority(), &held.token.access_token));
+    }
+    let wait = cx.memories.with(&caller.uid, |memory| note(memory, desired, held.as_ref(), &target)).flatten();
+    if let Some(wait) = wait {
+        let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
+        repair_at = facts.now.checked_add(wait).ok();
+    }
+    facts.handled = handled(context, &target);
+    facts.refresh = requested(context).filter(|value| Some(value) != facts.handled.as_ref());
+    facts.secrets = Secrets::Read(Box::new(SecretsRead { credential, key, target, held, repair_at }));
+    Ok(())
+}
+
+/// The Secret of the target's name.
+enum Read {
+    /// As this process wrote it, or absent, as the watch shows.
+    Known(Target),
+    /// As it was read.
+    Secret(Box<SealedSecret>),
+}
+
+impl Read {
+    fn secret(&self) -> Option<&SealedSecret> {
+        match self {
+            Self::Known(_) => None,
+            Self::Secret(secret) => Some(secret),
+        }
+    }
+}
+
+async fn read(cx: &Context, caller: &Caller, desired: &Desired) -> Result<(Option<SealedSecret>, Option<Read>), Error> {
+    let secrets: Api<SealedSecret> = Api::namespaced(cx.client.clone(), &caller.namespace);
+    let (_, version) = versions(cx, caller, desired);
+    let written = cx.memories.with(&caller.uid, |memory| memory.written.clone()).flatten();
+    let written = written.filter(|written| version.is(written.resource_version.as_deref()));
+    let known = match (version, written) {
+        (SecretVersion::Absent, _) => Some(Target::Absent),
+        (_, Some(written)) => Some(Target::Ours(Stored::Written(Box::new(written)))),
+        (_, None) => None,
+    };
+    let target: OptionFuture<_> = known.is_none().then(|| secrets.get_opt(&desired.target_name)).into();
+    let (credential, target) = futures::join!(secrets.get_opt(&desired.credential_secret), target);
+    let credential = credential.map_err(Error::kubernetes("reading the credential Secret"))?;
+    let target = target.transpose().map_err(Error::kubernetes("reading the derived Secret"))?.flatten();
+    Ok((credential, known.map(Read::Known).or_else(|| target.map(|secret| Read::Secret(Box::new(secret))))))
+}
+
+/// Tells the index what was read; false when a watch broke since this epoch.
+fn are_current(cx: &Context, caller: &Caller, epoch: u64, secrets: &[Option<&SealedSecret>]) -> bool {
+    secrets.iter().flatten().all(|secret| {
+        let name = secret.metadata.name.as_deref().unwrap_or_default();
+        let version = secret.metadata.resource_version.as_deref().unwrap_or_default();
+        cx.index.secret_read(&caller.namespace, name, version, epoch)
+    })
+}
+
+/// The derived Secret was written: it is known as this process wrote it.
+pub fn written(cx: &Context, caller: &Caller, facts: &mut Facts<'_>) {
+    let written = cx.memories.with(&caller.uid, |memory| memory.written.clone()).flatten();
+    let Some(written) = written else {
+        facts.secrets = Secrets::Unread;
+        return;
+    };
+    let Secrets::Read(read) = &mut facts.secrets else { return };
+    let target = Target::Ours(Stored::Written(Box::new(written)));
+    let sent = read.credential.as_ref().ok();
+    let held = held_token(facts.context.status.as_ref(), &facts.desired, sent, &target, facts.now);
+    let handled = handled(facts.context, &target);
+    (read.target, read.held, read.repair_at) = (target, held, None);
+    let refresh = requested(facts.context).filter(|value| Some(value) != handled.as_ref());
+    (facts.handled, facts.refresh) = (handled, refresh);
+}
+
+/// A token that came from this process or was found in the Secret is the one that the Secret held last.
+fn note(
+    memory: &mut Memory,
+    desired: &Desired,
+    held: Option<&HeldToken>,
+    target: &Target,
+) -> Option<std::time::Duration> {
+    if let (Some(held), None) = (held.filter(|held| held.fit.credential && !held.rejected), memory.published) {
+        memory.published = Some(TokenDigest::of(&desired.tenant.authority(), &held.token.access_token));
+    }
+    if !matches!(target, Target::Ours(_)) {
+        memory.written = None;
+    }
+    memory.repair_wait()
+}
+
+fn versions(cx: &Context, caller: &Caller, desired: &Desired) -> (SecretVersion, SecretVersion) {
+    let credential = cx.index.credential(&caller.namespace, &desired.credential_secret);
+    (credential, cx.index.target(&caller.namespace, &desired.target_name))
+}
+
+impl Facts<'_> {
+    /// The context, as it asks about its request. `held_last`: the token that its Secret held last.
+    pub fn requester<'a>(&'a self, caller: &'a Caller, held_last: Option<TokenDigest>) -> Requester<'a> {
+        let held = match &self.secrets {
+            Secrets::Read(read) => read.held.as_ref().map(|held| Held {
+                token: &held.token,
+                of_request: held.fit.credential,
+                identity: held.identity.as_ref().filter(|_| was_good(self.context)),
+            }),
+            Secrets::Unchanged(settled) => {
+                Some(Held { token: &settled.token.token, of_request: true, identity: Some(&settled.token.identity) })
+            }
+            Secrets::Unread => None,
+        };
+        Requester { caller, held, held_last, refresh: self.refresh.as_deref() }
+    }
+}
+
+/// The status says that the token in the Secret was good. After a restart nothing else does; where it does not, the token
+/// has to be verified first.
+fn was_good(context: &QlikContext) -> bool {
+    let mut conditions = context.status.iter().flat_map(|status| &status.conditions);
+    conditions.any(|held| held.type_ == Ready.to_string() && held.status == "True")
+}
+
+/// The value of the annotation, when it is one that can be echoed.
+fn requested(context: &QlikContext) -> Option<String> {
+    context.annotations().get(REFRESH_REQUESTED_ANNOTATION).filter(|value| is_refresh_request(value)).cloned()
+}
+
+/// Both places are written after the token is in the Secret; either may have been lost.
+fn handled(context: &QlikContext, target: &Target) -> Option<String> {
+    let status = context.status.as_ref().and_then(|status| status.last_handled_refresh_request.clone());
+    match target {
+        Target::Ours(stored) => stored.annotation(REFRESHED_FOR_ANNOTATION).map(str::to_owned).or(status),
+        _ => status,
+    }
+}
+
+fn held_token(
+    status: Option<&QlikContextStatus>,
+    desired: &Desired,
+    credential: Option<&Credential>,
+    target: &Target,
+    now: Timestamp,
+) -> Option<HeldToken> {
+    let Target::Ours(stored) = target else {
+        return None;
+    };
+    let held = stored.held()?;
+    let sent = credential.map(|credential| &credential.sent[..]);
+    let fit = binding::check(&held.binding, &held.token, &desired.binding_inputs(), sent, now);
+    let token = status.and_then(|status| status.token.as_ref());
+    // The status speaks of the token in the Secret, unless another one was put there since.
+    let same = token.and_then(|token| token.issued_at.as_ref()).is_some_and(|at| at.0 == held.token.issued_at);
+    // A Secret without its owner was not in this context's care: its token is verified before it counts.
+    let same = same && !stored.is_orphan();
+    let identity = status.filter(|_| same).and_then(|status| status.identity.as_ref()).and_then(remembered);
+    let scopes = token.filter(|_| same).and_then(|token| token.scopes.clone()).or(held.token.scopes);
+    Some(HeldToken { token: Token { scopes, ..held.token }, fit, identity, rejected: false })
+}
+
+/// The identity that a status shows, unless what it withholds may be needed to compare: then the tenant is asked again.
+fn remembered(status: &IdentityStatus) -> Option<Identity> {
+    let whole = [&status.user_id, &status.subject, &status.tenant_id].into_iter().all(|text| !text.is_empty());
+    whole.then(|| status.into())
+}

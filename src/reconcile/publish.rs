@@ -1,0 +1,197 @@
+//! Writing the derived Secret: only over what was judged, and only while it is still wanted.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::Resource;
+use kube::api::{Api, PartialObjectMeta, Patch, PatchParams};
+use kube::runtime::reflector::ObjectRef;
+use tokio::time::Instant;
+
+use crate::api::ConditionType::SecretSynced;
+use crate::api::{FIELD_MANAGER, QlikContext, Reason};
+use crate::context::Context;
+use crate::error::{Error, Failure, WRITING_SECRET};
+use crate::index::{ContextName, SecretVersion};
+use crate::metrics::SecretWrite;
+use crate::oauth::token::VerifiedToken;
+use crate::secret::derived::{Target, WrittenSecret};
+use crate::tokens::TokenDigest;
+use crate::tokens::scheduler::Caller;
+use crate::values::{Facts, Secrets, SecretsRead};
+
+/// An admission webhook may take 30 s, and the API server gives it that long; one that is slow is waited for.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(34);
+/// What a watch has shown counts as what is there now, for a run that took no longer than this.
+const WATCHES_TRUSTED: Duration = Duration::from_secs(5);
+/// A single refusal that may pass by itself is no finding yet.
+const PASSING: u32 = 1;
+
+/// What became of a write.
+pub enum Written {
+    /// It is there.
+    Done(SecretWrite),
+    /// Something changed since it was judged: judge again.
+    Stale,
+    /// The Kubernetes API did not take it.
+    Refused(Failure),
+}
+
+/// When the facts were read, and in which state the watches were.
+#[derive(Clone, Copy)]
+pub struct ReadAt {
+    at: Instant,
+    epoch: u64,
+}
+
+impl ReadAt {
+    /// Now.
+    pub fn now(cx: &Context, caller: &Caller) -> Self {
+        Self { at: Instant::now(), epoch: cx.index.epoch(&caller.namespace) }
+    }
+}
+
+/// Writes the derived Secret: created where there is none, else over exactly the one that was judged.
+pub async fn publish(
+    cx: &Context,
+    caller: &Caller,
+    facts: &Facts<'_>,
+    read_at: ReadAt,
+    mut secret: Secret,
+    token: &VerifiedToken,
+) -> Result<Written, Error> {
+    let Secrets::Read(read) = &facts.secrets else { return Ok(Written::Stale) };
+    let applied = secret.clone();
+    let operation = match &read.target {
+        Target::Ours(stored) => {
+            stored.guard(&mut secret);
+            SecretWrite::Update
+        }
+        _ => {
+            // An apply with this version can only create: 409 if the name exists.
+            secret.metadata.resource_version = Some("1".into());
+            SecretWrite::Create
+        }
+    };
+    if !still_wanted(cx, caller, facts, read, read_at).await? {
+        return Ok(Written::Stale);
+    }
+    let name = &facts.desired.target_name;
+    let secrets: Api<Secret> = Api::namespaced(cx.client.clone(), &caller.namespace);
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    let context = ContextName { namespace: caller.namespace.to_string(), name: caller.name.to_string() };
+    cx.leadership.check()?;
+    let writing = cx.index.writing(&context, name);
+    let patch = Patch::Apply(&secret);
+    let write = tokio::time::timeout(WRITE_TIMEOUT, secrets.patch_metadata(name, &params, &patch));
+    let stored = match write.await {
+        Ok(Ok(stored)) => stored,
+        Ok(Err(error)) => return failed(cx, caller, name, error),
+        // Whether it was written is not known: the next run reads it.
+        Err(_) => return unclear(cx, caller, name),
+    };
+    if let Some(version) = &stored.metadata.resource_version {
+        writing.written(version);
+    }
+    cx.metrics.secret_written(operation);
+    cx.memories.with(&caller.uid, |memory| {
+        memory.failures = 0;
+        memory.written = Some(WrittenSecret::new(&applied, &token.token, &stored.metadata));
+        memory.published = Some(TokenDigest::of(&facts.desired.tenant.authority(), &token.token.access_token));
+    });
+    Ok(Written::Done(operation))
+}
+
+/// Between judging and publishing the world may have moved on. What the watches show is enough while they are healthy and the
+/// run was short; else the API server is asked.
+async fn still_wanted(
+    cx: &Context,
+    caller: &Caller,
+    facts: &Facts<'_>,
+    read: &SecretsRead,
+    read_at: ReadAt,
+) -> Result<bool, Error> {
+    let judged = &facts.context.metadata;
+    let version = read.credential.as_ref().ok().and_then(|credential| credential.resource_version.clone());
+    let name = &facts.desired.credential_secret;
+    let reference = ObjectRef::new(&caller.name).within(&caller.namespace);
+    let shown = cx.contexts.get(&reference);
+    let shown = shown.is_some_and(|shown| {
+        let meta = shown.meta();
+        meta.uid == judged.uid && meta.generation == judged.generation && meta.deletion_timestamp.is_none()
+    });
+    let credential = cx.index.credential(&caller.namespace, name);
+    let trusted = read_at.at.elapsed() <= WATCHES_TRUSTED && read_at.epoch == cx.index.epoch(&caller.namespace);
+    if trusted && shown && credential != SecretVersion::Unknown && credential.is(version.as_deref()) {
+        return Ok(true);
+    }
+    let contexts: Api<PartialObjectMeta<QlikContext>> = Api::namespaced(cx.client.clone(), &caller.namespace);
+    let secrets: Api<PartialObjectMeta<Secret>> = Api::namespaced(cx.client.clone(), &caller.namespace);
+    let (now, credential) = futures::try_join!(contexts.get_metadata_opt(&caller.name), secrets.get_metadata_opt(name))
+        .map_err(Error::kubernetes("checking whether the token is still wanted"))?;
+    let same = now.is_some_and(|now| {
+        now.metadata.uid == judged.uid
+            && now.metadata.generation == judged.generation
+            && now.metadata.deletion_timestamp.is_none()
+    });
+    Ok(same && credential.and_then(|secret| secret.metadata.resource_version) == version)
+}
+
+fn failed(cx: &Context, caller: &Caller, name: &str, error: kube::Error) -> Result<Written, Error> {
+    let kube::Error::Api(status) = &error else { return unclear(cx, caller, name) };
+    if status.is_conflict() || names_cause(status, "metadata.uid", None) {
+        cx.memories.with(&caller.uid, |memory| memory.written = None);
+        return Ok(Written::Stale);
+    }
+    if names_cause(status, "", Some("NamespaceTerminating")) {
+        return Err(Error::kubernetes(WRITING_SECRET)(error));
+    }
+    let count = cx.memories.with(&caller.uid, |memory| memory.failures).unwrap_or_default();
+    let passing = matches!(status.code, 408 | 429 | 500..=599);
+    if passing && count < PASSING {
+        return Err(Error::kubernetes(WRITING_SECRET)(error));
+    }
+    Ok(Written::Refused(rejected(name, status.code)))
+}
+
+/// Nobody knows whether it was written: the next run reads it. What happens again and again is told.
+fn unclear(cx: &Context, caller: &Caller, name: &str) -> Result<Written, Error> {
+    let count = cx.memories.with(&caller.uid, |memory| {
+        memory.written = None;
+        memory.failures
+    });
+    if count.unwrap_or_default() < PASSING {
+        return Err(Error::Deadline(WRITE_TIMEOUT));
+    }
+    Ok(Written::Refused(Failure::new(
+        SecretSynced,
+        Reason::WriteRejected,
+        format!(
+            "Writing Secret {name} failed: the Kubernetes API did not answer in time. The operator retries. Check the API \
+             server and the admission webhooks for Secrets."
+        ),
+    )))
+}
+
+/// True when one of the causes that the API server gives has this field or this type.
+fn names_cause(status: &kube::core::Status, field: &str, kind: Option<&str>) -> bool {
+    let mut causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.any(|cause| kind.map_or(cause.field == field, |kind| cause.reason == kind))
+}
+
+/// The API server's own message stays out: it may quote what was sent.
+fn rejected(name: &str, code: u16) -> Failure {
+    let fix = match code {
+        403 => {
+            "Check that the operator may write Secrets in this namespace, the namespace's quota and the admission policies"
+        }
+        404 => "Check that the namespace exists",
+        429 | 500..=599 => "The operator retries. Check the API server and the admission webhooks for Secrets",
+        _ => "Check spec.target and the cluster's admission policies and webhooks",
+    };
+    Failure::new(
+        SecretSynced,
+        Reason::WriteRejected,
+        format!("The Kubernetes API refused to write Secret {name} (HTTP {code}). {fix}."),
+    )
+}

@@ -1,0 +1,93 @@
+//! What a run leaves behind besides the status: metrics, one line in the log, events, and what the process remembers.
+
+use kube::ResourceExt;
+use tokio::time::Instant;
+
+use super::events::events_for;
+use super::memory::Versions;
+use crate::api::ConditionType::Ready;
+use crate::api::{QlikContext, QlikContextStatus, Reason};
+use crate::context::Context;
+use crate::metrics::Reconciled;
+use crate::secret::derived::Target;
+use crate::tokens::scheduler::Caller;
+use crate::values::{Facts, Next, Outcome, Published, Secrets, Settled};
+
+/// Tells people and machines what changed. `written`: the status that says so is there.
+pub(super) fn record(
+    cx: &Context,
+    context: &QlikContext,
+    facts: Option<&Facts<'_>>,
+    status: &QlikContextStatus,
+    outcome: &Outcome,
+    written: bool,
+) -> Reconciled {
+    let (namespace, name) = (context.namespace().unwrap_or_default(), context.name_any());
+    let find = |status: &QlikContextStatus| {
+        let ready = status.conditions.iter().find(|condition| condition.type_ == Ready.to_string());
+        ready.map(|ready| (ready.status == "True", ready.reason.clone(), ready.message.clone()))
+    };
+    let (ready, reason, message) = find(status).unwrap_or_default();
+    let before = context.status.as_ref().and_then(find).map(|(_, reason, _)| reason);
+    let holds = outcome.holds();
+    let times = |held: &Published| Some((held.expires_at?, held.renewal_time.or(held.expires_at)?));
+    let times = holds.as_ref().and_then(|holds| holds.published()).and_then(times);
+    cx.memories.with(context.metadata.uid.as_deref().unwrap_or_default(), |_| {
+        if matches!(outcome, Outcome::Suspended(_)) {
+            // What somebody has suspended alarms nobody.
+            cx.metrics.forget(&namespace, &name, cx.clock.now());
+        } else {
+            cx.metrics.context(&namespace, &name, ready, times, cx.clock.now());
+        }
+    });
+    let reconciled = if ready { Reconciled::Ready } else { Reconciled::NotReady };
+    if !written {
+        return reconciled;
+    }
+    let wrote = facts.is_some_and(|facts| facts.so_far.wrote);
+    match (before.as_ref() == Some(&reason) && !wrote, ready && outcome.problem().is_none()) {
+        (true, _) => tracing::debug!(%namespace, %name, %reason, "unchanged"),
+        (false, true) => tracing::info!(%namespace, %name, %reason, "{message}"),
+        (false, false) => tracing::warn!(%namespace, %name, %reason, "{message}"),
+    }
+    cx.events.emit(&cx.memories, context, events_for(context, facts, status));
+    reconciled
+}
+
+/// Keeps what spares the next run its reads, and the place of a context that waits.
+pub(super) fn remember(
+    cx: &Context,
+    caller: &Caller,
+    facts: &Facts<'_>,
+    outcome: &Outcome,
+    next: &Next,
+    settled: Option<Settled>,
+) {
+    let backoff = outcome.problem().and_then(|problem| problem.backoff.as_ref());
+    if let Secrets::Read(read) = &facts.secrets {
+        let target = match &read.target {
+            Target::Ours(stored) => stored.resource_version().cloned(),
+            _ => None,
+        };
+        let credential = read.credential.as_ref().ok().and_then(|credential| credential.resource_version.clone());
+        let versions = Versions { context: facts.seen, credential, target };
+        let wanted = facts.so_far.asked.or(facts.wanted).filter(|_| backoff.is_some() || next.parked);
+        cx.memories.with(&caller.uid, |memory| {
+            memory.settled = settled.map(|settled| (settled, versions));
+            memory.wanted = wanted.filter(|wanted| Some(wanted.key) == read.key);
+        });
+    } else if *outcome != Outcome::Unchanged {
+        cx.memories.with(&caller.uid, |memory| memory.settled = None);
+    }
+    if next.parked {
+        return;
+    }
+    let now = Instant::now();
+    cx.tokens.scheduler.leave(&caller.uid, now);
+    let down = |reason| matches!(reason, Reason::TenantUnavailable | Reason::TenantUnreachable);
+    let wanted = cx.memories.with(&caller.uid, |memory| memory.wanted).flatten();
+    if let (Some(wanted), Some(_)) = (wanted, backoff.filter(|backoff| down(backoff.failure.reason))) {
+        let request = super::request(caller, facts, wanted.priority, wanted.working);
+        cx.tokens.scheduler.sleep(&request, wanted.key, wanted.kind, now);
+    }
+}

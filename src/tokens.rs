@@ -1,0 +1,407 @@
+//! One token for equal requests.
+//!
+//! Everything that a token request leads to belongs to its key: the token, its verification, the failure and the back-off.
+//! What is to be done is decided under the lock of that key, and a request that follows from it begins under the same lock,
+//! so nothing has to be decided twice. Contexts that ask with the same key while a request is under way are woken when it
+//! ends. Nothing is sent without a permit of the [`scheduler`]. A token that was issued but could not be verified yet is kept,
+//! and only the verification is repeated. A token that was found in a Secret serves that Secret alone: anyone who may write
+//! one Secret must not choose the token of another. Tokens live in memory alone; what is known of a request is forgotten with
+//! the last context that uses it.
+
+mod entry;
+pub mod scheduler;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{self, SHA256, digest};
+use parking_lot::Mutex;
+use secrecy::ExposeSecret;
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+use self::entry::Entry;
+use self::scheduler::{Caller, Health, Permit, RequestEnd, Scheduler, Wait, WaitReason};
+use crate::api::Reason;
+use crate::clock::{Clock, Jitter, SignedDuration, Timestamp};
+use crate::error::Failure;
+use crate::metrics::Metrics;
+use crate::oauth::identity::{Identity, Subject, who_is};
+use crate::oauth::request::{RequestKey, RequestKeys, TokenRequest};
+use crate::oauth::token::{AccessToken, Token};
+use crate::oauth::token_endpoint::request_token;
+use crate::oauth::transport::Transport;
+use crate::values::{Call, CallKind, TokenSnapshot};
+
+pub use self::entry::Flight;
+
+/// A token this young may not be known everywhere in the tenant yet: a 401 is then asked once more.
+const YOUNG: SignedDuration = SignedDuration::from_secs(10);
+const SECOND_LOOK: std::time::Duration = std::time::Duration::from_secs(1);
+/// No token lives longer, so none has to be remembered as rejected for longer.
+const LONGEST_LIFE: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// So many rejected tokens are remembered in any case.
+const FEW: usize = 64;
+
+/// Wakes a context.
+pub type Wake = Arc<dyn Fn(&Caller) + Send + Sync>;
+
+/// Every token this process knows, by request.
+pub struct TokenCache {
+    transport: Arc<dyn Transport>,
+    /// Who may send what, and when.
+    pub scheduler: Scheduler,
+    wake: Wake,
+    keys: RequestKeys,
+    entries: Mutex<Entries>,
+    rejected: Mutex<Rejected>,
+    clock: Clock,
+    jitter: Jitter,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Default)]
+struct Entries {
+    all: HashMap<RequestKey, Arc<Entry>>,
+    /// The request of each context, by uid.
+    of_context: HashMap<Arc<str>, RequestKey>,
+    /// The requests of each OAuth client.
+    of_client: HashMap<ClientKey, HashSet<RequestKey>>,
+}
+
+/// Tokens that their tenant no longer accepts, whichever request they came from, and until when that matters.
+#[derive(Default)]
+struct Rejected {
+    until: HashMap<TokenDigest, Timestamp>,
+    /// With so many it is time to drop those that have ended.
+    prune_at: usize,
+}
+
+/// Names an OAuth client of a tenant.
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+struct ClientKey([u8; 32]);
+
+/// Names a token of a tenant without holding it.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct TokenDigest([u8; 32]);
+
+impl TokenDigest {
+    /// Of a token of this host.
+    pub fn of(host: &str, token: &AccessToken) -> Self {
+        let text = Zeroizing::new(format!("{host} {}", token.expose_secret()));
+        Self(bytes(digest(&SHA256, text.as_bytes())))
+    }
+}
+
+impl ClientKey {
+    fn of(request: &TokenRequest) -> Option<Self> {
+        let client = request.credential.client_id();
+        let text = format!("{} {client}", request.tenant.authority());
+        (!client.is_empty()).then(|| Self(bytes(digest(&SHA256, text.as_bytes()))))
+    }
+}
+
+fn bytes(digest: digest::Digest) -> [u8; 32] {
+    digest.as_ref().first_chunk().copied().unwrap_or_default()
+}
+
+/// A context that asks about its request.
+pub struct Requester<'a> {
+    /// Its name.
+    pub caller: &'a Caller,
+    /// The token in its Secret.
+    pub held: Option<Held<'a>>,
+    /// The token that its Secret held last, as far as this process knows.
+    pub held_last: Option<TokenDigest>,
+    /// The refresh request that the token has to answer.
+    pub refresh: Option<&'a str>,
+}
+
+/// The token in the Secret of a context.
+#[derive(Clone, Copy)]
+pub struct Held<'a> {
+    /// The token.
+    pub token: &'a Token,
+    /// It came from this request, as its binding says.
+    pub of_request: bool,
+    /// Its identity, where the status vouches for it.
+    pub identity: Option<&'a Identity>,
+}
+
+impl Requester<'_> {
+    fn holds(&self, token: &Token) -> bool {
+        let held = self.held.filter(|held| held.of_request);
+        held.is_some_and(|held| held.token.access_token == token.access_token)
+    }
+}
+
+/// What was decided, and the request that has begun with it.
+pub enum Planned<S> {
+    /// Nothing is to be asked.
+    Step(S),
+    /// The tenant is to be asked.
+    Flight(S, Flight),
+    /// The same request is under way already; the context is woken when it ends.
+    Joined,
+}
+
+/// Waits for a request that is under way.
+pub const JOINED: Wait = Wait { reason: WaitReason::Flight, expected: std::time::Duration::ZERO };
+
+impl TokenCache {
+    /// An empty cache over a transport.
+    pub fn new(
+        transport: Arc<dyn Transport>,
+        scheduler: Scheduler,
+        wake: Wake,
+        clock: Clock,
+        jitter: Jitter,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let (keys, entries, rejected) = (RequestKeys::new(), Mutex::default(), Mutex::default());
+        Self { transport, scheduler, wake, keys, entries, rejected, clock, jitter, metrics }
+    }
+
+    /// A context makes this request from now on, and no other.
+    pub fn enroll(&self, request: &TokenRequest, caller: &Caller) -> RequestKey {
+        let key = self.keys.of(request);
+        let mut entries = self.entries.lock();
+        let before = entries.of_context.insert(caller.uid.clone(), key);
+        if before != Some(key) {
+            if let Some(before) = before {
+                self.leave(&mut entries, before, &caller.uid);
+            }
+            let client = ClientKey::of(request);
+            let new = || Arc::new(Entry::new(request.tenant.authority(), client));
+            entries.all.entry(key).or_insert_with(new).state().join(caller);
+            if let Some(client) = client {
+                entries.of_client.entry(client).or_default().insert(key);
+            }
+        }
+        key
+    }
+
+    /// A context is gone.
+    pub fn forget(&self, uid: &str) {
+        self.scheduler.leave(uid, Instant::now());
+        let mut entries = self.entries.lock();
+        if let Some(key) = entries.of_context.remove(uid) {
+            self.leave(&mut entries, key, uid);
+        }
+    }
+
+    fn leave(&self, entries: &mut Entries, key: RequestKey, uid: &str) {
+        let unused = entries.all.get(&key).is_some_and(|entry| entry.state().leave(uid));
+        if unused {
+            self.remove(entries, key);
+        }
+    }
+
+    fn remove(&self, entries: &mut Entries, key: RequestKey) {
+        let Some(entry) = entries.all.remove(&key) else { return };
+        if let Some(client) = entry.client
+            && let Some(keys) = entries.of_client.get_mut(&client)
+        {
+            keys.remove(&key);
+            if keys.is_empty() {
+                entries.of_client.remove(&client);
+            }
+        }
+        self.scheduler.forget(&entry.host, key, Instant::now());
+    }
+
+    /// True when the tenant no longer accepts this token.
+    pub fn is_rejected(&self, token: TokenDigest) -> bool {
+        self.rejected.lock().until.contains_key(&token)
+    }
+
+    /// Decides with what is known of a request, and begins what follows from it, in one step. `None`: nobody uses this
+    /// request any more.
+    pub fn plan<S>(
+        &self,
+        key: RequestKey,
+        requester: &Requester<'_>,
+        decide: impl FnOnce(&TokenSnapshot) -> S,
+        asks: impl FnOnce(&S) -> bool,
+    ) -> Option<Planned<S>> {
+        let entry = self.entries.lock().all.get(&key).cloned()?;
+        let mut state = entry.state();
+        if let Some(held) = requester.held.filter(|held| held.of_request)
+            && !self.is_rejected(TokenDigest::of(&entry.host, &held.token.access_token))
+        {
+            state.adopt(&requester.caller.uid, held.token, held.identity, &self.clock);
+        }
+        let held_last = |token: &Token| {
+            requester.held_last.is_some_and(|last| last == TokenDigest::of(&entry.host, &token.access_token))
+        };
+        let held = requester.held.map(|held| TokenDigest::of(&entry.host, &held.token.access_token));
+        let mut snapshot = state.snapshot(requester, held, &held_last, &self.clock);
+        snapshot.held_rejected = held.is_some_and(|held| self.is_rejected(held));
+        let step = decide(&snapshot);
+        if !asks(&step) {
+            return Some(Planned::Step(step));
+        }
+        let flight = Flight::begin(&entry, &mut state, requester.caller, &self.wake);
+        Some(flight.map_or(Planned::Joined, |flight| Planned::Flight(step, flight)))
+    }
+
+    /// Asks the tenant, with the permit in hand; what comes of it is remembered. `Some`: it asked for a pause meanwhile.
+    /// `failed_before`: the last attempt failed, as the status says; it may have been another process that tried.
+    pub async fn call(
+        &self,
+        key: RequestKey,
+        flight: Flight,
+        call: &Call,
+        subject: Subject<'_>,
+        permit: &Permit,
+        failed_before: bool,
+    ) -> Option<Wait> {
+        let waits = self.carry_out(&flight, call, subject, permit, failed_before).await;
+        drop(flight);
+        let mut entries = self.entries.lock();
+        let unused = entries.all.get(&key).is_some_and(|entry| entry.state().is_unused());
+        if unused {
+            self.remove(&mut entries, key);
+        }
+        waits
+    }
+
+    async fn carry_out(
+        &self,
+        flight: &Flight,
+        call: &Call,
+        subject: Subject<'_>,
+        permit: &Permit,
+        failed_before: bool,
+    ) -> Option<Wait> {
+        let entry = &*flight.entry;
+        let fail = |failure: Failure, still_fresh: bool| {
+            let draw = self.jitter.draw();
+            entry.state().fail(failure, call.serving, still_fresh, failed_before, &self.clock, draw);
+        };
+        let (token, still_fresh) = match &call.kind {
+            CallKind::Issue { forced, still_fresh } => {
+                let Subject::Request(request) = subject else { return None };
+                entry.state().begins(*forced, &self.clock);
+                match self.issue(request).await {
+                    Ok(token) => {
+                        // Before anything else can go wrong: whatever happens to this run, the token is not asked for again.
+                        entry.state().issued(&token);
+                        if let Some(pause) = self.scheduler.paused(&entry.host, Instant::now()) {
+                            permit.ended(end(None, call.working), Instant::now());
+                            return Some(Wait { reason: WaitReason::Pause, expected: pause });
+                        }
+                        (token, *still_fresh)
+                    }
+                    Err(failure) => {
+                        permit.ended(end(Some(&failure), call.working), Instant::now());
+                        fail(failure, *still_fresh);
+                        return None;
+                    }
+                }
+            }
+            CallKind::Verify(token) | CallKind::Recheck(token) => (token.clone(), false),
+        };
+        let answer = self.verify(entry, subject, &token).await;
+        permit.ended(end(answer.as_ref().err(), call.working), Instant::now());
+        // Of a token that nobody uses yet only the tenant's word that it is none counts.
+        let in_use = !matches!(call.kind, CallKind::Issue { .. }) && !entry.state().is_candidate(&token);
+        match (answer, &call.kind) {
+            (Ok(_), CallKind::Recheck(_)) => {
+                entry.state().rechecked(TokenDigest::of(&entry.host, &token.access_token), &self.clock);
+            }
+            (Ok(identity), _) => match subject {
+                Subject::Request(_) => entry.state().confirm(&token, identity, &self.clock),
+                Subject::Token(_) => entry.state().confirm_same(&token, &identity, &self.clock),
+            },
+            (Err(failure), _) if in_use && ends(&failure) => self.reject(entry, &flight.by, subject, &token),
+            (Err(_), CallKind::Recheck(_)) => {
+                // An answer that says neither changes nothing.
+                entry.state().rechecked(TokenDigest::of(&entry.host, &token.access_token), &self.clock);
+            }
+            (Err(failure), _) => {
+                if failure.reason == Reason::TokenRejected {
+                    self.reject(entry, &flight.by, subject, &token);
+                }
+                fail(failure, still_fresh);
+            }
+        }
+        None
+    }
+
+    async fn issue(&self, request: &TokenRequest) -> Result<Token, Failure> {
+        let timer = self.metrics.token_request(&request.grant);
+        let issued = request_token(&*self.transport, request, self.clock.now()).await;
+        // An API key is its own token: nobody was asked.
+        if !request.is_api_key() {
+            timer.done(issued.as_ref().err().map(|failure| failure.reason));
+        }
+        issued
+    }
+
+    async fn verify(&self, entry: &Entry, subject: Subject<'_>, token: &Token) -> Result<Identity, Failure> {
+        let ask = || who_is(&*self.transport, subject, &token.access_token);
+        let mut answer = ask().await;
+        let rejected = matches!(&answer, Err(failure) if failure.reason == Reason::TokenRejected);
+        if rejected && self.clock.now().duration_since(token.issued_at) < YOUNG {
+            tokio::time::sleep(SECOND_LOOK).await;
+            answer = ask().await;
+        }
+        self.metrics.verification(answer.as_ref().err().map(|failure| failure.reason));
+        if answer.is_ok() {
+            self.rejected.lock().until.remove(&TokenDigest::of(&entry.host, &token.access_token));
+        }
+        answer
+    }
+
+    /// The tenant no longer accepts this token. Other tokens of its client may have ended with it, and are verified before
+    /// they count again.
+    fn reject(&self, entry: &Entry, by: &Caller, subject: Subject<'_>, token: &Token) {
+        entry.state().reject(&token.access_token);
+        // An API key may be accepted again, when its user is; a token is not.
+        if matches!(subject, Subject::Request(request) if request.is_api_key()) {
+            return;
+        }
+        let now = self.clock.now();
+        {
+            let mut rejected = self.rejected.lock();
+            if rejected.until.len() >= rejected.prune_at.max(FEW) {
+                rejected.until.retain(|_, until| *until > now);
+                rejected.prune_at = rejected.until.len() * 2;
+            }
+            let until = now.checked_add(LONGEST_LIFE).unwrap_or(Timestamp::MAX);
+            rejected.until.insert(TokenDigest::of(&entry.host, &token.access_token), until);
+        }
+        // Those that share the request hold the same token.
+        let sharing = entry.state().users();
+        sharing.iter().filter(|caller| **caller != *by).for_each(|caller| (self.wake)(caller));
+        let siblings: Vec<_> = {
+            let entries = self.entries.lock();
+            let keys = entry.client.and_then(|client| entries.of_client.get(&client)).into_iter().flatten();
+            keys.filter_map(|key| entries.all.get(key)).cloned().collect()
+        };
+        for sibling in siblings {
+            let users = {
+                let mut state = sibling.state();
+                if state.doubt() { state.users() } else { Vec::new() }
+            };
+            users.iter().for_each(|caller| (self.wake)(caller));
+        }
+    }
+}
+
+/// What ends a token that worked, whatever the code: revoked, its user is no longer active, or it may do nothing any more.
+fn ends(failure: &Failure) -> bool {
+    matches!(failure.reason, Reason::TokenRejected | Reason::UserInactive | Reason::AccessDenied)
+}
+
+fn end(failure: Option<&Failure>, working: bool) -> RequestEnd {
+    let health = match failure.map(|failure| failure.reason) {
+        None => Health::Up,
+        Some(Reason::TenantUnavailable | Reason::TenantUnreachable) => Health::Down,
+        Some(_) => Health::Answers,
+    };
+    // The pause that a key without a working token is given is that key's own.
+    let pause = failure.and_then(|failure| failure.retry_after).filter(|_| working);
+    RequestEnd { health, pause }
+}

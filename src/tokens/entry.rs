@@ -1,0 +1,351 @@
+//! What is remembered of one token request, and how each outcome changes it. No waiting, no requests.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::scheduler::Caller;
+use super::{Requester, TokenDigest, Wake};
+use crate::api::Reason;
+use crate::clock::{Clock, ClockSample, Timestamp};
+use crate::error::Failure;
+use crate::oauth::identity::Identity;
+use crate::oauth::token::{AccessToken, Token, VerifiedToken};
+use crate::retry;
+use crate::values::{Backoff, RefreshState, Serving, TokenSnapshot};
+
+/// Refresh requests lead to at most one token request in this time.
+const FORCED_SPACING: Duration = Duration::from_mins(1);
+/// A client that never worked may have been created a moment ago: the waits after its first refusals.
+const MAY_BE_NEW: [Duration; 3] = [Duration::from_secs(10), Duration::from_secs(20), Duration::from_mins(1)];
+
+/// A request's place in the cache.
+pub(super) struct Entry {
+    /// The host and port of its tenant.
+    pub(super) host: String,
+    /// Its client, where it has one.
+    pub(super) client: Option<super::ClientKey>,
+    state: Mutex<State>,
+}
+
+/// A request of this key is under way; when it ends, the contexts that asked meanwhile are woken.
+pub struct Flight {
+    pub(super) entry: Arc<Entry>,
+    /// The context that makes it.
+    pub(super) by: Caller,
+    wake: Wake,
+}
+
+/// A token, and what this process knows of it.
+struct CachedToken {
+    value: Value,
+    since: Timestamp,
+    confirmed_at: Option<Timestamp>,
+    /// The number of the token request that it came from; 0: it was found in a Secret.
+    origin: u64,
+}
+
+enum Value {
+    Verified(Arc<VerifiedToken>),
+    /// It has to be verified before it counts.
+    Unverified(Token),
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    /// The moment from which this request's time is reckoned, on both clocks; moved by each new token.
+    anchor: Option<ClockSample>,
+    /// The contexts that use this request, by uid.
+    users: HashMap<Arc<str>, Caller>,
+    /// The newest token that this process asked for.
+    issued: Option<CachedToken>,
+    /// The tokens that were found in Secrets, by the uid of their context; each serves that Secret alone.
+    found: HashMap<Arc<str>, CachedToken>,
+    backoff: Option<Backoff>,
+    /// Issued, not verified yet; with the number of its request.
+    candidate: Option<(Token, u64)>,
+    /// Token requests begun so far.
+    begun: u64,
+    /// The one that failed last.
+    failed: u64,
+    /// A token was issued for it, or found.
+    worked: bool,
+    /// The refresh request of each context, with the number of token requests begun when it was seen first.
+    refreshes: HashMap<Arc<str>, (String, u64)>,
+    last_forced: Option<ClockSample>,
+    /// Tokens that serve on while their renewal fails, and when each was last checked.
+    rechecked: HashMap<TokenDigest, Timestamp>,
+    /// The contexts that wait for the request that is under way; `None` while there is none.
+    joined: Option<HashSet<Caller>>,
+}
+
+impl CachedToken {
+    fn token(&self) -> &Token {
+        match &self.value {
+            Value::Verified(verified) => &verified.token,
+            Value::Unverified(token) => token,
+        }
+    }
+
+    fn verified(&self) -> Option<&Arc<VerifiedToken>> {
+        match &self.value {
+            Value::Verified(verified) => Some(verified),
+            Value::Unverified(_) => None,
+        }
+    }
+}
+
+impl Entry {
+    pub(super) fn new(host: String, client: Option<super::ClientKey>) -> Self {
+        Self { host, client, state: Mutex::default() }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+}
+
+impl Flight {
+    /// Begins a request; the state's lock is held, so that what was decided still holds.
+    pub(super) fn begin(entry: &Arc<Entry>, state: &mut State, caller: &Caller, wake: &Wake) -> Option<Self> {
+        if let Some(joined) = &mut state.joined {
+            joined.insert(caller.clone());
+            return None;
+        }
+        state.joined = Some(HashSet::new());
+        Some(Self { entry: entry.clone(), by: caller.clone(), wake: wake.clone() })
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        let joined = self.entry.state().joined.take();
+        joined.into_iter().flatten().for_each(|caller| (self.wake)(&caller));
+    }
+}
+
+impl State {
+    /// This request's time: the later of the wall clock and what the monotonic clock makes of it, so that a wall clock that
+    /// is set back delays nothing.
+    pub(super) fn now(&mut self, clock: &Clock) -> Timestamp {
+        clock.now_since(*self.anchor.get_or_insert_with(|| clock.sample()))
+    }
+
+    /// A context uses this request.
+    pub(super) fn join(&mut self, caller: &Caller) {
+        if !self.users.contains_key(&caller.uid) {
+            self.users.insert(caller.uid.clone(), caller.clone());
+        }
+    }
+
+    /// A context does not use it any more; true when none does.
+    pub(super) fn leave(&mut self, uid: &str) -> bool {
+        self.users.remove(uid);
+        self.found.remove(uid);
+        self.refreshes.remove(uid);
+        self.users.is_empty() && self.joined.is_none()
+    }
+
+    pub(super) fn users(&self) -> Vec<Caller> {
+        self.users.values().cloned().collect()
+    }
+
+    pub(super) fn is_unused(&self) -> bool {
+        self.users.is_empty()
+    }
+
+    /// What is known, as this context may use it.
+    pub(super) fn snapshot(
+        &mut self,
+        requester: &Requester<'_>,
+        held_token: Option<TokenDigest>,
+        held_last: &dyn Fn(&Token) -> bool,
+        clock: &Clock,
+    ) -> TokenSnapshot {
+        let now = self.now(clock);
+        let uid = &requester.caller.uid;
+        let seen_at = requester.refresh.map(|value| {
+            let seen = self.refreshes.entry(uid.clone()).or_default();
+            if seen.0 != value {
+                *seen = (value.to_owned(), self.begun);
+            }
+            seen.1
+        });
+        let held = self.found.get(uid).filter(|found| requester.holds(found.token()));
+        // Of equals the last is taken: of its own tokens the process knows more.
+        let both = [held, self.issued.as_ref()].into_iter().flatten();
+        let newest =
+            both.clone().filter(|token| token.verified().is_some()).max_by_key(|token| token.token().issued_at);
+        let unverified = both.filter(|token| token.verified().is_none()).max_by_key(|token| token.token().issued_at);
+        let pause = self.last_forced.map_or(Duration::ZERO, |last| FORCED_SPACING.saturating_sub(last.age()));
+        let origin = newest.map(|newest| newest.origin);
+        let refresh = seen_at.map(|seen_at| RefreshState {
+            waits: origin.is_none_or(|origin| origin <= seen_at),
+            allowed_at: after(now, pause),
+            untried: seen_at >= self.failed,
+        });
+        let answers = |origin: u64| seen_at.is_none_or(|seen_at| origin > seen_at);
+        let candidate = self.candidate.as_ref().filter(|(token, origin)| token.is_live(now) && answers(*origin));
+        let serves_on = held_token.filter(|_| self.backoff.is_some());
+        let rechecked_at = serves_on.map(|token| *self.rechecked.entry(token).or_insert(now));
+        TokenSnapshot {
+            token: newest.and_then(CachedToken::verified).cloned(),
+            unverified: unverified.map(|token| token.token().clone()),
+            candidate: candidate.map(|(token, _)| token.clone()),
+            now,
+            confirmed_at: newest.and_then(|newest| newest.confirmed_at),
+            since: newest.map(|newest| newest.since),
+            held_last: newest.is_some_and(|newest| held_last(newest.token())),
+            backoff: self.backoff.clone(),
+            refresh,
+            held_rejected: false,
+            rechecked_at,
+        }
+    }
+
+    /// Takes note of the token in the Secret of a context. With an identity it is good for that Secret; without one it has to
+    /// be verified first.
+    pub(super) fn adopt(&mut self, uid: &Arc<str>, token: &Token, identity: Option<&Identity>, clock: &Clock) {
+        let now = self.now(clock);
+        // What has ended needs no proof any more, and of its own tokens the process knows more already.
+        let own = self.issued.as_ref().is_some_and(|issued| issued.token().access_token == token.access_token);
+        if own || !token.is_live(now) {
+            self.found.remove(uid);
+            return;
+        }
+        self.worked = true;
+        let value = |identity: &Identity| {
+            Value::Verified(Arc::new(VerifiedToken { token: token.clone(), identity: Arc::new(identity.clone()) }))
+        };
+        match self.found.get_mut(uid).filter(|found| found.token().access_token == token.access_token) {
+            Some(_) => {}
+            None => {
+                let value = identity.map_or_else(|| Value::Unverified(token.clone()), value);
+                let found = CachedToken { value, since: now, confirmed_at: None, origin: 0 };
+                self.found.insert(uid.clone(), found);
+            }
+        }
+    }
+
+    /// Another token of the client was rejected: these are verified before they count again. True when there are any.
+    pub(super) fn doubt(&mut self) -> bool {
+        let mut any = false;
+        for cached in self.issued.iter_mut().chain(self.found.values_mut()) {
+            if let Value::Verified(verified) = &cached.value {
+                cached.value = Value::Unverified(verified.token.clone());
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// A token request begins.
+    pub(super) fn begins(&mut self, forced: bool, clock: &Clock) {
+        self.begun += 1;
+        if forced {
+            self.last_forced = Some(clock.sample());
+        }
+    }
+
+    /// The token request that was begun last led to this token.
+    pub(super) fn issued(&mut self, token: &Token) {
+        self.worked = true;
+        self.candidate = Some((token.clone(), self.begun));
+    }
+
+    /// The tenant confirmed a token again, as far as can be told without its credential. With another identity than before
+    /// it has to be verified with the credential at hand, before anything of that identity is shown.
+    pub(super) fn confirm_same(&mut self, token: &Token, identity: &Identity, clock: &Clock) {
+        let same = |cached: &&CachedToken| cached.token().access_token == token.access_token;
+        let known = self.issued.iter().chain(self.found.values()).find(same).and_then(CachedToken::verified);
+        if let Some(known) = known.filter(|known| known.identity.says_as(identity)) {
+            // With what is withheld of it.
+            let identity = (*known.identity).clone();
+            self.confirm(token, identity, clock);
+        } else {
+            self.doubt();
+        }
+    }
+
+    /// The tenant confirmed a token.
+    pub(super) fn confirm(&mut self, token: &Token, identity: Identity, clock: &Clock) {
+        self.backoff = None;
+        self.rechecked.clear();
+        let verified = Arc::new(VerifiedToken { token: token.clone(), identity: Arc::new(identity) });
+        let candidate = self.candidate.take_if(|(candidate, _)| candidate.access_token == token.access_token);
+        if let Some((_, origin)) = candidate {
+            // A new token has its times from the wall clock as it is now.
+            self.anchor = Some(clock.sample());
+            let now = clock.now();
+            let value = Value::Verified(verified);
+            self.issued = Some(CachedToken { value, since: now, confirmed_at: Some(now), origin });
+            return;
+        }
+        let now = self.now(clock);
+        let same = |cached: &&mut CachedToken| cached.token().access_token == token.access_token;
+        for cached in self.issued.iter_mut().chain(self.found.values_mut()).filter(same) {
+            cached.value = Value::Verified(verified.clone());
+            cached.confirmed_at = Some(now);
+        }
+    }
+
+    /// It was issued, and nobody uses it yet.
+    pub(super) fn is_candidate(&self, token: &Token) -> bool {
+        self.candidate.as_ref().is_some_and(|(candidate, _)| candidate.access_token == token.access_token)
+    }
+
+    /// The tenant no longer accepts this token; a new one may be asked for at once.
+    pub(super) fn reject(&mut self, token: &AccessToken) {
+        self.found.retain(|_, found| found.token().access_token != *token);
+        self.issued.take_if(|issued| issued.token().access_token == *token);
+        self.candidate.take_if(|(candidate, _)| candidate.access_token == *token);
+    }
+
+    /// A token that serves on was checked.
+    pub(super) fn rechecked(&mut self, token: TokenDigest, clock: &Clock) {
+        let now = self.now(clock);
+        self.rechecked.insert(token, now);
+    }
+
+    /// An attempt failed. `failed_before`: another process failed with this request, as the status says.
+    pub(super) fn fail(
+        &mut self,
+        mut failure: Failure,
+        serving: Serving,
+        not_before: bool,
+        failed_before: bool,
+        clock: &Clock,
+        jitter: f64,
+    ) {
+        let before = self.backoff.take();
+        self.failed = self.begun;
+        let same = before.as_ref().filter(|before| before.failure.reason == failure.reason);
+        if let Some(first) = same.and_then(|before| before.failure.trace_id.clone()) {
+            failure.trace_id = Some(first);
+        }
+        let count = before.as_ref().map_or(1, |before| before.count.saturating_add(1));
+        let early = (count as usize).checked_sub(1).and_then(|n| MAY_BE_NEW.get(n)).copied();
+        let wait = match early.filter(|_| failure.reason == Reason::InvalidClient && !self.worked && !failed_before) {
+            Some(wait) => {
+                failure.stalled = false;
+                wait.max(failure.retry_after.unwrap_or_default())
+            }
+            None => retry::delay(failure.reason.class(), count, failure.retry_after, serving, jitter),
+        };
+        let now = self.now(clock);
+        // Times are whole seconds; one more keeps the wait a promise.
+        let mut next = after(now, Duration::from_secs(wait.as_secs() + 1));
+        if not_before {
+            // A refresh of a token that works may be tried again only when the next one is allowed.
+            let pause = self.last_forced.map_or(Duration::ZERO, |last| FORCED_SPACING.saturating_sub(last.age()));
+            next = next.max(after(now, pause));
+        }
+        self.backoff = Some(Backoff { failure, count, last: now, next });
+    }
+}
+
+fn after(now: Timestamp, wait: Duration) -> Timestamp {
+    now.checked_add(wait).unwrap_or(Timestamp::MAX)
+}
