@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-pub use k8s_openapi::jiff::{SignedDuration, Timestamp};
+pub use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 /// The wall clock in whole seconds, as Kubernetes writes them, and a monotonic one beside it.
