@@ -16,12 +16,12 @@ use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use serde::{Deserialize, Deserializer};
 
 use crate::api::ConditionType::CredentialsAvailable;
-use crate::api::v1alpha1::Algorithm;
+use crate::api::v1alpha1;
 use crate::api::{ALLOWED_HOSTS_ANNOTATION, Reason};
 use crate::desired::{Desired, Method, Source};
 use crate::error::Failure;
 use crate::oauth::assertion::Signer;
-use crate::oauth::key::{self, BadKey};
+use crate::oauth::key::{self, Algorithm, BadKey};
 use crate::oauth::lookalike::Lookalike;
 use crate::oauth::pasted::Foreign;
 use crate::oauth::request::{self as oauth, TokenRequest};
@@ -103,7 +103,7 @@ impl SealedSecret {
             },
             Method::PrivateKeyJwt { client_id, private_key_key, key_id, algorithm } => {
                 let client_id = values.source(client_id)?;
-                let signer = Arc::new(values.signer(private_key_key, key_id, *algorithm)?);
+                let signer = Arc::new(values.signer(private_key_key, key_id, algorithm.map(Algorithm::from))?);
                 oauth::Credential::PrivateKey { client_id, signer }
             }
             Method::ApiKey { api_key_key } => {
@@ -237,6 +237,16 @@ impl Values<'_> {
         let fingerprint =
             fingerprint(&[text.expose_secret(), key_id.as_deref().unwrap_or_default(), &algorithm.to_string()]);
         Ok(Signer { key: found.key, algorithm, key_id, fingerprint })
+    }
+}
+
+impl From<v1alpha1::Algorithm> for Algorithm {
+    fn from(algorithm: v1alpha1::Algorithm) -> Self {
+        match algorithm {
+            v1alpha1::Algorithm::RS256 => Self::RS256,
+            v1alpha1::Algorithm::RS512 => Self::RS512,
+            v1alpha1::Algorithm::ES384 => Self::ES384,
+        }
     }
 }
 

@@ -5,9 +5,8 @@ use secrecy::SecretString;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::key::SigningKey;
+use super::key::{Algorithm, SigningKey};
 use super::sealed::{base64_length, json, push_base64};
-use crate::api::v1alpha1::Algorithm;
 use crate::clock::Timestamp;
 
 /// `client_assertion_type`, exactly.

@@ -21,7 +21,15 @@ use zeroize::Zeroizing;
 
 use self::document::Content;
 pub(crate) use self::document::is_der;
-use crate::api::v1alpha1::Algorithm;
+
+/// Signature algorithms that Qlik Cloud accepts; each displays as `alg` names it (RFC 7518, section 3.1).
+#[derive(Clone, Copy, Debug, Eq, PartialEq, strum::Display)]
+#[allow(missing_docs)]
+pub enum Algorithm {
+    RS256,
+    RS512,
+    ES384,
+}
 
 /// A key that can sign.
 pub enum SigningKey {

@@ -413,7 +413,7 @@ mod tests {
     fn a_signature_that_was_refused_is_cured_by_its_key() {
         let key = crate::oauth::key::read(include_str!("../../tests/keys/p384.jwk")).unwrap().key;
         let signer =
-            Signer { key, algorithm: crate::api::v1alpha1::Algorithm::ES384, key_id: None, fingerprint: [0; 32] };
+            Signer { key, algorithm: crate::oauth::key::Algorithm::ES384, key_id: None, fingerprint: [0; 32] };
         let credential = Credential::PrivateKey { client_id: "id".into(), signer: Arc::new(signer) };
         let failure = token_refused(&TokenRequest { credential, ..request() }, &answer(401, ""), &Secrets::new());
         assert!(failure.message.contains("Register the Secret's key"), "{}", failure.message);
