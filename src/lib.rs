@@ -14,7 +14,9 @@
 //!   of each context).
 //! - [`values`]: what travels along the edges of that line.
 //! - [`tokens`]: what is known of each token request, and the scheduler that decides whose turn it is at a tenant.
-//! - [`oauth`]: from a credential to a token and its identity; knows nothing of Kubernetes.
+//! - [`oauth`]: from a credential to a token and its identity; knows nothing of Kubernetes, and nothing of the modules here
+//!   but [`clock`].
+//! - [`tenant_failure`]: from what a tenant did to a reason and a message, and nowhere else.
 //! - [`secret`]: Secrets, read sealed, and the one constructor of the derived Secret.
 //! - [`desired`]: a spec, parsed into what cannot be wrong; defaults live here.
 //! - [`binding`]: which spec and which credential a stored token belongs to.
@@ -49,6 +51,7 @@ pub mod secret;
 pub mod server;
 pub mod telemetry;
 pub mod template;
+pub mod tenant_failure;
 pub mod tokens;
 pub mod values;
 pub mod watch;

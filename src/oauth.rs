@@ -1,6 +1,7 @@
 //! Getting an access token from a Qlik Cloud tenant, and learning whose it is.
 //!
-//! Knows nothing of Kubernetes. Speaks to tenants through one seam, [`transport::Transport`]; what lies below it
+//! Knows nothing of Kubernetes, nor of what the operator makes of a failure: errors are values, and hold of an answer only
+//! what may be shown. Speaks to tenants through one seam, [`transport::Transport`]; what lies below it
 //! ([`https`], [`address`]) opens sockets, what lies above is values and runs on virtual time.
 
 pub mod address;
@@ -10,7 +11,6 @@ pub mod identity;
 pub mod key;
 pub mod leak;
 pub mod lifetime;
-pub mod lookalike;
 pub mod pasted;
 pub mod refusal;
 pub mod request;

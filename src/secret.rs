@@ -1,9 +1,10 @@
 //! Secrets, read sealed: the credential's and the derived one.
 //!
 //! The bytes never print and are wiped on drop. (Honest limit: the HTTP client's own buffers are not.) What a credential
-//! Secret must look like is judged here; [`text`] reads a value; how the derived Secret is made is in [`derived`].
+//! Secret must look like is judged here; [`text`] reads a value, [`lookalike`] guesses what a wrong one is; how the derived Secret is made is in [`derived`].
 
 pub mod derived;
+pub mod lookalike;
 mod text;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use kube::api::ObjectMeta;
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use serde::{Deserialize, Deserializer};
 
+use self::lookalike::Lookalike;
 use crate::api::ConditionType::CredentialsAvailable;
 use crate::api::v1alpha1;
 use crate::api::{ALLOWED_HOSTS_ANNOTATION, Reason};
@@ -22,7 +24,6 @@ use crate::desired::{Desired, Method, Source};
 use crate::error::Failure;
 use crate::oauth::assertion::Signer;
 use crate::oauth::key::{self, Algorithm, BadKey};
-use crate::oauth::lookalike::Lookalike;
 use crate::oauth::pasted::Foreign;
 use crate::oauth::request::{self as oauth, TokenRequest};
 use crate::oauth::tenant::AllowedHosts;

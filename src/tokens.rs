@@ -31,6 +31,7 @@ use crate::oauth::request::{RequestKey, RequestKeys, TokenRequest};
 use crate::oauth::token::{AccessToken, Token};
 use crate::oauth::token_endpoint::request_token;
 use crate::oauth::transport::Transport;
+use crate::tenant_failure;
 use crate::values::{Call, CallKind, TokenSnapshot};
 
 pub use self::entry::Flight;
@@ -332,6 +333,7 @@ impl TokenCache {
     async fn issue(&self, request: &TokenRequest) -> Result<Token, Failure> {
         let timer = self.metrics.token_request(&request.grant);
         let issued = request_token(&*self.transport, request, self.clock.now()).await;
+        let issued = issued.map_err(|error| tenant_failure::of_token_request(request, error));
         // An API key is its own token: nobody was asked.
         if !request.is_api_key() {
             timer.done(issued.as_ref().err().map(|failure| failure.reason));
@@ -340,7 +342,10 @@ impl TokenCache {
     }
 
     async fn verify(&self, entry: &Entry, subject: Subject<'_>, token: &Token) -> Result<Identity, Failure> {
-        let ask = || who_is(&*self.transport, subject, &token.access_token);
+        let ask = async || {
+            let answer = who_is(&*self.transport, subject, &token.access_token).await;
+            answer.map_err(|error| tenant_failure::of_verification(subject, error))
+        };
         let mut answer = ask().await;
         let rejected = matches!(&answer, Err(failure) if failure.reason == Reason::TokenRejected);
         if rejected && self.clock.now().duration_since(token.issued_at) < YOUNG {

@@ -6,9 +6,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use qlik_context_operator::desired::Desired;
 use qlik_context_operator::oauth::leak::Secrets;
-use qlik_context_operator::oauth::refusal::token_refused;
+use qlik_context_operator::oauth::refusal::Refusal;
+use qlik_context_operator::oauth::token_endpoint::TokenRequestError;
 use qlik_context_operator::oauth::transport::Answer;
 use qlik_context_operator::secret::{Credential, SealedSecret};
+use qlik_context_operator::tenant_failure;
 use secrecy::{ExposeSecret as _, SecretSlice};
 use serde_json::json;
 
@@ -24,7 +26,8 @@ pub fn holds(input: &[u8]) {
                 let sent = credential.sent.first().expect("there is one");
                 is_what_was_written(sent.expose_secret(), &value, credential.trimmed);
                 let refused = Answer { status: 401, date: None, retry_after: None, body: SecretSlice::default() };
-                is_fit_to_be_shown(&token_refused(&credential.request, &refused, &Secrets::new()));
+                let refused = TokenRequestError::Refused(Refusal::read(&refused, &Secrets::new()));
+                is_fit_to_be_shown(&tenant_failure::of_token_request(&credential.request, refused));
             }
             Err(failure) => is_fit_to_be_shown(&failure),
         }

@@ -4,6 +4,7 @@ use futures::FutureExt as _;
 use qlik_context_operator::api::ConditionType;
 use qlik_context_operator::oauth::identity::{Field, Subject, who_is};
 use qlik_context_operator::oauth::token::AccessToken;
+use qlik_context_operator::tenant_failure;
 
 use super::answer::{CLIENT_SECRET, Tenant, is_fit_to_be_shown, repeats_nothing, request};
 
@@ -11,10 +12,13 @@ use super::answer::{CLIENT_SECRET, Tenant, is_fit_to_be_shown, repeats_nothing, 
 pub fn holds(input: &[u8]) {
     let tenant = Tenant::read(input);
     let token = AccessToken::parse(CLIENT_SECRET).expect("a header carries it");
-    let asked = who_is(&tenant, Subject::Request(&request()), &token).now_or_never().expect("nothing waits");
+    let request = request();
+    let subject = Subject::Request(&request);
+    let asked = who_is(&tenant, subject, &token).now_or_never().expect("nothing waits");
     let identity = match asked {
         Ok(identity) => identity,
-        Err(failure) => {
+        Err(error) => {
+            let failure = tenant_failure::of_verification(subject, error);
             assert_eq!(failure.condition, ConditionType::Verified);
             return is_fit_to_be_shown(&failure);
         }

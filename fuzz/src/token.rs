@@ -4,6 +4,7 @@ use futures::FutureExt as _;
 use qlik_context_operator::api::{ConditionType, Reason};
 use qlik_context_operator::clock::{SignedDuration, Timestamp};
 use qlik_context_operator::oauth::token_endpoint::request_token;
+use qlik_context_operator::tenant_failure;
 use secrecy::ExposeSecret as _;
 
 use super::answer::{Tenant, is_fit_to_be_shown, repeats_no_part, repeats_nothing, request};
@@ -18,7 +19,8 @@ pub fn holds(input: &[u8]) {
     let asked = request_token(&tenant, &request(), now).now_or_never().expect("nothing waits");
     let token = match asked {
         Ok(token) => token,
-        Err(failure) => {
+        Err(error) => {
+            let failure = tenant_failure::of_token_request(&request(), error);
             assert_eq!(failure.condition, ConditionType::TokenIssued);
             assert!(
                 tenant.status != 200 || matches!(failure.reason, Reason::UnexpectedResponse | Reason::LifetimeTooShort)

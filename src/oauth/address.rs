@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-/// Whether private addresses may be connected to (`--allow-private-addresses`).
+/// Whether private addresses may be connected to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum AddressPolicy {
     /// Only addresses of the public internet.

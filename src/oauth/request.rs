@@ -11,7 +11,6 @@ use serde::Serialize;
 
 use super::assertion::{ASSERTION_TYPE, Signer};
 use super::leak::Secrets;
-use super::lookalike::Lookalike;
 use super::sealed;
 use super::tenant::TenantUrl;
 use super::token::AccessToken;
@@ -95,23 +94,6 @@ impl Credential {
             Self::PrivateKey { .. } => "",
             Self::ApiKey(key) => key.expose_secret(),
         }
-    }
-
-    /// What looks wrong with it, as a sentence. A guess, of use only once it was refused.
-    pub(super) fn suspicion(&self) -> Option<String> {
-        let parts = match self {
-            Self::ClientSecret { client_id, client_secret } => {
-                if client_id.expose_secret() == client_secret.expose_secret() {
-                    return Some("The client secret is the client id once more; write the secret there.".to_owned());
-                }
-                vec![("client id", client_id.expose_secret()), ("client secret", client_secret.expose_secret())]
-            }
-            Self::PrivateKey { client_id, .. } => vec![("client id", client_id.expose_secret())],
-            Self::ApiKey(key) => vec![("API key", key.expose_secret())],
-        };
-        let form = |value| Lookalike::of(value).filter(|form| !self.is_api_key() || *form != Lookalike::Token);
-        let (part, form) = parts.into_iter().find_map(|(part, value)| Some((part, form(value)?)))?;
-        Some(format!("It looks as if the {part} {form}."))
     }
 
     fn is_api_key(&self) -> bool {
@@ -341,26 +323,6 @@ mod tests {
             assert_ne!(key, keys.of(&other));
         }
         assert_ne!(key, RequestKeys::new().of(&request()), "a key means nothing in another process");
-    }
-
-    #[test]
-    fn what_was_refused_is_looked_at_for_what_it_looks_like() {
-        for (id, secret, says) in [
-            ("id", "ENC[AES256_GCM,data:planted]", Some("the client secret is still encrypted")),
-            ("${CLIENT_ID}", "s3cret", Some("the client id is a placeholder")),
-            ("id", "\"planted\"", Some("the client secret has quotation marks")),
-            ("planted", "planted", Some("The client secret is the client id once more")),
-            ("id", "eyJhbGciOiJFUzM4NCJ9.e30.c2ln", Some("goes under auth.apiKey")),
-            ("id", "0f3c5d9e8b7a", None),
-        ] {
-            let suspicion = with_secret(id, secret).suspicion();
-            assert_eq!(suspicion.is_some(), says.is_some(), "{suspicion:?}");
-            let suspicion = suspicion.unwrap_or_default();
-            assert!(suspicion.contains(says.unwrap_or_default()) && !suspicion.contains("planted"), "{suspicion}");
-        }
-        let key = |text| Credential::ApiKey(AccessToken::parse(text).unwrap());
-        assert_eq!(key("eyJhbGciOiJFUzM4NCJ9.e30.c2ln").suspicion(), None, "that is what an API key is");
-        assert!(key("<api-key>").suspicion().unwrap().contains("the API key is a placeholder"));
     }
 
     #[test]

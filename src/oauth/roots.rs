@@ -1,4 +1,4 @@
-//! Extra CA certificates (`--tenant-ca-file`): a PEM file that is usable as a whole, or is refused with one line.
+//! Extra CA certificates: a PEM file that is usable as a whole, or is refused with one line.
 //!
 //! A file of which nothing or only a part is taken would show as a tenant that nobody can reach, later and elsewhere.
 

@@ -33,7 +33,7 @@ impl TenantUrl {
         self.port
     }
 
-    /// `host`, or `host:port` when the port is not 443: what stands in the Secret's `host`.
+    /// `host`, or `host:port` when the port is not 443.
     pub fn authority(&self) -> String {
         match self.port {
             HTTPS_PORT => self.host.to_string(),
@@ -79,7 +79,7 @@ fn is_plain(host: &Host) -> bool {
     name.split('.').all(|label| !label.is_empty() && plain(label))
 }
 
-/// The hosts a credential may be sent to: the flag `--allowed-tenant-hosts`, or a Secret's own list.
+/// The hosts a credential may be sent to.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AllowedHosts(Vec<HostPattern>);
 

@@ -8,18 +8,31 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::leak::Secrets;
-use super::lifetime::lifetime;
-use super::refusal;
+use super::lifetime::{NoLifetime, lifetime};
+use super::refusal::Refusal;
 use super::request::{Credential, TOKEN_PATH, TokenRequest};
 use super::token::{AccessToken, Token};
-use super::transport::{Answer, Request, Transport};
-use crate::api::ConditionType::TokenIssued;
+use super::transport::{Answer, Request, Transport, TransportFailure};
 use crate::clock::{SignedDuration, Timestamp};
-use crate::error::Failure;
 
 const BODY_LIMIT: usize = 64 * 1024;
 const SCOPES_LIMIT: usize = 64;
 const SCOPE_LIMIT: usize = 128;
+
+/// Why there is no token.
+#[derive(Debug, Eq, PartialEq)]
+pub enum TokenRequestError {
+    /// The tenant answered with another status than success.
+    Refused(Refusal),
+    /// No answer came.
+    Unreachable(TransportFailure),
+    /// An answer of success that is not the one of the contract, and what is wrong with it.
+    NotTheContract(&'static str),
+    /// The token has no usable life.
+    Lifetime(NoLifetime),
+    /// The private key did not sign, though it was accepted when it was read.
+    NotSigned,
+}
 
 #[derive(Deserialize)]
 struct Granted {
@@ -40,7 +53,7 @@ pub async fn request_token(
     transport: &dyn Transport,
     request: &TokenRequest,
     now: Timestamp,
-) -> Result<Token, Failure> {
+) -> Result<Token, TokenRequestError> {
     if let Credential::ApiKey(key) = &request.credential {
         return Ok(Token { access_token: key.clone(), issued_at: now, expires_at: None, scopes: None });
     }
@@ -50,7 +63,7 @@ pub async fn request_token(
         (answer, secrets) = post(transport, request, theirs).await?;
     }
     if answer.status != 200 {
-        return Err(refusal::token_refused(request, &answer, &secrets));
+        return Err(TokenRequestError::Refused(Refusal::read(&answer, &secrets)));
     }
     let mut token = read(&answer, now)?;
     // The granted scopes are shown in the status, so they must not repeat a secret either.
@@ -66,8 +79,8 @@ async fn post(
     transport: &dyn Transport,
     request: &TokenRequest,
     signed_at: Timestamp,
-) -> Result<(Answer, Secrets), Failure> {
-    let body = request.body(signed_at).ok_or_else(refusal::not_signed)?;
+) -> Result<(Answer, Secrets), TokenRequestError> {
+    let body = request.body(signed_at).ok_or(TokenRequestError::NotSigned)?;
     let secrets = match &body.assertion {
         Some(assertion) => request.secrets().and(assertion.expose_secret()),
         None => request.secrets(),
@@ -80,7 +93,7 @@ async fn post(
         limit: BODY_LIMIT,
         redirects: 0,
     };
-    let answer = transport.send(call).await.map_err(|failure| refusal::unreachable(TokenIssued, failure))?;
+    let answer = transport.send(call).await.map_err(TokenRequestError::Unreachable)?;
     Ok((answer, secrets))
 }
 
@@ -92,8 +105,8 @@ fn skewed(request: &TokenRequest, answer: &Answer, now: Timestamp) -> Option<Tim
     (signed && matches!(answer.status, 400 | 401) && skew > SKEW && skew < LONGEST_SKEW).then_some(theirs)
 }
 
-fn read(answer: &Answer, now: Timestamp) -> Result<Token, Failure> {
-    let unusable = |what| refusal::not_the_contract(TokenIssued, what);
+fn read(answer: &Answer, now: Timestamp) -> Result<Token, TokenRequestError> {
+    let unusable = TokenRequestError::NotTheContract;
     let granted: Granted =
         serde_json::from_slice(answer.object()).map_err(|_| unusable("the token endpoint did not return a token"))?;
     // RFC 6749, section 7.1: case-insensitive; Qlik's examples have both.
@@ -108,8 +121,8 @@ fn read(answer: &Answer, now: Timestamp) -> Result<Token, Failure> {
     let access_token = AccessToken::parse(&granted.access_token)
         .ok_or_else(|| unusable("the token is empty, too long or holds what no header can carry"))?;
     let tenant_now = answer.date.unwrap_or_else(|| SystemTime::from(now));
-    let life =
-        lifetime(granted.expires_in.as_ref(), granted.expires_at.as_ref(), tenant_now).map_err(refusal::no_lifetime)?;
+    let life = lifetime(granted.expires_in.as_ref(), granted.expires_at.as_ref(), tenant_now)
+        .map_err(TokenRequestError::Lifetime)?;
     let expires_at = now.checked_add(life).map_err(|_| unusable("the token's end is out of range"))?;
     Ok(Token {
         access_token,
@@ -142,11 +155,10 @@ fn scopes(texts: &[&str]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::Reason;
     use proptest::prelude::*;
     use secrecy::SecretSlice;
 
-    fn read_body(body: &str) -> Result<Token, Failure> {
+    fn read_body(body: &str) -> Result<Token, TokenRequestError> {
         let body = SecretSlice::from(body.as_bytes().to_vec());
         read(
             &Answer { status: 200, date: None, retry_after: None, body },
@@ -185,13 +197,13 @@ mod tests {
             (r#""token_type":null,"refresh_token":7,"id_token":null,"extra":{"deep":[1e999]}"#, None),
         ] {
             let token = read_body(&format!(r#"{{"access_token":"t",{fields}}}"#));
-            let token = token.unwrap_or_else(|failure| panic!("{fields}: {}", failure.message));
+            let token = token.unwrap_or_else(|error| panic!("{fields}: {error:?}"));
             let scopes = scopes.map(|all| all.into_iter().map(str::to_owned).collect::<Vec<_>>());
             assert_eq!(token.scopes, scopes, "{fields}");
         }
         for kind in ["[]", "[\"mac\"]", "[\"bearer\",\"mac\"]", "[7]", "7", "{}", "\"\"", "[[\"bearer\"]]"] {
-            let failure = read_body(&format!(r#"{{"access_token":"t","token_type":{kind}}}"#)).err().unwrap();
-            assert!(failure.message.contains("not a bearer token"), "{kind}: {}", failure.message);
+            let error = read_body(&format!(r#"{{"access_token":"t","token_type":{kind}}}"#)).err();
+            assert_eq!(error, Some(TokenRequestError::NotTheContract("the token is not a bearer token")), "{kind}");
         }
     }
 
@@ -206,17 +218,22 @@ mod tests {
 
     #[test]
     fn an_answer_without_a_usable_token_is_refused() {
-        for (body, reason) in [
-            (r#"{"access_token":""}"#, Reason::UnexpectedResponse),
-            (r#"{"access_token":"a\nb"}"#, Reason::UnexpectedResponse),
-            (r#"{"access_token":"t","token_type":"mac"}"#, Reason::UnexpectedResponse),
-            (r#"{"access_token":7}"#, Reason::UnexpectedResponse),
-            (r#"{"access_token":"t","expires_in":5}"#, Reason::LifetimeTooShort),
-            (r#"{"access_token":"t","expires_in":{}}"#, Reason::UnexpectedResponse),
-            ("<html>", Reason::UnexpectedResponse),
-            ("", Reason::UnexpectedResponse),
+        use TokenRequestError::{Lifetime, NotTheContract};
+        let (no_token, no_header) = (
+            NotTheContract("the token endpoint did not return a token"),
+            NotTheContract("the token is empty, too long or holds what no header can carry"),
+        );
+        for (body, error) in [
+            (r#"{"access_token":""}"#, &no_header),
+            (r#"{"access_token":"a\nb"}"#, &no_header),
+            (r#"{"access_token":"t","token_type":"mac"}"#, &NotTheContract("the token is not a bearer token")),
+            (r#"{"access_token":7}"#, &no_token),
+            (r#"{"access_token":"t","expires_in":5}"#, &Lifetime(NoLifetime::TooShort)),
+            (r#"{"access_token":"t","expires_in":{}}"#, &Lifetime(NoLifetime::Unreadable)),
+            ("<html>", &no_token),
+            ("", &no_token),
         ] {
-            assert_eq!(read_body(body).err().unwrap().reason, reason, "{body}");
+            assert_eq!(read_body(body).err().as_ref(), Some(error), "{body}");
         }
     }
 

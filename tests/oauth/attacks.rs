@@ -15,10 +15,9 @@ use qlik_context_operator::oauth::address::AddressPolicy::{self, PrivateToo, Pub
 use qlik_context_operator::oauth::https::{Https, Resolver};
 use qlik_context_operator::oauth::request::TokenRequest;
 use qlik_context_operator::oauth::tenant::{AllowedHosts, TenantUrl};
-use qlik_context_operator::oauth::token_endpoint::request_token;
 
 use crate::door::Door;
-use crate::world::{Names, World, https, request, stalls};
+use crate::world::{Names, World, https, request, request_token, stalls};
 
 /// The first gate that says no.
 #[derive(Debug, PartialEq)]

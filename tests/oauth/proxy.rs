@@ -7,13 +7,12 @@ use qlik_context_operator::api::ConditionType::TokenIssued;
 use qlik_context_operator::api::Reason::{AddressNotPublic, TenantUnreachable};
 use qlik_context_operator::oauth::address::AddressPolicy;
 use qlik_context_operator::oauth::https::{Https, Resolver};
-use qlik_context_operator::oauth::identity::{Subject, who_is};
-use qlik_context_operator::oauth::token_endpoint::request_token;
+use qlik_context_operator::oauth::identity::Subject;
 use support::tenant::{QlikCloud, Route};
 
 use crate::door::Door;
 use crate::log;
-use crate::world::{Names, Row, World, https, request, stalls, waits};
+use crate::world::{Names, Row, World, https, request, request_token, stalls, waits, who_is};
 
 const HOST: &str = "acme.eu.qlikcloud.com";
 

@@ -9,11 +9,10 @@ use qlik_context_operator::api::Reason;
 use qlik_context_operator::clock::Clock;
 use qlik_context_operator::error::Failure;
 use qlik_context_operator::oauth::request::Credential;
-use qlik_context_operator::oauth::token_endpoint::request_token;
 use support::tenant::{Fault, FaultBody, Pacing, QlikCloud, RetryAfter, Route, StatusForm};
 use tokio::time::Instant;
 
-use crate::world::{CLIENT_ID, CLIENT_SECRET, Names, Told, World, stalls, waits};
+use crate::world::{CLIENT_ID, CLIENT_SECRET, Names, Told, World, request_token, stalls, waits};
 
 const SHAPES: [FaultBody; 6] =
     [FaultBody::Qlik, FaultBody::Rfc6749, FaultBody::Html, FaultBody::Empty, FaultBody::Truncated, FaultBody::NotUtf8];
@@ -167,7 +166,7 @@ async fn a_host_without_a_tenant_is_told_from_a_wrong_secret() {
     row.ask().await.unwrap();
     let nobody = crate::world::request(&format!("https://nobody.eu.qlikcloud.com:{}", row.port));
     let now = qlik_context_operator::clock::Clock::system().now();
-    let asked = qlik_context_operator::oauth::token_endpoint::request_token(&world.https, &nobody, now).await;
+    let asked = request_token(&world.https, &nobody, now).await;
     stalls(Reason::TenantNotFound, "LOGIN-2").check("no tenant", TokenIssued, &asked.err().unwrap());
 }
 

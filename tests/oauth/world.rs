@@ -8,14 +8,16 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use futures::future::BoxFuture;
 use hyper_util::client::proxy::matcher::Matcher;
 use qlik_context_operator::api::{ConditionType, Reason};
-use qlik_context_operator::clock::Clock;
+use qlik_context_operator::clock::{Clock, Timestamp};
 use qlik_context_operator::error::Failure;
 use qlik_context_operator::oauth::address::AddressPolicy;
 use qlik_context_operator::oauth::https::{Https, Resolver};
-use qlik_context_operator::oauth::identity::{Identity, Subject, who_is};
+use qlik_context_operator::oauth::identity::{self, Identity, Subject};
 use qlik_context_operator::oauth::request::{Credential, Grant, TokenRequest};
 use qlik_context_operator::oauth::token::{AccessToken, Token};
-use qlik_context_operator::oauth::token_endpoint::request_token;
+use qlik_context_operator::oauth::token_endpoint;
+use qlik_context_operator::oauth::transport::Transport;
+use qlik_context_operator::tenant_failure;
 use support::planted::Planted;
 use support::tenant::{Client, Fault, Handshake, QlikCloud, Route, Script, Tenant};
 
@@ -116,6 +118,22 @@ pub fn https(proxies: Matcher, names: impl Resolver, policy: AddressPolicy, clou
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let authority = cloud.map(QlikCloud::ca_pem);
     Https::through(proxies, names, policy, authority.as_ref().map(String::as_bytes)).unwrap()
+}
+
+/// Asks for a token; a failure is what a user is shown of it.
+pub async fn request_token(
+    transport: &dyn Transport,
+    request: &TokenRequest,
+    now: Timestamp,
+) -> Result<Token, Failure> {
+    let token = token_endpoint::request_token(transport, request, now).await;
+    token.map_err(|error| tenant_failure::of_token_request(request, error))
+}
+
+/// Asks whose a token is; a failure is what a user is shown of it.
+pub async fn who_is(transport: &dyn Transport, subject: Subject<'_>, token: &AccessToken) -> Result<Identity, Failure> {
+    let identity = identity::who_is(transport, subject, token).await;
+    identity.map_err(|error| tenant_failure::of_verification(subject, error))
 }
 
 /// One line of a table: its tenant.
