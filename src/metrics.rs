@@ -17,11 +17,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
-use tokio::time::Instant;
 
 use crate::api::Reason;
 use crate::clock::Timestamp;
 use crate::oauth::request::Grant;
+use crate::tokens::CallObserver;
 use crate::tokens::scheduler::Observer;
 
 /// The metrics of this process.
@@ -174,22 +174,6 @@ pub enum Watch {
     Derived,
 }
 
-/// Measures one token request.
-pub struct TokenRequestTimer {
-    metrics: Arc<Metrics>,
-    grant: GrantLabel,
-    begun: Instant,
-}
-
-impl TokenRequestTimer {
-    /// The request ended; `why` is `None` on success.
-    pub fn done(self, why: Option<Reason>) {
-        let labels = TokenRequestLabels { grant: self.grant, outcome: Outcome(why) };
-        self.metrics.token_requests.get_or_create(&labels).inc();
-        self.metrics.token_request_duration.observe(self.begun.elapsed().as_secs_f64());
-    }
-}
-
 impl Metrics {
     /// All metrics, registered.
     pub fn new() -> Self {
@@ -243,20 +227,6 @@ impl Metrics {
         self.settle(now, |_| ());
         let mut text = String::new();
         encode(&mut text, &self.registry).map(|()| text)
-    }
-
-    /// Starts measuring a token request.
-    pub fn token_request(self: &Arc<Self>, grant: &Grant) -> TokenRequestTimer {
-        let grant = match grant {
-            Grant::ClientCredentials => GrantLabel::client_credentials,
-            Grant::UserImpersonation(_) => GrantLabel::user_impersonation,
-        };
-        TokenRequestTimer { metrics: self.clone(), grant, begun: Instant::now() }
-    }
-
-    /// A token was verified, or not for this reason.
-    pub fn verification(&self, why: Option<Reason>) {
-        self.verifications.get_or_create(&OutcomeLabels { outcome: Outcome(why) }).inc();
     }
 
     /// A run ended.
@@ -338,6 +308,22 @@ impl Observer for Arc<Metrics> {
 
     fn circuits_open(&self, open: usize) {
         self.circuits_open.set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+}
+
+impl CallObserver for Arc<Metrics> {
+    fn token_request(&self, grant: &Grant, why: Option<Reason>, took: Duration) {
+        let grant = match grant {
+            Grant::ClientCredentials => GrantLabel::client_credentials,
+            Grant::UserImpersonation(_) => GrantLabel::user_impersonation,
+        };
+        let labels = TokenRequestLabels { grant, outcome: Outcome(why) };
+        self.token_requests.get_or_create(&labels).inc();
+        self.token_request_duration.observe(took.as_secs_f64());
+    }
+
+    fn verification(&self, why: Option<Reason>) {
+        self.verifications.get_or_create(&OutcomeLabels { outcome: Outcome(why) }).inc();
     }
 }
 

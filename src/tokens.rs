@@ -13,6 +13,7 @@ pub mod scheduler;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::digest::{self, SHA256, digest};
 use parking_lot::Mutex;
@@ -25,9 +26,8 @@ use self::scheduler::{Caller, Health, Permit, RequestEnd, Scheduler, Wait, WaitR
 use crate::api::Reason;
 use crate::clock::{Clock, Jitter, SignedDuration, Timestamp};
 use crate::error::Failure;
-use crate::metrics::Metrics;
 use crate::oauth::identity::{Identity, Subject, who_is};
-use crate::oauth::request::{RequestKey, RequestKeys, TokenRequest};
+use crate::oauth::request::{Grant, RequestKey, RequestKeys, TokenRequest};
 use crate::oauth::token::{AccessToken, Token};
 use crate::oauth::token_endpoint::request_token;
 use crate::oauth::transport::Transport;
@@ -38,11 +38,19 @@ pub use self::entry::Flight;
 
 /// A token this young may not be known everywhere in the tenant yet: a 401 is then asked once more.
 const YOUNG: SignedDuration = SignedDuration::from_secs(10);
-const SECOND_LOOK: std::time::Duration = std::time::Duration::from_secs(1);
+const SECOND_LOOK: Duration = Duration::from_secs(1);
 /// No token lives longer, so none has to be remembered as rejected for longer.
 const LONGEST_LIFE: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// So many rejected tokens are remembered in any case.
 const FEW: usize = 64;
+
+/// Is told how each call to a tenant ended; `why` is `None` on success.
+pub trait CallObserver: Send + Sync {
+    /// A token request ended.
+    fn token_request(&self, grant: &Grant, why: Option<Reason>, took: Duration);
+    /// A verification ended.
+    fn verification(&self, why: Option<Reason>);
+}
 
 /// Wakes a context.
 pub type Wake = Arc<dyn Fn(&Caller) + Send + Sync>;
@@ -58,7 +66,7 @@ pub struct TokenCache {
     rejected: Mutex<Rejected>,
     clock: Clock,
     jitter: Jitter,
-    metrics: Arc<Metrics>,
+    observer: Box<dyn CallObserver>,
 }
 
 #[derive(Default)]
@@ -147,7 +155,7 @@ pub enum Planned<S> {
 }
 
 /// Waits for a request that is under way.
-pub const JOINED: Wait = Wait { reason: WaitReason::Flight, expected: std::time::Duration::ZERO };
+pub const JOINED: Wait = Wait { reason: WaitReason::Flight, expected: Duration::ZERO };
 
 impl TokenCache {
     /// An empty cache over a transport.
@@ -157,10 +165,10 @@ impl TokenCache {
         wake: Wake,
         clock: Clock,
         jitter: Jitter,
-        metrics: Arc<Metrics>,
+        observer: Box<dyn CallObserver>,
     ) -> Self {
         let (keys, entries, rejected) = (RequestKeys::new(), Mutex::default(), Mutex::default());
-        Self { transport, scheduler, wake, keys, entries, rejected, clock, jitter, metrics }
+        Self { transport, scheduler, wake, keys, entries, rejected, clock, jitter, observer }
     }
 
     /// A context makes this request from now on, and no other.
@@ -331,12 +339,13 @@ impl TokenCache {
     }
 
     async fn issue(&self, request: &TokenRequest) -> Result<Token, Failure> {
-        let timer = self.metrics.token_request(&request.grant);
+        let begun = Instant::now();
         let issued = request_token(&*self.transport, request, self.clock.now()).await;
         let issued = issued.map_err(|error| tenant_failure::of_token_request(request, error));
         // An API key is its own token: nobody was asked.
         if !request.is_api_key() {
-            timer.done(issued.as_ref().err().map(|failure| failure.reason));
+            let why = issued.as_ref().err().map(|failure| failure.reason);
+            self.observer.token_request(&request.grant, why, begun.elapsed());
         }
         issued
     }
@@ -352,7 +361,7 @@ impl TokenCache {
             tokio::time::sleep(SECOND_LOOK).await;
             answer = ask().await;
         }
-        self.metrics.verification(answer.as_ref().err().map(|failure| failure.reason));
+        self.observer.verification(answer.as_ref().err().map(|failure| failure.reason));
         if answer.is_ok() {
             self.rejected.lock().until.remove(&TokenDigest::of(&entry.host, &token.access_token));
         }

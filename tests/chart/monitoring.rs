@@ -6,6 +6,7 @@ use std::time::Duration;
 use qlik_context_operator::clock::Timestamp;
 use qlik_context_operator::metrics::{Metrics, Reconciled, SecretWrite, Watch};
 use qlik_context_operator::oauth::request::Grant;
+use qlik_context_operator::tokens::CallObserver;
 use serde_json::{Value, json};
 
 use super::helm::{Rendered, chart};
@@ -23,7 +24,7 @@ fn asked(query: &str) -> Vec<&str> {
 static METRICS: LazyLock<String> = LazyLock::new(|| {
     let (metrics, now) = (Arc::new(Metrics::new()), Timestamp::UNIX_EPOCH);
     metrics.context("namespace", "name", true, Some((now, now)), now);
-    metrics.token_request(&Grant::ClientCredentials).done(None);
+    metrics.token_request(&Grant::ClientCredentials, None, Duration::ZERO);
     metrics.verification(None);
     metrics.reconciled(Reconciled::Ready, Duration::ZERO);
     metrics.secret_written(SecretWrite::Create);

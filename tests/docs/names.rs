@@ -10,6 +10,7 @@ use qlik_context_operator::args::CommandLine;
 use qlik_context_operator::clock::Timestamp;
 use qlik_context_operator::metrics::{Metrics, Reconciled, SecretWrite, Watch};
 use qlik_context_operator::oauth::request::Grant;
+use qlik_context_operator::tokens::CallObserver;
 use serde_json::Value;
 use strum::IntoEnumIterator as _;
 
@@ -93,7 +94,7 @@ fn the_flags_are_those_of_the_program() {
 fn metrics() -> BTreeMap<String, BTreeSet<String>> {
     let (metrics, now) = (Arc::new(Metrics::new()), Timestamp::UNIX_EPOCH);
     metrics.context("namespace", "name", true, Some((now, now)), now);
-    metrics.token_request(&Grant::ClientCredentials).done(None);
+    metrics.token_request(&Grant::ClientCredentials, None, Duration::ZERO);
     metrics.verification(None);
     metrics.reconciled(Reconciled::Ready, Duration::ZERO);
     metrics.secret_written(SecretWrite::Create);
