@@ -1,18 +1,18 @@
 //! Keeps a fresh, verified Qlik Cloud access token in a Secret for every `QlikContext`.
 //!
-//! The path of the data, which `reconcile.rs` walks once for every change and every time that something is due:
+//! The path of the data, which `reconcile.rs` follows once for every change and every time that something is due:
 //!
 //! ```text
-//! apiserver ──watch──▶ observe ──▶ decide ──▶ act ──▶ status ──▶ apiserver
-//!             watch.rs observe.rs  decide.rs  act.rs  status.rs
-//!                                  (pure)             (pure)
+//! apiserver ──watch──▶ recall ──▶ decide ──▶ status ──▶ apiserver
+//!                        one step ▲    │ what came of it
+//!          Read: observe · Call: tokens · Publish: publish
 //! ```
 //!
-//! - [`reconcile`]: that line as code, with its deadline; the first file to open. Under it, one file each:
-//!   `observe` (what is there), `decide` (what to do, and nowhere else), `publish` (the only writes to Secrets),
-//!   `status` (the only place that makes conditions), `write_status`, `events`, `record`, and `memory` (what is remembered
-//!   of each context).
-//! - [`values`]: what travels along the edges of that line.
+//! - [`reconcile`]: that picture as code, with its deadline; the first file to open. Under it, one file each:
+//!   `decide` (what to do, and nowhere else), `observe` (`recall`, and reading both Secrets), `publish` (the only writes to
+//!   Secrets), `status` (the only place that makes conditions), `write_status`, `events`, `record`, and `memory` (what is
+//!   remembered of each context).
+//! - [`values`]: what travels between these steps.
 //! - [`tokens`]: what is known of each token request, and the scheduler that decides whose turn it is at a tenant.
 //! - [`oauth`]: from a credential to a token and its identity; knows nothing of Kubernetes, and nothing of the modules here
 //!   but [`clock`].
