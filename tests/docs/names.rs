@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::CommandFactory as _;
+use qlik_context_operator::api::condition::Notice;
 use qlik_context_operator::api::{self, Reason};
 use qlik_context_operator::args::CommandLine;
 use qlik_context_operator::clock::Timestamp;
@@ -19,20 +20,19 @@ use super::pages::{blocks, code, files, pages, read, rows, section, spans};
 #[test]
 fn every_reason_that_is_not_good_has_its_section_in_troubleshooting() {
     let readme = read("README.md");
-    let good: Vec<_> =
-        rows(section(&readme, "### All is well")).into_iter().map(|row| code(row[0]).to_owned()).collect();
+    let good: Vec<_> = rows(section(&readme, "### Healthy")).into_iter().map(|row| code(row[0]).to_owned()).collect();
     let wanted: BTreeSet<_> =
         Reason::iter().map(|reason| reason.to_string()).filter(|name| !good.contains(name)).collect();
     assert_eq!(good.len() + wanted.len(), Reason::iter().count());
 
     let page = read("docs/troubleshooting.md");
-    let reasons = &page[page.find("\n## The whole\n").unwrap()..];
+    let reasons = &page[page.find("\n## Overall\n").unwrap()..];
     let sections: BTreeSet<_> =
         reasons.lines().filter_map(|line| line.strip_prefix("### ")).map(str::to_owned).collect();
     assert_eq!(sections, wanted);
     for name in sections {
         let text = section(reasons, &format!("### {name}"));
-        for part in ["Symptom", "Look", "Cause", "Cure"] {
+        for part in ["Symptom", "Diagnosis", "Cause", "Fix"] {
             assert!(text.contains(&format!("\n- **{part}**: ")), "{name} lacks {part}");
         }
     }
@@ -131,6 +131,14 @@ fn the_metrics_are_those_of_the_registry() {
 }
 
 #[test]
+fn the_events_are_those_of_the_program() {
+    let page = read("docs/reference.md");
+    let documented: BTreeSet<_> =
+        rows(section(&page, "## Events")).into_iter().map(|row| code(row[0]).to_owned()).collect();
+    assert_eq!(documented, Notice::iter().map(|notice| notice.to_string()).collect());
+}
+
+#[test]
 fn every_label_and_annotation_of_ours_is_one_that_is_used() {
     let known = [
         api::CONTEXT_LABEL,
@@ -222,7 +230,7 @@ fn allowed(role: &Value) -> BTreeSet<[String; 3]> {
 }
 
 #[test]
-fn the_rights_on_the_page_are_those_of_the_manifest() {
+fn the_permissions_on_the_page_are_those_of_the_manifest() {
     let page = read("docs/rbac.md");
     let mut documented = BTreeSet::new();
     for row in rows(section(&page, "## What the operator has")) {
