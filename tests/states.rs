@@ -9,13 +9,13 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use qlik_context_operator::act::{Done, Holding};
 use qlik_context_operator::api::{ConditionType, QlikContext, Reason};
 use qlik_context_operator::clock::Timestamp;
 use qlik_context_operator::desired::Desired;
 use qlik_context_operator::error::Failure;
 use qlik_context_operator::oauth::identity::Identity;
-use qlik_context_operator::status::{invalid, status};
+use qlik_context_operator::reconcile::status::{invalid, status};
+use qlik_context_operator::values::{Holds, Outcome, Problem, Published};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use strum::IntoEnumIterator;
@@ -38,7 +38,7 @@ fn context(suspend: bool) -> QlikContext {
     serde_json::from_value(object).unwrap()
 }
 
-fn holding(expires_at: i64, fits: bool) -> Holding {
+fn published(expires_at: i64) -> Published {
     let identity = Identity {
         user_id: "63ea".into(),
         name: "m2m".into(),
@@ -47,13 +47,12 @@ fn holding(expires_at: i64, fits: bool) -> Holding {
         tenant_id: "7jUt".into(),
         ..Identity::default()
     };
-    Holding {
+    Published {
         identity: Some(identity),
         issued_at: at(expires_at - 21600),
         expires_at: Some(at(expires_at)),
         renewal_time: None,
         scopes: None,
-        fits,
     }
 }
 
@@ -61,9 +60,12 @@ fn holding(expires_at: i64, fits: bool) -> Holding {
 fn stage(reason: Reason) -> Option<ConditionType> {
     use Reason::*;
     Some(match reason {
-        SecretNotFound | KeyNotFound | CredentialMalformed | PrivateKeyInvalid | HostNotAllowedBySecret => {
-            ConditionType::CredentialsAvailable
-        }
+        SecretNotFound
+        | SecretNotReadable
+        | KeyNotFound
+        | CredentialMalformed
+        | PrivateKeyInvalid
+        | HostNotAllowedBySecret => ConditionType::CredentialsAvailable,
         InvalidClient
         | InvalidScope
         | RequestRejected
@@ -77,58 +79,76 @@ fn stage(reason: Reason) -> Option<ConditionType> {
         | UnexpectedResponse
         | LifetimeTooShort => ConditionType::TokenIssued,
         TokenRejected | UserInactive | IdentityMismatch => ConditionType::Verified,
-        SecretNotOwned | TemplateInvalid | WriteRejected => ConditionType::SecretSynced,
-        _ => return None,
+        SecretNotOwned | TemplateInvalid | WriteRejected | SecretContested => ConditionType::SecretSynced,
+        CredentialsFound
+        | ApiKeyProvided
+        | IdentityConfirmed
+        | SecretPublished
+        | TokenValid
+        | RenewalFailing
+        | TokenExpired
+        | Suspended
+        | SpecInvalid
+        | Reason::TokenIssued => return None,
     })
 }
 
-fn with(suspend: bool, done: &Done) -> Value {
+fn after(suspend: bool, outcome: &Outcome) -> Value {
     let mut context = context(suspend);
     let desired = Desired::parse(&context).unwrap();
-    let unread = done.failure.as_ref().filter(|failure| failure.condition == ConditionType::CredentialsAvailable);
-    context.status = Some(status(&context, &desired, unread.map_or(Ok(()), Err), done, at(NOW)));
+    let failure = outcome.problem().map(|problem| &problem.failure);
+    let unread = failure.filter(|failure| failure.condition == ConditionType::CredentialsAvailable);
+    context.status = Some(status(&context, &desired, unread.map_or(Ok(()), Err), outcome, None, at(NOW)));
     serde_json::to_value(&context).unwrap()
 }
 
-fn failing(reason: Reason, holding: Option<Holding>) -> Value {
-    let failure = stage(reason).map(|stage| Failure::new(stage, reason, "What happened. What to do."));
-    with(false, &Done { failure, holding, ..Done::default() })
+fn failing(failure: Failure, holds: Holds) -> Value {
+    after(false, &Outcome::Failing { holds, problem: Problem { failure, backoff: None, verified: false } })
+}
+
+fn failure(reason: Reason) -> Failure {
+    Failure::new(stage(reason).unwrap(), reason, "What happened. What to do.")
 }
 
 /// Every state, in the words of a user.
 fn states() -> Vec<(String, Value)> {
     let mut newborn = serde_json::to_value(context(false)).unwrap();
     newborn["status"] = json!({"observedGeneration": -1});
-    let good = Done { holding: Some(holding(NOW + 3600, true)), verified: true, ..Done::default() };
-    let mut edited = with(false, &good);
+    let good = Outcome::Ready(published(NOW + 3600));
+    let mut edited = after(false, &good);
     edited["metadata"]["generation"] = 3.into();
     let mut unreadable = context(false);
-    let failure = Failure::new(ConditionType::Ready, Reason::SpecInvalid, "What happened. What to do.");
-    unreadable.status = Some(invalid(&unreadable, &failure, at(NOW)));
-    let waiting = Failure::new(ConditionType::SecretSynced, Reason::SecretNotOwned, "Waits.").waiting();
-    let (live, dead) = (|| Some(holding(NOW + 3600, true)), || Some(holding(NOW - 1, true)));
+    let spec = Failure::new(ConditionType::Ready, Reason::SpecInvalid, "What happened. What to do.");
+    unreadable.status = Some(invalid(&unreadable, &spec, at(NOW)));
+    let (live, dead) = (|| Holds::Fitting(published(NOW + 3600)), || Holds::Fitting(published(NOW - 1)));
+    let (down, wrong) = (|| failure(Reason::TenantUnavailable), || failure(Reason::InvalidClient));
     let mut states = vec![
-        ("just created, not looked at".into(), newborn),
-        ("ready, then edited, not looked at again".into(), edited),
-        ("the token works".into(), with(false, &good)),
-        ("the token works, its renewal fails (tenant down)".into(), failing(Reason::TenantUnavailable, live())),
-        ("the token works, its renewal fails (wrong secret)".into(), failing(Reason::InvalidClient, live())),
-        ("the token expired (tenant down)".into(), failing(Reason::TenantUnavailable, dead())),
-        ("the token expired (wrong secret)".into(), failing(Reason::InvalidClient, dead())),
+        ("just created, not reconciled yet".into(), newborn),
+        ("ready, then edited, not reconciled again yet".into(), edited),
+        ("the token works".into(), after(false, &good)),
+        ("the token works, its renewal fails (tenant down)".into(), failing(down(), live())),
+        ("the token works, its renewal fails (wrong secret)".into(), failing(wrong(), live())),
+        ("the token expired (tenant down)".into(), failing(down(), dead())),
+        ("the token expired (wrong secret)".into(), failing(wrong(), dead())),
         (
             "edited, and the new spec fails (scope)".into(),
-            failing(Reason::InvalidScope, Some(holding(NOW + 3600, false))),
+            failing(failure(Reason::InvalidScope), Holds::Other(published(NOW + 3600))),
         ),
-        ("suspended, the token works".into(), with(true, &Done { holding: live(), ..Done::default() })),
-        ("suspended, no token that works".into(), with(true, &Done::default())),
+        ("suspended, the token works".into(), after(true, &Outcome::Suspended(live()))),
+        ("suspended, no token that works".into(), after(true, &Outcome::Suspended(Holds::Nothing))),
         ("the spec is of an older schema".into(), serde_json::to_value(&unreadable).unwrap()),
         (
-            "created again, the old Secret is being collected".into(),
-            with(false, &Done { failure: Some(waiting), ..Done::default() }),
+            "created again, the old Secret is being garbage-collected".into(),
+            failing(failure(Reason::SecretNotOwned).waiting(), Holds::Nothing),
+        ),
+        ("a new client was refused, and is tried again".into(), failing(wrong().waiting(), Holds::Nothing)),
+        (
+            "a value is empty, for less than five minutes".into(),
+            failing(failure(Reason::CredentialMalformed).waiting(), Holds::Nothing),
         ),
     ];
     let reasons = Reason::iter().filter(|reason| stage(*reason).is_some());
-    states.extend(reasons.map(|reason| ("no token yet".into(), failing(reason, None))));
+    states.extend(reasons.map(|reason| ("no token yet".into(), failing(failure(reason), Holds::Nothing))));
     states
 }
 
@@ -171,10 +191,10 @@ fn every_tool_says_the_same_of_every_state() {
     let states = states();
     let objects: Vec<_> = states.iter().map(|(_, object)| object).collect();
     let mut page = String::from(
-        "# What other tools say of a QlikContext\n\n\
-         Made by a test (`tests/states.rs`) that asks the tools' own libraries: kstatus, by which Flux and Helm 4 (`--wait`)\n\
-         judge, and Argo CD's Lua with `deploy/argocd/health.lua`. `Current` lets Helm and Flux go on, `InProgress` lets them\n\
-         wait, `Failed` ends them at once.\n\n\
+        "# How other tools report each state\n\n\
+         Generated by a test (`tests/states.rs`) from the tools' own libraries: kstatus, which Flux and Helm 4 (`--wait`) use,\n\
+         and Argo CD's Lua with `deploy/argocd/health.lua`. With `Current`, Helm and Flux continue; with `InProgress` they wait;\n\
+         with `Failed` they stop at once.\n\n\
          | state | Ready | also | `kubectl wait --for=condition=Ready` | kstatus: Flux, Helm 4 | Argo CD |\n\
          | --- | --- | --- | --- | --- | --- |\n",
     );
@@ -197,7 +217,8 @@ fn every_tool_says_the_same_of_every_state() {
         };
         assert_eq!(argo, expected, "{state}");
         if let Some(reason) = ready.and_then(|ready| text(&ready["reason"]).parse::<Reason>().ok()) {
-            assert!(!reason.stalled() || stalled || state.contains("collected"), "{state}");
+            let waits = ["garbage-collected", "tried again", "less than five minutes"];
+            assert!(!reason.stalled() || stalled || waits.iter().any(|words| state.contains(words)), "{state}");
         }
 
         let ready =

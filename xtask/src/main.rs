@@ -3,6 +3,8 @@
 //! They need Rust, a C compiler and, once, Go; no container engine, no cluster, no account. `fuzz` alone needs more,
 //! and says what.
 
+#![expect(clippy::disallowed_methods, reason = "what is real is measured by real time")]
+
 mod bench;
 mod cargo;
 mod demo;

@@ -1,6 +1,8 @@
 //! The fake tenant is itself on trial: does it answer as the documentation says, and refuse what it
 //! should?
 
+#![expect(clippy::disallowed_methods, reason = "what is real is measured by real time")]
+
 #[path = "tenant/assertions.rs"]
 mod assertions;
 #[path = "tenant/caller.rs"]

@@ -1,5 +1,7 @@
 //! The timer, on tokio's clock.
 
+#![expect(clippy::disallowed_methods, reason = "the timer runs beside the test")]
+
 use super::*;
 
 #[tokio::test(start_paused = true)]
