@@ -107,7 +107,12 @@ async fn run(cx: &Context, caller: &Caller, context: &QlikContext) -> Result<End
                         facts.so_far.wrote = true;
                         observe::written(cx, caller, &mut facts);
                     }
-                    Written::Stale => facts.secrets = Secrets::Unread,
+                    Written::Stale => {
+                        if repair {
+                            repaired(cx, caller, &facts);
+                        }
+                        facts.secrets = Secrets::Unread;
+                    }
                     Written::Refused(failure) => {
                         facts.so_far.failures = cx.count_failure(caller);
                         facts.so_far.refused = Some(failure);

@@ -5,6 +5,8 @@
 //! 25 s, and the lease is released; a second signal ends at once. When the lease is lost all work is dropped without draining,
 //! and the process is a candidate again: an outage of the API server ends no process.
 
+#![expect(clippy::disallowed_methods, reason = "the place that spawns tasks, and joins them")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

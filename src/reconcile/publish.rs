@@ -26,6 +26,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(34);
 const WATCHES_TRUSTED: Duration = Duration::from_secs(5);
 /// A single refusal that may pass by itself is no finding yet.
 const PASSING: u32 = 1;
+/// A write that took longer than this is no passing trouble.
+const LASTING: Duration = Duration::from_secs(10);
 
 /// What became of a write.
 pub enum Written {
@@ -82,13 +84,14 @@ pub async fn publish(
     let context = ContextName { namespace: caller.namespace.to_string(), name: caller.name.to_string() };
     cx.leadership.check()?;
     let writing = cx.index.writing(&context, name);
+    let begun = Instant::now();
     let patch = Patch::Apply(&secret);
     let write = tokio::time::timeout(WRITE_TIMEOUT, secrets.patch_metadata(name, &params, &patch));
     let stored = match write.await {
         Ok(Ok(stored)) => stored,
-        Ok(Err(error)) => return failed(cx, caller, name, error),
+        Ok(Err(error)) => return failed(cx, caller, name, error, begun.elapsed()),
         // Whether it was written is not known: the next run reads it.
-        Err(_) => return unclear(cx, caller, name),
+        Err(_) => return unclear(cx, caller, name, begun.elapsed()),
     };
     if let Some(version) = &stored.metadata.resource_version {
         writing.written(version);
@@ -137,8 +140,14 @@ async fn still_wanted(
     Ok(same && credential.and_then(|secret| secret.metadata.resource_version) == version)
 }
 
-fn failed(cx: &Context, caller: &Caller, name: &str, error: kube::Error) -> Result<Written, Error> {
-    let kube::Error::Api(status) = &error else { return unclear(cx, caller, name) };
+fn failed(
+    cx: &Context,
+    caller: &Caller,
+    name: &str,
+    error: kube::Error,
+    took: Duration,
+) -> Result<Written, Error> {
+    let kube::Error::Api(status) = &error else { return unclear(cx, caller, name, took) };
     if status.is_conflict() || names_cause(status, "metadata.uid", None) {
         cx.memories.with(&caller.uid, |memory| memory.written = None);
         return Ok(Written::Stale);
@@ -148,19 +157,19 @@ fn failed(cx: &Context, caller: &Caller, name: &str, error: kube::Error) -> Resu
     }
     let count = cx.memories.with(&caller.uid, |memory| memory.failures).unwrap_or_default();
     let passing = matches!(status.code, 408 | 429 | 500..=599);
-    if passing && count < PASSING {
+    if passing && count < PASSING && took < LASTING {
         return Err(Error::kubernetes(WRITING_SECRET)(error));
     }
     Ok(Written::Refused(rejected(name, status.code)))
 }
 
 /// Nobody knows whether it was written: the next run reads it. What happens again and again is told.
-fn unclear(cx: &Context, caller: &Caller, name: &str) -> Result<Written, Error> {
+fn unclear(cx: &Context, caller: &Caller, name: &str, took: Duration) -> Result<Written, Error> {
     let count = cx.memories.with(&caller.uid, |memory| {
         memory.written = None;
         memory.failures
     });
-    if count.unwrap_or_default() < PASSING {
+    if count.unwrap_or_default() < PASSING && took < LASTING {
         return Err(Error::Deadline(WRITE_TIMEOUT));
     }
     Ok(Written::Refused(Failure::new(

@@ -72,6 +72,8 @@ pub(super) struct State {
     failed: u64,
     /// A token was issued for it, or found.
     worked: bool,
+    /// Another process failed with it before.
+    failed_before: bool,
     /// The refresh request of each context, with the number of token requests begun when it was seen first.
     refreshes: HashMap<Arc<str>, (String, u64)>,
     last_forced: Option<ClockSample>,
@@ -272,6 +274,7 @@ impl State {
     /// The tenant confirmed a token.
     pub(super) fn confirm(&mut self, token: &Token, identity: Identity, clock: &Clock) {
         self.backoff = None;
+        self.failed_before = false;
         self.rechecked.clear();
         let verified = Arc::new(VerifiedToken { token: token.clone(), identity: Arc::new(identity) });
         let candidate = self.candidate.take_if(|(candidate, _)| candidate.access_token == token.access_token);
@@ -325,9 +328,10 @@ impl State {
         if let Some(first) = same.and_then(|before| before.failure.trace_id.clone()) {
             failure.trace_id = Some(first);
         }
+        self.failed_before |= failed_before && before.is_none();
         let count = before.as_ref().map_or(1, |before| before.count.saturating_add(1));
         let early = (count as usize).checked_sub(1).and_then(|n| MAY_BE_NEW.get(n)).copied();
-        let wait = match early.filter(|_| failure.reason == Reason::InvalidClient && !self.worked && !failed_before) {
+        let wait = match early.filter(|_| failure.reason == Reason::InvalidClient && !self.worked && !self.failed_before) {
             Some(wait) => {
                 failure.stalled = false;
                 wait.max(failure.retry_after.unwrap_or_default())

@@ -4,10 +4,12 @@
 //! tests share one control plane, one operator and one cloud; each has a namespace and a tenant of its own.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says no by panicking")]
+#![expect(clippy::disallowed_methods, reason = "what is real is measured by real time")]
 
 mod command_line;
 mod credentials;
 mod guard;
+mod interference;
 mod lifecycle;
 mod memory;
 mod methods;

@@ -2,16 +2,22 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says no by panicking")]
 
+mod adoption;
 mod after_restart;
 mod clocks;
+mod costs;
 mod election;
 mod examples;
+mod fights;
 mod hosts;
+mod kubernetes_trouble;
+mod memory_tokens;
 mod methods;
 mod neighbour;
 mod reasons;
 mod scope;
 mod sharing;
+mod slow_starts;
 mod storm;
 mod time;
 mod trouble;

@@ -104,7 +104,9 @@ impl World {
             clock: self.clock.clone(),
             jitter: Jitter::fixed(0.5),
         };
-        self.running = Some((tokio::spawn(control(parts, stop.clone())), stop));
+        #[expect(clippy::disallowed_methods, reason = "the controller runs beside the test")]
+        let running = tokio::spawn(control(parts, stop.clone()));
+        self.running = Some((running, stop));
     }
 
     /// A client, the Secret with its credential, and a context, all called `name`.
@@ -154,6 +156,33 @@ impl World {
         let conditions = context["status"]["conditions"].as_array().cloned().unwrap_or_default();
         let ready = conditions.into_iter().find(|condition| condition["type"] == "Ready").unwrap_or_default();
         format!("{}/{}", ready["status"].as_str().unwrap_or("-"), ready["reason"].as_str().unwrap_or("-"))
+    }
+
+    /// A condition as it stands in the status; `null` where there is none.
+    pub fn condition(&self, namespace: &str, name: &str, condition: &str) -> Value {
+        let context = self.api.get(Kind::QlikContext, namespace, name).unwrap_or_default();
+        let conditions = context["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        conditions.into_iter().find(|told| told["type"] == condition).unwrap_or_default()
+    }
+
+    /// Status, reason and message of a condition: `False/WriteRejected: …`.
+    pub fn told(&self, namespace: &str, name: &str, condition: &str) -> String {
+        let told = self.condition(namespace, name, condition);
+        let text = |field: &str| told[field].as_str().unwrap_or("-").to_owned();
+        format!("{}/{}: {}", text("status"), text("reason"), text("message"))
+    }
+
+    /// The notes of the events with this reason.
+    pub fn notes(&self, reason: &str) -> Vec<String> {
+        let events = self.api.list(Kind::Event, None).into_iter().filter(|event| event["reason"] == reason);
+        events.map(|event| event["note"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// The metric `qlik_context_ready` of a context.
+    pub fn ready_metric(&self, namespace: &str, name: &str) -> Option<String> {
+        let series = format!("qlik_context_ready{{namespace=\"{namespace}\",name=\"{name}\"}} ");
+        let metrics = self.metrics.render(self.clock.now()).unwrap();
+        metrics.lines().find_map(|line| line.strip_prefix(&series)).map(str::to_owned)
     }
 
     /// Tokens that the cloud issued.

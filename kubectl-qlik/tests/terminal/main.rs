@@ -4,6 +4,7 @@
 //! The screen at the end is compared with `golden/`; `WRITE_GENERATED=1` writes those files. Everything that a program
 //! printed, its arguments, and what it wrote to the cluster are searched for secrets when a test ends.
 
+#![expect(clippy::disallowed_methods, reason = "a person at a terminal waits in real time")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says no by panicking")]
 
 mod commands;

@@ -107,8 +107,7 @@ impl ApiServer {
     pub fn kube_client(&self) -> kube::Client {
         let server = self.clone();
         let service = tower::service_fn(move |request| service::handle(server.clone(), request));
-        let retried = ServiceBuilder::new().layer(RetryLayer::new(RetryPolicy::server_retry())).service(service);
-        kube::Client::new(retried, "default")
+        kube::Client::new(service, "default")
     }
 
     /// Creates an object or makes it what is given, as a user would who may write the status, too. What the server sets (uid,

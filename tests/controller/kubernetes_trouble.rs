@@ -1,0 +1,247 @@
+//! A Kubernetes API that refuses, fails or takes its time: what is said of it, and what it must not cost.
+
+use std::time::Duration;
+
+use qlik_context_operator::clock::SignedDuration;
+use serde_json::{Value, json};
+use support::api_server::{Fault, Kind, Script, Verb};
+
+use crate::world::{HOUR, LIFE, World, pass};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_mins(1);
+/// What API servers, webhooks and proxies before them refuse with.
+const CODES: [u16; 11] = [400, 401, 403, 405, 406, 418, 429, 500, 502, 503, 504];
+
+fn answers(code: u16) -> Fault {
+    Fault::Status { code, reason: "Refused", retry_after: None }
+}
+
+/// Refuses every write of a Secret, as an admission webhook does.
+fn refuse_writes(world: &World, fault: Fault) {
+    world.api.script(Script::on(Verb::Patch, Kind::Secret, fault));
+}
+
+fn quiet() -> Value {
+    json!({"verifyInterval": "0s"})
+}
+
+/// A context that was ready with a token of this life.
+async fn ready(life: Duration) -> World {
+    let mut world = World::new();
+    world.add("a", "acme", life, &quiet());
+    world.start();
+    pass(5 * SECOND).await;
+    assert_eq!(world.ready("a", "acme"), "True/TokenValid");
+    world
+}
+
+/// Lets time pass until so much before or after the token in the Secret expires.
+async fn until_expiry(world: &World, seconds: i64) {
+    let expiry = world.expiry("a", "acme").unwrap();
+    let at = expiry.checked_add(SignedDuration::from_secs(seconds)).unwrap();
+    let left = at.duration_since(world.clock.now());
+    pass(Duration::try_from(left).unwrap()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_write_that_is_refused_is_told_within_a_minute_with_the_code_in_status_and_event() {
+    for code in CODES {
+        let mut world = World::new();
+        refuse_writes(&world, answers(code));
+        world.add("a", "acme", LIFE, &quiet());
+        world.start();
+        pass(MINUTE).await;
+        for condition in ["SecretSynced", "Ready"] {
+            let told = world.told("a", "acme", condition);
+            assert!(told.starts_with("False/WriteRejected: "), "HTTP {code}, {condition}: {told}");
+            assert!(told.contains(&format!("HTTP {code}")), "HTTP {code}, {condition}: {told}");
+        }
+        let notes = world.notes("WriteRejected");
+        assert_eq!(notes.len(), 1, "HTTP {code}: {notes:?}");
+        assert!(notes[0].contains(&format!("HTTP {code}")), "{notes:?}");
+        pass(10 * MINUTE).await;
+        assert_eq!(world.notes("WriteRejected").len(), 1, "told once");
+        world.api.clear_scripts();
+        pass(MINUTE).await;
+        assert_eq!((world.ready("a", "acme").as_str(), world.issued()), ("True/TokenValid", 1), "HTTP {code}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_cannot_be_written_is_told_within_a_minute_and_ready_ends_with_the_token() {
+    for code in CODES {
+        let world = ready(HOUR).await;
+        refuse_writes(&world, answers(code));
+        // The renewal is due after 36 to 40 min.
+        pass(40 * MINUTE + MINUTE).await;
+        let told = world.told("a", "acme", "SecretSynced");
+        assert!(told.starts_with("False/WriteRejected: ") && told.contains(&format!("HTTP {code}")), "{told}");
+        let told = world.told("a", "acme", "Ready");
+        assert!(told.starts_with("True/RenewalFailing: ") && told.contains(&format!("HTTP {code}")), "{told}");
+        let notes = world.notes("RenewalFailing");
+        assert!(notes.len() == 1 && notes[0].contains(&format!("HTTP {code}")), "{notes:?}");
+        assert_eq!(world.issued(), 2);
+        until_expiry(&world, -2).await;
+        assert_eq!(world.ready("a", "acme"), "True/RenewalFailing", "HTTP {code}");
+        until_expiry(&world, 3).await;
+        let told = world.told("a", "acme", "Ready");
+        assert!(told.starts_with("False/TokenExpired: ") && told.contains(&format!("HTTP {code}")), "{told}");
+        assert_eq!(world.ready_metric("a", "acme").as_deref(), Some("0"), "HTTP {code}");
+        world.api.clear_scripts();
+        pass(MINUTE).await;
+        assert_eq!((world.ready("a", "acme").as_str(), world.issued()), ("True/TokenValid", 2), "HTTP {code}");
+        assert_eq!(world.ready_metric("a", "acme").as_deref(), Some("1"), "HTTP {code}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_hour_without_writes_for_two_hundred_contexts_costs_no_surplus_token_and_no_untrue_status() {
+    let contexts = 200;
+    let mut issued = Vec::new();
+    for refused in [false, true] {
+        let mut world = World::new();
+        for n in 0..contexts {
+            world.add(&format!("ns{}", n % 5), &format!("c{n}"), Duration::from_mins(45), &quiet());
+        }
+        world.start();
+        pass(5 * MINUTE).await;
+        if refused {
+            refuse_writes(&world, answers(500));
+        }
+        for minute in 0..60 {
+            pass(MINUTE).await;
+            for n in 0..contexts {
+                let (namespace, name) = (format!("ns{}", n % 5), format!("c{n}"));
+                let left = world.expiry(&namespace, &name).unwrap().duration_since(world.clock.now()).as_secs();
+                let good = world.ready(&namespace, &name).starts_with("True/");
+                let metric = world.ready_metric(&namespace, &name);
+                // Around the very moment of the expiry both are right.
+                if left.abs() > 2 {
+                    assert_eq!(good, left > 0, "{name} in minute {minute}: {}", world.told(&namespace, &name, "Ready"));
+                    assert_eq!(metric.as_deref() == Some("1"), left > 0, "{name} in minute {minute}");
+                }
+            }
+        }
+        issued.push(world.issued());
+        world.api.clear_scripts();
+        pass(MINUTE).await;
+        let ready =
+            (0..contexts).filter(|n| world.ready(&format!("ns{}", n % 5), &format!("c{n}")) == "True/TokenValid");
+        assert_eq!(ready.count(), contexts, "a minute after");
+    }
+    assert!(issued[1] <= issued[0], "{} tokens, {} with a webhook that allows", issued[1], issued[0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_credential_that_cannot_be_read_is_told_within_a_minute() {
+    for code in [403, 500] {
+        let mut world = World::new();
+        world.api.script(Script::on(Verb::Get, Kind::Secret, answers(code)));
+        world.add("a", "acme", LIFE, &quiet());
+        world.start();
+        pass(MINUTE).await;
+        for condition in ["CredentialsAvailable", "Ready"] {
+            let told = world.told("a", "acme", condition);
+            assert!(told.starts_with("False/SecretNotReadable: "), "HTTP {code}, {condition}: {told}");
+            assert!(told.contains(&format!("HTTP {code}")), "HTTP {code}, {condition}: {told}");
+        }
+        assert_eq!(world.notes("SecretNotReadable").len(), 1, "HTTP {code}");
+        world.api.clear_scripts();
+        pass(MINUTE).await;
+        assert_eq!((world.ready("a", "acme").as_str(), world.issued()), ("True/TokenValid", 1), "HTTP {code}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_secrets_cannot_be_read_at_a_renewal_it_is_told_and_ready_ends_with_the_token() {
+    for code in [403, 500] {
+        let world = ready(HOUR).await;
+        world.api.script(Script::on(Verb::Get, Kind::Secret, answers(code)));
+        pass(40 * MINUTE + MINUTE).await;
+        let told = world.told("a", "acme", "CredentialsAvailable");
+        assert!(told.starts_with("False/SecretNotReadable: ") && told.contains(&format!("HTTP {code}")), "{told}");
+        assert_eq!(world.ready("a", "acme"), "True/RenewalFailing", "HTTP {code}");
+        until_expiry(&world, -2).await;
+        assert_eq!(world.ready("a", "acme"), "True/RenewalFailing", "HTTP {code}");
+        until_expiry(&world, 60).await;
+        assert!(world.ready("a", "acme").starts_with("False/"), "HTTP {code}: {}", world.ready("a", "acme"));
+        assert_eq!(world.ready_metric("a", "acme").as_deref(), Some("0"), "HTTP {code}");
+        world.api.clear_scripts();
+        pass(MINUTE).await;
+        assert_eq!((world.ready("a", "acme").as_str(), world.issued()), ("True/TokenValid", 2), "HTTP {code}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_no_status_can_be_written_the_metrics_still_tell_of_the_expiry() {
+    for code in [403, 500] {
+        let world = ready(HOUR).await;
+        assert_eq!(world.ready_metric("a", "acme").as_deref(), Some("1"));
+        refuse_writes(&world, answers(code));
+        world.api.script(Script::on(Verb::Patch, Kind::QlikContext, answers(code)).status());
+        until_expiry(&world, 60).await;
+        assert_eq!(world.ready_metric("a", "acme").as_deref(), Some("0"), "HTTP {code}");
+        let metrics = world.metrics.render(world.clock.now()).unwrap();
+        let served =
+            metrics.lines().find(|line| line.starts_with("qlik_context_expired_served_seconds_total")).unwrap();
+        let seconds: f64 = served.split(' ').nth(1).unwrap().parse().unwrap();
+        assert!((55.0..=61.0).contains(&seconds), "HTTP {code}: {served}");
+        world.api.clear_scripts();
+        pass(MINUTE).await;
+        assert_eq!((world.ready("a", "acme").as_str(), world.issued()), ("True/TokenValid", 2), "HTTP {code}");
+        assert_eq!(world.ready_metric("a", "acme").as_deref(), Some("1"), "HTTP {code}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_a_slow_webhook_holds_up_is_waited_for() {
+    for seconds in [6, 12, 29] {
+        let mut world = World::new();
+        refuse_writes(&world, Fault::Delay(Duration::from_secs(seconds)));
+        world.add("a", "acme", LIFE, &quiet());
+        world.start();
+        pass(Duration::from_secs(seconds + 3)).await;
+        assert_eq!(world.ready("a", "acme"), "True/TokenValid", "{seconds} s");
+        assert_eq!((world.issued(), world.secret_writes()), (1, 1), "{seconds} s");
+        pass(HOUR).await;
+        assert_eq!(world.secret_writes(), 1, "{seconds} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_a_slow_webhook_holds_up_is_written_once() {
+    for seconds in [6, 12, 29] {
+        let world = ready(HOUR).await;
+        let before = world.expiry("a", "acme").unwrap();
+        world.api.clear_log();
+        refuse_writes(&world, Fault::Delay(Duration::from_secs(seconds)));
+        pass(41 * MINUTE).await;
+        assert!(world.expiry("a", "acme").unwrap() > before, "{seconds} s");
+        assert_eq!((world.ready("a", "acme").as_str(), world.issued()), ("True/TokenValid", 2), "{seconds} s");
+        assert_eq!(world.secret_writes(), 1, "{seconds} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_context_that_is_held_by_a_foreign_finalizer_says_so_until_its_token_ends_and_then_that_it_ended() {
+    let world = ready(HOUR).await;
+    let hold = |context: &mut Value| context["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    world.api.edit(Kind::QlikContext, "a", "acme", hold).unwrap();
+    pass(5 * SECOND).await;
+    assert!(world.api.delete(Kind::QlikContext, "a", "acme"));
+    pass(5 * SECOND).await;
+    let told = world.told("a", "acme", "Ready");
+    assert!(told.starts_with("True/TokenValid: ") && told.contains("being deleted"), "{told}");
+    let expiry = world.expiry("a", "acme").unwrap();
+    assert!(told.contains(&format!("until {expiry}")), "{told}");
+    until_expiry(&world, -2).await;
+    assert_eq!(world.ready("a", "acme"), "True/TokenValid");
+    until_expiry(&world, 3).await;
+    let told = world.told("a", "acme", "Ready");
+    assert!(told.starts_with("False/TokenExpired: ") && told.contains("being deleted"), "{told}");
+    world.api.clear_log();
+    pass(HOUR).await;
+    assert_eq!(world.issued(), 1, "nothing is renewed any more");
+    assert_eq!(world.api.log(|log| log.records.iter().filter(|record| record.call.verb == Verb::Patch).count()), 0);
+}
