@@ -113,7 +113,7 @@ clusterDomain: cluster.local
 containerRuntimeEndpoint: \"unix://{}\"
 authentication: {{anonymous: {{enabled: false}}, webhook: {{enabled: true}}, x509: {{clientCAFile: \"{}\"}}}}
 authorization: {{mode: Webhook}}
-evictionHard: {{memory.available: 50Mi, nodefs.available: 1%, nodefs.inodesFree: 1%, imagefs.available: 1%}}
+evictionHard: {{memory.available: 50Mi, nodefs.available: 10Mi, imagefs.available: 10Mi}}
 imageGCHighThresholdPercent: 100
 imageGCLowThresholdPercent: 99
 failSwapOn: false

@@ -49,7 +49,15 @@ pub fn obstacle() -> Option<String> {
     if !Path::new("/sys/fs/cgroup/memory").is_dir() && !controllers.split_whitespace().any(|name| name == "memory") {
         return Some("there is no memory cgroup".to_owned());
     }
-    cgroups().first().map(|found| format!("another kubelet runs here: there is {}", found.display()))
+    // They would share the cgroup `kubepods`. One that is there without a kubelet was left by a run that was killed.
+    is_running("kubelet").then(|| "another kubelet runs on this machine".to_owned())
+}
+
+/// Whether a process of this name runs.
+fn is_running(name: &str) -> bool {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut names = processes.filter_map(|process| fs::read_to_string(process.path().join("comm")).ok());
+    names.any(|found| found.trim_end() == name)
 }
 
 /// Whether this process is inside.
@@ -60,6 +68,7 @@ pub fn entered() -> bool {
 /// Starts this program again, with its arguments, inside of new namespaces, and returns how it ended. Nothing of it is left
 /// then, also when this process is killed.
 pub fn enter() -> anyhow::Result<ExitCode> {
+    remove_cgroups();
     // Outside of the sandbox, so that it is removed whatever happens inside.
     let folder = Folder::new()?;
     let itself = env::current_exe().context("this program has no path")?;
