@@ -101,7 +101,7 @@ pub fn sha256(bytes: &[u8]) -> String {
 pub fn xtask(image: &Image, args: &[&str]) {
     let labels = &image.config["config"]["Labels"];
     let created: qlik_context_operator::clock::Timestamp = image.config["created"].as_str().unwrap().parse().unwrap();
-    let output = Command::new(env!("CARGO"))
+    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["run", "--quiet", "--package", "xtask", "--", "image"])
         .args(args)
         .current_dir(env!("CARGO_MANIFEST_DIR"))

@@ -10,7 +10,7 @@ use crate::archive::{Image, sha256};
 /// Names and versions of the crates that the operator is linked from, as cargo says for the same platform.
 fn linked(target: &str) -> BTreeSet<(String, String)> {
     let args = ["tree", "--locked", "--package", "qlik-context-operator", "--edges", "normal,no-proc-macro"];
-    let output = Command::new(env!("CARGO"))
+    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(args)
         .args(["--prefix", "none", "--format", "{p}", "--target", target])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
