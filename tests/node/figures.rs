@@ -14,7 +14,7 @@ use crate::workloads;
 const CONTEXTS: usize = 200;
 /// Several, since a tenant gives one operator 100 tokens a minute.
 const TENANTS: usize = 4;
-const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_mins(1);
 
 /// Resident memory and its peak, in MiB.
 fn memory(pid: u32) -> (f64, f64) {

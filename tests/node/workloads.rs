@@ -109,8 +109,8 @@ pub async fn contexts(stage: &mut Stage) {
     let mount = json!({"name": "qlik", "mountPath": "/home/qlik/.qlik", "readOnly": true});
     let volume = json!({"name": "qlik", "secret": {"secretName": "acme-token"}});
     deploy(stage, "contexts", env, &[mount], &[volume]).await;
-    let state = state(stage, "contexts").await;
-    let contexts: Value = serde_saphyr::from_str(state["contexts"].as_str().unwrap()).unwrap();
+    let said = state(stage, "contexts").await;
+    let contexts: Value = serde_saphyr::from_str(said["contexts"].as_str().unwrap()).unwrap();
     let current = contexts["current-context"].as_str().unwrap().to_owned();
     let context = &contexts["contexts"][&current];
     assert_eq!(context["server"], format!("https://{HOST}"), "{contexts}");
