@@ -1,8 +1,8 @@
-//! What can go wrong, in the two kinds that differ in who hears of it.
+//! What can go wrong, in two kinds that are reported in different ways.
 //!
 //! A [`Failure`] is a finding about one context: it becomes a condition, and knows its reason, its message for the user and
-//! when trying again can help. An [`Error`] is trouble with the Kubernetes API: it is logged and tried again, since without
-//! that API there is no condition to write. Neither ever holds a credential, a token or the body of an answer.
+//! when trying again can help. An [`Error`] is a failure of the Kubernetes API: it is logged and retried, and reported in the status
+//! when it comes again, as far as the API takes a status. Neither ever holds a credential, a token or the body of an answer.
 
 use std::time::Duration;
 

@@ -168,9 +168,9 @@ pub enum SecretWrite {
 pub enum Watch {
     /// `QlikContext` objects.
     Contexts,
-    /// Metadata of all Secrets in scope.
+    /// Metadata of the Secrets that `--credential-selector` selects; without it, of all.
     Credentials,
-    /// Metadata of the Secrets that the operator wrote.
+    /// Metadata of the Secrets that the operator wrote, where the other watch may not show them.
     Derived,
 }
 

@@ -1,7 +1,8 @@
-//! One run for one context: observe, decide, act, status. The first file to open.
+//! One run for one context: decide, carry out the step, decide again; at the end the status. The first file to open.
 //!
-//! Promises: a run ends within two minutes; every path says when to look again; a failure of one context becomes its own
-//! condition and nobody else's trouble; trouble with the Kubernetes API that lasts is told in the status as well.
+//! Promises: a run ends within two minutes; every path says when the next one is due, or leaves that to the scheduler; a failure
+//! of one context becomes a condition of that context and affects no other; failures of the Kubernetes API that last are reported
+//! in the status as well.
 
 pub mod decide;
 pub mod events;

@@ -36,7 +36,7 @@ fn documented() -> Vec<String> {
 }
 
 #[test]
-fn every_reason_stands_in_the_readme_with_cause_and_cure() {
+fn every_reason_is_in_the_readme_with_cause_and_fix() {
     let mut reasons: Vec<_> = Reason::iter().map(|reason| reason.to_string()).collect();
     let mut rows = documented();
     reasons.sort();

@@ -1,4 +1,4 @@
-//! Second step: what to do. Pure: no client, no clock, no waiting; the same values give the same step.
+//! What to do next. Pure: no client, no clock, no waiting; the same values give the same step.
 //!
 //! This is the only place that decides. A run asks again after everything that it has done, until there is nothing left to do:
 //! what a request or a write led to is found in the facts and in what is known of the tokens.

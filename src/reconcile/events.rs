@@ -1,6 +1,6 @@
 //! Events: what a person who runs `kubectl describe` should not miss.
 //!
-//! Only transitions are told, and what a new token shows. Events are written by a task of their own, in order: a run never
+//! Events tell of transitions, of what a new token shows, and of another client that keeps changing the Secret. They are written by a task of their own, in order: a run never
 //! waits for one. An event is advice: one that could not be written is logged at debug and changes nothing, and one that
 //! finds the queue full is dropped and counted.
 

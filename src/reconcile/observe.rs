@@ -1,4 +1,4 @@
-//! First step: what is there. Reads only what no watch and no earlier run has shown.
+//! What is there: recalled without a request first, then read. Reads only what no watch and no earlier run has shown.
 
 use futures::future::OptionFuture;
 use kube::ResourceExt;

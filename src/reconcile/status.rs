@@ -1,4 +1,4 @@
-//! Fourth step: what to say. Pure; the one place that makes conditions.
+//! What the status says. Pure; the one place that makes conditions.
 //!
 //! The same finding makes the same status, to the byte, so that nothing is written when nothing changed; a transition time
 //! moves only when a condition's status does. kstatus's rules hold: `Stalled` or `Reconciling` while not ready, never both,
