@@ -26,8 +26,8 @@ pub struct Context {
     pub contexts: Store<StoredContext>,
     /// The Secrets that they refer to, as the watches show them.
     pub index: Arc<Index>,
-    /// The credential Secrets are watched whatever their labels.
-    pub watches_all_secrets: bool,
+    /// `--credential-selector`, if it hides any Secret from the watch.
+    pub credential_selector: Option<String>,
     /// The way to tokens.
     pub tokens: TokenCache,
     /// `--allowed-tenant-hosts`.

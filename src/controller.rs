@@ -28,8 +28,6 @@ use crate::tokens::TokenCache;
 use crate::tokens::scheduler::{Caller, Limits, Scheduler};
 use crate::watch;
 
-/// Long enough to fold the events of one `kubectl apply`, too short to be noticed.
-const DEBOUNCE: Duration = Duration::from_millis(50);
 /// Runs at once, for each slot at tenants: most only look.
 const WIDTH: u16 = 2;
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -81,7 +79,7 @@ pub async fn control(parts: Parts, stop: CancellationToken) {
         client: client.clone(),
         contexts: contexts.clone(),
         index: index.clone(),
-        watches_all_secrets: scope.credentials.selects_all(),
+        credential_selector: (!scope.credentials.selects_all()).then(|| scope.credentials.to_string()),
         tokens: TokenCache::new(
             transport,
             scheduler.clone(),
@@ -100,9 +98,10 @@ pub async fn control(parts: Parts, stop: CancellationToken) {
         metrics: metrics.clone(),
     });
     let (store, unanswered) = ((contexts.clone(), writer), TaskTracker::new());
+    // No debounce: kube's begins anew with each event, so a Secret that is changed all the time would hold up its context.
     // Wider than what may be under way at tenants: kube's queue has no order, so whose turn it is is not decided there.
     let width = limits.concurrency.saturating_mul(WIDTH);
-    let config = controller::Config::default().debounce(DEBOUNCE).concurrency(width);
+    let config = controller::Config::default().concurrency(width);
     let watched = watch::contexts(&client, &scope, store, &context, &index, &unanswered);
     let runs = Controller::for_stream(watched, contexts.clone())
         .reconcile_on(watch::secrets(&client, &scope, &index, woken, &metrics))

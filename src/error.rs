@@ -41,12 +41,6 @@ impl Failure {
         }
     }
 
-    /// The same, with one more sentence.
-    #[must_use]
-    pub fn and(self, sentence: &str) -> Self {
-        Self { message: bounded(self.message + sentence), ..self }
-    }
-
     /// The same, but waiting helps: something else is about to clear the way.
     #[must_use]
     pub fn waiting(self) -> Self {

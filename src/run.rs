@@ -1,9 +1,11 @@
 //! Wiring: the parts are made, joined and ended here, and nowhere else.
 //!
-//! Everything that lasts is joined into one future on the main thread, and the end of any part is the end of the process; each
-//! run of the controller is a task of its own on two worker threads. On SIGTERM or SIGINT runs
-//! in flight are finished, for at most 25 s, and the lease is released; a second signal ends at once. A lost lease ends the
-//! process without draining.
+//! The control loop, the lease and the server are tasks of their own on two threads, so that none holds up another; the
+//! end of the loop or of the server is the end of the process. On SIGTERM or SIGINT runs in flight are finished, for at most
+//! 25 s, and the lease is released; a second signal ends at once. When the lease is lost all work is dropped without draining,
+//! and the process is a candidate again: an outage of the API server ends no process.
+
+#![expect(clippy::disallowed_methods, reason = "the place that spawns tasks, and joins them")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,57 +55,82 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         let leases: Api<Lease> = Api::namespaced(client.clone(), args.lease_namespace.as_deref().unwrap_or(&namespace));
         Election::new(leases, &args.lease_name, identity.clone(), clock.clone())
     });
-    let server = server::serve(listener, health.clone(), metrics.clone(), clock.clone());
+    // A task of its own, as the lease has: a busy controller must hold up neither.
+    let mut server = tokio::spawn(server::serve(listener, health.clone(), metrics.clone(), clock.clone()));
+    let parts = || Parts {
+        client: client.clone(),
+        scope: args.scope(),
+        transport: transport.clone(),
+        allowed_hosts: args.allowed_tenant_hosts.clone(),
+        limits: args.limits(),
+        leadership: Leadership::undisputed(),
+        instance: instance.clone(),
+        metrics: metrics.clone(),
+        health: health.clone(),
+        clock: clock.clone(),
+        jitter: Jitter::random(),
+    };
     let work = async {
-        if let Some(election) = &mut election {
-            // A standby is as well as a leader.
+        let Some(mut candidate) = election.take() else {
+            metrics.leads(true);
+            let stop = CancellationToken::new();
+            tokio::select! {
+                () = control(parts(), stop.clone()) => {}
+                () = signals.stop(&stop) => {}
+            }
+            return Ok(());
+        };
+        loop {
+            // A standby is as healthy as a leader.
             let stopped = tokio::select! {
-                () = election.acquire(|| health.set_ready()) => false,
+                () = candidate.acquire(|| health.set_ready()) => false,
                 () = health.beat_alone() => false,
                 () = signals.first() => true,
             };
             if stopped {
-                // The last attempt may have succeeded unseen.
-                election.release().await;
-                return Ok(());
+                break;
             }
-        }
-        metrics.leads(true);
-        let parts = Parts {
-            client,
-            scope: args.scope(),
-            transport,
-            allowed_hosts: args.allowed_tenant_hosts.clone(),
-            limits: args.limits(),
-            leadership: election.as_ref().map_or_else(Leadership::undisputed, Election::leadership),
-            instance,
-            metrics: metrics.clone(),
-            health: health.clone(),
-            clock,
-            jitter: Jitter::random(),
-        };
-        let stop = CancellationToken::new();
-        let keep = async {
-            match &mut election {
-                Some(election) => election.keep().await,
-                None => std::future::pending().await,
+            let lost;
+            let parts = Parts { leadership: candidate.leadership(), ..parts() };
+            (candidate, lost) = lead(parts, candidate, &mut signals).await?;
+            if !lost {
+                break;
             }
-        };
-        tokio::select! {
-            () = control(parts, stop.clone()) => {}
-            () = keep => return Err(anyhow!("the lease was lost, so another instance may write; start again")),
-            () = signals.stop(&stop) => {}
+            tracing::warn!("the lease was lost: all work was dropped, and this instance is a candidate again");
         }
-        // After the last write, so that the next leader begins on quiet ground.
-        if let Some(election) = &mut election {
-            election.release().await;
-        }
+        // After the last write, so that the next leader begins on quiet ground. (The last attempt may have succeeded unseen.)
+        candidate.release().await;
         Ok(())
     };
     tokio::select! {
         result = work => result,
-        result = server => result.context("the server of /livez, /readyz and /metrics ended"),
+        result = &mut server => result?.context("the server of /livez, /readyz and /metrics ended"),
     }
+}
+
+/// Leads until the process is told to stop or the lease is lost (`true`). What runs is then dropped without draining.
+async fn lead(parts: Parts, mut election: Election, signals: &mut Signals) -> anyhow::Result<(Election, bool)> {
+    let metrics = parts.metrics.clone();
+    let (stop, done) = (CancellationToken::new(), CancellationToken::new());
+    let ended = done.clone();
+    let mut keep = tokio::spawn(async move {
+        let lost = ended.run_until_cancelled(election.keep()).await.is_some();
+        (election, lost)
+    });
+    metrics.leads(true);
+    let lost = tokio::select! {
+        () = control(parts, stop.clone()) => None,
+        () = signals.stop(&stop) => None,
+        kept = &mut keep => Some(kept),
+    };
+    metrics.leads(false);
+    metrics.forget_all();
+    done.cancel();
+    match lost {
+        Some(kept) => kept,
+        None => keep.await,
+    }
+    .context("the task that keeps the lease ended")
 }
 
 /// SIGTERM and SIGINT.
@@ -151,6 +178,8 @@ async fn connect(namespaces: &Namespaces) -> anyhow::Result<(Client, String)> {
     // Above the longest quiet time of a watch (290 s), so that a dead connection ends and a quiet one does not.
     config.read_timeout = Some(Duration::from_mins(5));
     config.reset_reader_on_write = true;
+    // Runs, watches and the lease retry themselves: the client would hide the code of an answer for minutes.
+    config.default_retry = false;
     let (url, namespace) = (config.cluster_url.clone(), config.default_namespace.clone());
     let client = Client::try_from(config).context("cannot use the Kubernetes configuration")?;
     let first = ListParams::default().limit(1);

@@ -190,8 +190,11 @@ impl Values<'_> {
                 format!("Secret {name} has no key {key}. Add the key, or name another in spec.auth."),
             ));
         };
-        let value = text::read(bytes)
-            .map_err(|problem| malformed(&format!("The value of key {key} in Secret {name} {problem}.")))?;
+        let value = text::read(bytes).map_err(|problem| {
+            let failure = malformed(&format!("The value of key {key} in Secret {name} {problem}."));
+            // An empty value may be about to be filled by another controller.
+            if problem == text::NotText::Empty { failure.waiting() } else { failure }
+        })?;
         self.trimmed |= value.trimmed;
         self.sent.push(value.text.clone());
         Ok(value.text)

@@ -36,6 +36,9 @@ pub struct Facts<'c> {
     pub secrets: Secrets,
     /// The wall clock when the run began.
     pub now: Timestamp,
+    /// Somebody else keeps changing the derived Secret: it is not read again before. Nothing but that Secret has changed since it
+    /// was read last.
+    pub brake_until: Option<Timestamp>,
     /// The refresh request in the annotation that was not handled yet.
     pub refresh: Option<String>,
     /// The last one that was handled.
@@ -46,8 +49,8 @@ pub struct Facts<'c> {
     pub recovered_at: Option<Timestamp>,
     /// A change of the credential Secret is seen by a watch.
     pub watched: bool,
-    /// `--credential-selector` hides Secrets without its labels from that watch.
-    pub selector: bool,
+    /// `--credential-selector`, where it hides Secrets without its labels from that watch.
+    pub selector: Option<String>,
     /// What this run has led to so far.
     pub so_far: SoFar,
 }

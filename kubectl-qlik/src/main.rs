@@ -5,6 +5,8 @@
 //! `whoami --live` asks the tenant itself. It promises that nothing secret is printed but by `token` and `export`, that a
 //! secret never is a command line argument, and that nothing is asked where there is no terminal.
 
+#![expect(clippy::disallowed_methods, reason = "a command for a person begins and ends in real time")]
+
 mod access;
 mod age;
 mod args;

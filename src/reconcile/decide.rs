@@ -3,18 +3,24 @@
 //! This is the only place that decides. A run asks again after everything that it has done, until there is nothing left to do:
 //! what a request or a write led to is found in the facts and in what is known of the tokens.
 
+mod findings;
+mod terms;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
+
+use self::findings::{TOLD_AFTER, contested, host_not_allowed, immutable, is_told, waiting_failure};
+use self::terms::Terms;
 
 use crate::api::ConditionType::{self, CredentialsAvailable, Ready, SecretSynced, TokenIssued};
 use crate::api::condition::Class;
 use crate::api::{QlikContext, Reason};
 use crate::clock::{SignedDuration, Timestamp};
 use crate::desired::Desired;
-use crate::error::Failure;
-use crate::oauth::lifetime::{renewal_time, until};
+use crate::error::{Failure, bounded};
+use crate::oauth::lifetime::until;
 use crate::oauth::tenant::AllowedHosts;
 use crate::oauth::token::{Token, VerifiedToken};
 use crate::secret::Credential;
@@ -35,8 +41,6 @@ const CLUSTER_AGAIN: u32 = 5;
 const UNWATCHED: Duration = Duration::from_mins(1);
 /// Between two tokens of one request.
 const SPACING: Duration = Duration::from_secs(10);
-/// A wait for the operator's own limits is worth a status when it is longer than this.
-const TOLD_AFTER: Duration = Duration::from_mins(1);
 
 /// Judges the facts and what is known of the token request.
 pub fn decide(facts: &Facts<'_>, tokens: Option<&TokenSnapshot>, allowed: &AllowedHosts) -> Step {
@@ -83,12 +87,18 @@ fn read(facts: &Facts<'_>, wanted: Option<Wanted>) -> Step {
 
 /// Nothing was read yet. Where the turn has not come, what is told stays; a long wait is told.
 fn unread(facts: &Facts<'_>, tokens: Option<&TokenSnapshot>) -> Step {
+    let token = facts.context.status.as_ref().and_then(|status| status.token.as_ref());
+    let renewal = token.and_then(|token| token.renewal_time.as_ref()).map(|time| time.0);
+    let quiet = facts.wanted.is_none() && facts.refresh.is_none() && renewal.is_none_or(|time| time > facts.now);
+    if let (Some(at), true, None) = (facts.brake_until, quiet, facts.so_far.wait) {
+        // Reading it each time that somebody else writes it would help nobody.
+        return Step::rest(Outcome::Unchanged, Next { due: earliest([Some(at), renewal]), ..Next::default() });
+    }
     let Some(wait) = facts.so_far.wait else {
         // Where another context got the token meanwhile, nothing has to be asked.
         let answered = tokens.is_some_and(|tokens| tokens.token.is_some() && tokens.backoff.is_none());
         return read(facts, facts.wanted.filter(|_| !answered));
     };
-    let token = facts.context.status.as_ref().and_then(|status| status.token.as_ref());
     let expiry = token.and_then(|token| token.expires_at.as_ref()).map(|time| time.0);
     if expiry.is_some_and(|end| end <= facts.now) && is_ready(facts.context) {
         // The status is not true any more, and what it should be is worth reading, turn or not.
@@ -144,37 +154,6 @@ fn unchanged(facts: &Facts<'_>, settled: &Settled, tokens: &TokenSnapshot) -> St
     }
 }
 
-/// What the spec says of a token's times.
-#[derive(Clone, Copy)]
-struct Terms<'f> {
-    desired: &'f Desired,
-    spread: f64,
-}
-
-impl Terms<'_> {
-    /// When a token is to be renewed for this context, if ever.
-    fn renewal_time(self, token: &Token) -> Option<Timestamp> {
-        let percentage = self.desired.renew_before_percentage;
-        token.expires_at.map(|end| renewal_time(token.issued_at, end, percentage, self.spread))
-    }
-
-    /// True until then.
-    fn is_fresh(self, token: &Token, now: Timestamp) -> bool {
-        self.renewal_time(token).is_none_or(|due| now < due)
-    }
-
-    /// When a known token is to be verified again, if ever. What was found after a restart is spread over the interval.
-    fn verification_time(self, tokens: &TokenSnapshot) -> Option<Timestamp> {
-        let interval = self.desired.verify_interval?;
-        let due = match (tokens.confirmed_at, tokens.since) {
-            (Some(confirmed_at), _) => confirmed_at.checked_add(interval),
-            (None, Some(since)) => since.checked_add(interval.mul_f64(self.spread)),
-            (None, None) => return None,
-        };
-        due.ok()
-    }
-}
-
 /// The facts with both Secrets read, and what is known of the token request.
 struct Judged<'f> {
     facts: &'f Facts<'f>,
@@ -222,6 +201,7 @@ impl Judged<'_> {
         let pinned = identity.as_ref().is_none_or(|identity| self.facts.desired.pins.check(identity).is_ok());
         let unproven = self.tokens.is_some_and(|tokens| tokens.unverified.is_some());
         let status = self.facts.context.status.as_ref().and_then(|status| status.token.as_ref());
+        let identity_known = identity.is_some();
         let published = Published {
             identity,
             issued_at: held.token.issued_at,
@@ -229,7 +209,9 @@ impl Judged<'_> {
             renewal_time: status.and_then(|token| token.renewal_time.as_ref()).map(|time| time.0),
             scopes: held.token.scopes.clone(),
         };
-        if held.fit.spec && pinned && !self.is_rejected(held) && !unproven {
+        // A token that nobody vouches for, neither its whole binding nor an identity, may have been planted.
+        let vouched = held.fit.credential || identity_known;
+        if held.fit.spec && vouched && pinned && !self.is_rejected(held) && !unproven {
             Holds::Fitting(published)
         } else {
             Holds::Other(published)
@@ -240,7 +222,7 @@ impl Judged<'_> {
     fn fails(&self, failure: Failure, verified: bool) -> Step {
         let next = Next { retry: Some((retry_class(&failure), CLUSTER_AGAIN)), ..Next::default() };
         // A stranger's Secret that goes away is seen by no watch with a selector.
-        let foreign = self.facts.selector && failure.reason == Reason::SecretNotOwned;
+        let foreign = self.facts.selector.is_some() && failure.reason == Reason::SecretNotOwned;
         let waits = foreign || (!self.facts.watched && !failure.stalled);
         let next = Next { within: waits.then_some(UNWATCHED), ..next };
         let problem = Problem { failure, backoff: None, verified };
@@ -266,10 +248,17 @@ impl Judged<'_> {
         if fillable && lasting <= facts.now {
             failure.stalled = true;
         }
-        if facts.selector && !facts.watched && (missing || fillable) {
-            failure = failure.and(
-                " The Secret does not carry the labels of the operator's --credential-selector, so it is read once a minute.",
+        if let Some(selector) = facts.selector.as_ref().filter(|_| !facts.watched && (missing || fillable)) {
+            let name = &facts.desired.credential_secret;
+            let what = if failure.reason == Reason::SecretNotFound {
+                format!("Secret {name} does not exist in this namespace. Create it.")
+            } else {
+                failure.message.clone()
+            };
+            let message = format!(
+                "{what} Give it the label {selector} (the operator's --credential-selector); without it, it is read once a minute."
             );
+            failure = Failure { message: bounded(message), ..failure };
         }
         match self.fails(failure, false) {
             Step::Rest { outcome, next, .. } => {
@@ -472,7 +461,7 @@ impl Wish<'_> {
         let (tokens, facts) = (self.tokens, self.judged.facts);
         if let (CallKind::Verify(token), Some(known)) = (kind, &tokens.token)
             && known.token.access_token == token.access_token
-            && matches!(&self.judged.read.target, Target::Ours(_))
+            && self.judged.read.held.as_ref().is_some_and(|held| held.token.access_token == token.access_token)
             && self.judged.holds().fitting().is_some()
         {
             // A check that has to wait takes nothing from a token that was good so far.
@@ -583,74 +572,6 @@ fn condition_since(context: &QlikContext, condition: ConditionType, reason: Reas
 /// While waiting for the garbage collector, or after a refused write, it is the cluster's turn.
 fn retry_class(failure: &Failure) -> Class {
     if !failure.stalled && failure.condition == SecretSynced { Class::Cluster } else { failure.reason.class() }
-}
-
-fn is_told(wait: Wait) -> bool {
-    match wait.reason {
-        WaitReason::Flight | WaitReason::Slot => false,
-        WaitReason::Budget => wait.expected > TOLD_AFTER,
-        WaitReason::Pause | WaitReason::Circuit => true,
-    }
-}
-
-/// What is told of a wait; a short wait of the operator's own making is nobody's concern.
-fn waiting_failure(wait: Wait, condition: ConditionType) -> Option<Failure> {
-    if !is_told(wait) {
-        return None;
-    }
-    let (reason, message) = match wait.reason {
-        WaitReason::Budget | WaitReason::Flight | WaitReason::Slot => (
-            Reason::RateLimited,
-            "Queued: the operator's own request budget for this tenant is used up. It continues automatically. Limits: \
-             --host-token-requests-per-minute, --host-api-requests-per-minute, --key-token-requests-per-minute.",
-        ),
-        WaitReason::Pause => (
-            Reason::RateLimited,
-            "The tenant asked this operator to pause (Retry-After). It continues automatically when the pause is over.",
-        ),
-        WaitReason::Circuit => (
-            Reason::TenantUnavailable,
-            "The circuit breaker for this tenant is open after repeated failures; the tenant is probed every 10 s. The \
-             operator continues automatically when the tenant answers.",
-        ),
-    };
-    Some(Failure::new(condition, reason, message))
-}
-
-/// An immutable Secret cannot be written.
-fn immutable(desired: &Desired) -> Failure {
-    Failure::new(
-        SecretSynced,
-        Reason::WriteRejected,
-        format!(
-            "Secret {} is immutable, so no token can be written. Delete it, and the operator creates it again.",
-            desired.target_name
-        ),
-    )
-}
-
-fn contested(desired: &Desired) -> Failure {
-    Failure::new(
-        SecretSynced,
-        Reason::SecretContested,
-        format!(
-            "Another client keeps changing the token in Secret {}; the operator repairs it less and less often. See this \
-             context's events for the field manager, and stop it from writing to this Secret.",
-            desired.target_name
-        ),
-    )
-}
-
-fn host_not_allowed(desired: &Desired, allowed: &AllowedHosts) -> Failure {
-    Failure::new(
-        TokenIssued,
-        Reason::HostNotAllowedByOperator,
-        format!(
-            "The operator sends credentials only to {allowed}, and {} is not among them. Correct spec.tenantUrl, or have \
-             the host added to the operator's flag --allowed-tenant-hosts.",
-            desired.tenant.authority()
-        ),
-    )
 }
 
 #[cfg(test)]

@@ -160,6 +160,10 @@ fn transition(before: Option<&QlikContextStatus>, after: &QlikContextStatus) -> 
         status.conditions.iter().find(|condition| condition.type_ == Ready.to_string()).cloned()
     };
     let (now, was) = (ready(after)?, before.and_then(ready));
+    if now.reason == Reason::SecretContested.to_string() {
+        // It comes and goes with each repair; one event of its own tells of it, with the names of the others.
+        return None;
+    }
     let same = was.is_some_and(|was| was.status == now.status && was.reason == now.reason);
     let good = now.status == "True" && now.reason != Reason::RenewalFailing.to_string();
     (!same).then_some(EventDraft { warning: !good, reason: now.reason, note: now.message, once: false })

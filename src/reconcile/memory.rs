@@ -42,6 +42,8 @@ pub struct Memory {
     pub noted: HashMap<String, String>,
     /// How the last run left it, when everything was as it should be.
     pub settled: Option<(Settled, Versions)>,
+    /// What was read last, and when; nothing since the last write.
+    pub read: Option<(Versions, Instant)>,
     /// The request that it waited for when it rested last.
     pub wanted: Option<Wanted>,
     /// The derived Secret as this process wrote it last.
@@ -85,6 +87,7 @@ impl Memory {
             failures: 0,
             noted: HashMap::new(),
             settled: None,
+            read: None,
             wanted: None,
             written: None,
             published: None,
@@ -131,8 +134,8 @@ impl Memories {
                 }
                 let changed = known.seen != now.seen;
                 if changed {
-                    (known.seen, known.settled, known.wanted, known.repairs) =
-                        (now.seen, None, None, Repairs::default());
+                    (known.seen, known.settled, known.read, known.wanted) = (now.seen, None, None, None);
+                    known.repairs = Repairs::default();
                 }
                 changed
             }

@@ -23,6 +23,9 @@ use crate::tokens::scheduler::Caller;
 use crate::tokens::{Held, Requester, TokenDigest};
 use crate::values::{Facts, HeldToken, Secrets, SecretsRead, Settled, SoFar};
 
+/// A Secret that somebody else keeps changing is read this often, so that the status stays true.
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// What is known of a context without asking anyone.
 pub fn recall<'c>(cx: &Context, caller: &Caller, context: &'c QlikContext, desired: Desired) -> Facts<'c> {
     let (credential, target) = versions(cx, caller, &desired);
@@ -35,9 +38,15 @@ pub fn recall<'c>(cx: &Context, caller: &Caller, context: &'c QlikContext, desir
         };
         let settled = memory.settled.as_ref().filter(|(settled, versions)| same(versions) && is_told(context, settled));
         let settled = settled.map(|(settled, _)| settled.clone());
-        (settled, memory.wanted, seen)
+        let same = |read: &Versions| read.context == seen && credential.is(read.credential.as_deref());
+        let read = memory.read.as_ref().filter(|(read, _)| same(read));
+        let brake = read.and_then(|(_, at)| LOOK_AGAIN.checked_sub(at.elapsed()));
+        let brake =
+            memory.repair_wait().zip(brake).map(|(repair, look)| repair.min(look)).filter(|wait| !wait.is_zero());
+        (settled, memory.wanted, seen, brake)
     });
-    let (settled, wanted, seen) = remembered.unwrap_or_default();
+    let (settled, wanted, seen, brake) = remembered.unwrap_or_default();
+    let now = cx.clock.now();
     let told = context.status.as_ref().and_then(|status| status.last_handled_refresh_request.clone());
     let handled = settled.as_ref().map_or(told, |settled| settled.handled.clone());
     let refresh = requested(context).filter(|value| Some(value) != handled.as_ref());
@@ -47,15 +56,20 @@ pub fn recall<'c>(cx: &Context, caller: &Caller, context: &'c QlikContext, desir
         host: desired.tenant.authority(),
         desired,
         secrets: settled.map_or(Secrets::Unread, Secrets::Unchanged),
-        now: cx.clock.now(),
+        now,
+        brake_until: brake.and_then(|wait| later(now, wait)),
         refresh,
         handled,
         wanted,
         recovered_at: recovered_at(cx, caller),
         watched: credential.is_watched(),
-        selector: !cx.watches_all_secrets,
+        selector: cx.credential_selector.clone(),
         so_far: SoFar::default(),
     }
+}
+
+fn later(now: Timestamp, wait: std::time::Duration) -> Option<Timestamp> {
+    now.checked_add(SignedDuration::try_from(wait).ok()?).ok()
 }
 
 /// When the host recovered, if that is why this context was called.
@@ -94,15 +108,11 @@ pub async fn observe(cx: &Context, caller: &Caller, facts: &mut Facts<'_>) -> Re
     };
     let key = credential.as_ref().ok().map(|credential| cx.tokens.enroll(&credential.request, caller));
     let mut held = held_token(context.status.as_ref(), desired, credential.as_ref().ok(), &target, facts.now);
-    let mut repair_at = None;
     if let Some(held) = &mut held {
         held.rejected = cx.tokens.is_rejected(TokenDigest::of(&desired.tenant.authority(), &held.token.access_token));
     }
     let wait = cx.memories.with(&caller.uid, |memory| note(memory, desired, held.as_ref(), &target)).flatten();
-    if let Some(wait) = wait {
-        let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
-        repair_at = facts.now.checked_add(wait).ok();
-    }
+    let repair_at = wait.and_then(|wait| later(facts.now, wait));
     facts.handled = handled(context, &target);
     facts.refresh = requested(context).filter(|value| Some(value) != facts.handled.as_ref());
     facts.secrets = Secrets::Read(Box::new(SecretsRead { credential, key, target, held, repair_at }));

@@ -140,13 +140,7 @@ async fn still_wanted(
     Ok(same && credential.and_then(|secret| secret.metadata.resource_version) == version)
 }
 
-fn failed(
-    cx: &Context,
-    caller: &Caller,
-    name: &str,
-    error: kube::Error,
-    took: Duration,
-) -> Result<Written, Error> {
+fn failed(cx: &Context, caller: &Caller, name: &str, error: kube::Error, took: Duration) -> Result<Written, Error> {
     let kube::Error::Api(status) = &error else { return unclear(cx, caller, name, took) };
     if status.is_conflict() || names_cause(status, "metadata.uid", None) {
         cx.memories.with(&caller.uid, |memory| memory.written = None);

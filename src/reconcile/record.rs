@@ -63,6 +63,7 @@ pub(super) fn remember(
     next: &Next,
     settled: Option<Settled>,
 ) {
+    let now = Instant::now();
     let backoff = outcome.problem().and_then(|problem| problem.backoff.as_ref());
     if let Secrets::Read(read) = &facts.secrets {
         let target = match &read.target {
@@ -73,6 +74,7 @@ pub(super) fn remember(
         let versions = Versions { context: facts.seen, credential, target };
         let wanted = facts.so_far.asked.or(facts.wanted).filter(|_| backoff.is_some() || next.parked);
         cx.memories.with(&caller.uid, |memory| {
+            memory.read = (!facts.so_far.wrote).then(|| (versions.clone(), now));
             memory.settled = settled.map(|settled| (settled, versions));
             memory.wanted = wanted.filter(|wanted| Some(wanted.key) == read.key);
         });
@@ -82,7 +84,6 @@ pub(super) fn remember(
     if next.parked {
         return;
     }
-    let now = Instant::now();
     cx.tokens.scheduler.leave(&caller.uid, now);
     let down = |reason| matches!(reason, Reason::TenantUnavailable | Reason::TenantUnreachable);
     let wanted = cx.memories.with(&caller.uid, |memory| memory.wanted).flatten();

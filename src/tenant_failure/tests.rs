@@ -183,6 +183,7 @@ fn a_signature_that_was_refused_is_cured_by_its_key() {
 #[test]
 fn what_is_no_refusal_has_its_reason_too() {
     use TokenRequestError::{Lifetime, NotSigned, NotTheContract, Unreachable};
+    use VerificationError::UserInactive;
     for (error, condition, reason, says) in [
         (NotSigned, ConditionType::CredentialsAvailable, Reason::PrivateKeyInvalid, "The private key cannot sign."),
         (NotTheContract("no token"), TokenIssued, Reason::UnexpectedResponse, "cannot be used: no token. Check"),
@@ -194,7 +195,6 @@ fn what_is_no_refusal_has_its_reason_too() {
         assert_eq!((failure.condition, failure.reason), (condition, reason), "{}", failure.message);
         assert!(failure.message.contains(says), "{}", failure.message);
     }
-    use VerificationError::UserInactive;
     for (error, reason, says) in [
         (UserInactive(Some("disabled")), Reason::UserInactive, "user is disabled in the tenant"),
         (UserInactive(None), Reason::UserInactive, "user is not active in the tenant"),

@@ -331,13 +331,14 @@ impl State {
         self.failed_before |= failed_before && before.is_none();
         let count = before.as_ref().map_or(1, |before| before.count.saturating_add(1));
         let early = (count as usize).checked_sub(1).and_then(|n| MAY_BE_NEW.get(n)).copied();
-        let wait = match early.filter(|_| failure.reason == Reason::InvalidClient && !self.worked && !self.failed_before) {
-            Some(wait) => {
-                failure.stalled = false;
-                wait.max(failure.retry_after.unwrap_or_default())
-            }
-            None => retry::delay(failure.reason.class(), count, failure.retry_after, serving, jitter),
-        };
+        let wait =
+            match early.filter(|_| failure.reason == Reason::InvalidClient && !self.worked && !self.failed_before) {
+                Some(wait) => {
+                    failure.stalled = false;
+                    wait.max(failure.retry_after.unwrap_or_default())
+                }
+                None => retry::delay(failure.reason.class(), count, failure.retry_after, serving, jitter),
+            };
         let now = self.now(clock);
         // Times are whole seconds; one more keeps the wait a promise.
         let mut next = after(now, Duration::from_secs(wait.as_secs() + 1));

@@ -10,7 +10,7 @@ fn operator_rules() -> Value {
         {"apiGroups": ["qlikcontext.dev"], "resources": ["qlikcontexts"], "verbs": ["get", "list", "watch"]},
         {"apiGroups": ["qlikcontext.dev"], "resources": ["qlikcontexts/status"], "verbs": ["patch"]},
         {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "watch", "create", "patch"]},
-        {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
+        {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
     ])
 }
 

@@ -107,14 +107,15 @@ async fn a_restored_secret_whose_token_was_revoked_meanwhile_is_adopted_with_a_n
 
 #[tokio::test(start_paused = true)]
 async fn a_secret_that_lacks_one_of_the_three_marks_or_has_another_controller_stays_foreign_and_untouched() {
-    let changes: [(&str, fn(&mut Value)); 7] = [
+    type Change = (&'static str, fn(&mut Value));
+    let changes: [Change; 7] = [
         ("no managed-by label", |secret| secret["metadata"]["labels"][MANAGED_BY] = Value::Null),
         ("another managed-by label", |secret| secret["metadata"]["labels"][MANAGED_BY] = "Helm".into()),
         ("no context label", |secret| secret["metadata"]["labels"]["qlikcontext.dev/context"] = Value::Null),
         ("another's context label", |secret| secret["metadata"]["labels"]["qlikcontext.dev/context"] = "other".into()),
         ("no binding", |secret| secret["metadata"]["annotations"]["qlikcontext.dev/token-binding"] = Value::Null),
         ("no real binding", |secret| {
-            secret["metadata"]["annotations"]["qlikcontext.dev/token-binding"] = "v1.a.b".into()
+            secret["metadata"]["annotations"]["qlikcontext.dev/token-binding"] = "v1.a.b".into();
         }),
         ("another controller", |secret| {
             secret["metadata"]["ownerReferences"] = json!([{
@@ -190,7 +191,7 @@ async fn a_forged_token_is_not_adopted_while_the_tenant_cannot_say_anything() {
 
 #[tokio::test(start_paused = true)]
 async fn a_secret_that_is_swapped_while_it_is_being_adopted_is_judged_again() {
-    let (mut world, secret) = backup().await;
+    let (world, secret) = backup().await;
     let foreign = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "acme-token", "namespace": "a"},
         "stringData": {"token": "somebody-elses"},

@@ -215,7 +215,7 @@ async fn contexts_that_wait_for_a_tenant_that_is_down_cost_what_their_status_nee
     world.api.clear_log();
     down.store(false, Ordering::Relaxed);
     pass(HOUR).await;
-    assert_eq!(world.issued(), contexts as u64);
+    assert_eq!(world.issued(), u64::try_from(contexts).unwrap());
     let after = costs(&world);
     eprintln!("after the outage: {after:?}");
     assert_eq!(after.get(SECRET), Some(&contexts));
@@ -243,7 +243,7 @@ async fn renewals_that_wait_for_a_tenant_that_is_down_cost_what_their_status_nee
     }
     world.start();
     pass(MINUTE).await;
-    assert_eq!(world.issued(), contexts as u64);
+    assert_eq!(world.issued(), u64::try_from(contexts).unwrap());
     down.store(true, Ordering::Relaxed);
     // All are due by now, and their tokens work for two hours more.
     pass(4 * HOUR + 5 * MINUTE).await;

@@ -27,6 +27,7 @@ const CHANGES: [(&str, Change); 4] = [
 /// Makes it so each time that it is not, a moment later.
 fn fight(api: &ApiServer, change: Change) -> AbortHandle {
     let api = api.clone();
+    #[expect(clippy::disallowed_methods, reason = "somebody else, beside the test")]
     let task = tokio::spawn(async move {
         loop {
             pass(Duration::from_millis(50)).await;
@@ -140,6 +141,7 @@ async fn a_renewal_is_not_delayed_by_somebody_who_keeps_changing_the_secret() {
 async fn somebody_who_changes_the_secret_without_end_costs_a_bounded_number_of_requests() {
     let world = ready(LIFE).await;
     let api = world.api.clone();
+    #[expect(clippy::disallowed_methods, reason = "somebody else, beside the test")]
     let churn = tokio::spawn(async move {
         for n in 0_u64.. {
             pass(Duration::from_millis(20)).await;

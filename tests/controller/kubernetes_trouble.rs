@@ -118,7 +118,12 @@ async fn an_hour_without_writes_for_two_hundred_contexts_costs_no_surplus_token_
                 let metric = world.ready_metric(&namespace, &name);
                 // Around the very moment of the expiry both are right.
                 if left.abs() > 2 {
-                    assert_eq!(good, left > 0, "{name} in minute {minute}: {}", world.told(&namespace, &name, "Ready"));
+                    assert_eq!(
+                        good,
+                        left > 0,
+                        "{refused} {name} in minute {minute}, {left} s: {}",
+                        world.told(&namespace, &name, "Ready")
+                    );
                     assert_eq!(metric.as_deref() == Some("1"), left > 0, "{name} in minute {minute}");
                 }
             }

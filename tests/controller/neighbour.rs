@@ -61,7 +61,7 @@ fn refresh(world: &World, namespace: &str, name: &str, value: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_wrong_secret_among_a_thousand_delays_nobody_and_costs_eight_requests_an_hour() {
+async fn one_wrong_secret_among_a_thousand_delays_nobody_and_costs_ten_requests_an_hour() {
     let mut late = Vec::new();
     for broken in [false, true] {
         let mut world = World::new();
@@ -75,7 +75,8 @@ async fn one_wrong_secret_among_a_thousand_delays_nobody_and_costs_eight_request
             world.put_context("bad", "broken", "broken", &quiet());
             pass(HOUR).await;
             let tried = world.cloud.ledger(|ledger| ledger.by("broken", Route::Token));
-            assert!((1..=8).contains(&tried), "{tried} token requests in the first hour");
+            // A client that never worked is tried three times more within two minutes: it may have been created a moment ago.
+            assert!((1..=10).contains(&tried), "{tried} token requests in the first hour");
             assert_eq!(world.ready("bad", "broken"), "False/InvalidClient");
         } else {
             pass(HOUR).await;

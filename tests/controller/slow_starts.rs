@@ -151,7 +151,7 @@ async fn a_tenant_that_comes_back_finds_the_expired_token_replaced_within_twenty
 #[tokio::test(start_paused = true)]
 async fn while_an_expired_token_is_served_the_tenant_is_tried_at_most_five_times_a_minute() {
     let mut world = World::new();
-    world.add("a", "acme", Duration::from_secs(60), &json!({"verifyInterval": "0s"}));
+    world.add("a", "acme", MINUTE, &json!({"verifyInterval": "0s"}));
     world.start();
     pass(2 * SECOND).await;
     down(&world, "acme");
@@ -167,7 +167,7 @@ async fn while_an_expired_token_is_served_the_tenant_is_tried_at_most_five_times
 async fn the_first_success_at_a_host_that_was_down_wakes_those_who_wait_for_it() {
     let mut world = World::new();
     for n in 0..20 {
-        world.add("a", &format!("c{n}"), Duration::from_secs(7200), &json!({"verifyInterval": "0s"}));
+        world.add("a", &format!("c{n}"), 2 * HOUR, &json!({"verifyInterval": "0s"}));
     }
     world.start();
     pass(MINUTE).await;

@@ -33,6 +33,7 @@ async fn helm_waits_for_a_token_and_fails_at_once_when_there_will_be_none() {
     let (begin, team) = (Instant::now(), of_a_team(&stage, &folder, "planted-wrong-secret"));
     let wrong = [&upgrade[..], &["--namespace=wrong", &*team]].concat();
     let said = stage.control_plane.helm(&wrong).await.unwrap_err().to_string();
-    assert!(begin.elapsed() < Duration::from_secs(45), "{:?}: {said}", begin.elapsed());
+    // A client that never worked may have been created a moment ago: it is tried for about a minute and a half.
+    assert!(begin.elapsed() < Duration::from_secs(150), "{:?}: {said}", begin.elapsed());
     assert!(said.contains("status: Failed") && said.contains("The tenant refused the client id or secret"), "{said}");
 }

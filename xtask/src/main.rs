@@ -1,17 +1,22 @@
-//! The tasks of this project, `cargo xtask <task>`: what a contributor or a CI runs, and a demo.
+//! The tasks of this project, `cargo xtask <task>`: what a contributor or a CI runs, a demo and a benchmark.
 //!
 //! They need Rust, a C compiler and, once, Go; no container engine, no cluster, no account. `fuzz` alone needs more,
 //! and says what.
 
 #![expect(clippy::disallowed_methods, reason = "what is real is measured by real time")]
 
+mod bench;
 mod cargo;
 mod demo;
 mod fuzz;
 mod generate;
+mod image;
+mod node_test;
+mod release;
 mod requirements;
 mod screen;
 mod test;
+mod tools;
 
 use std::process::ExitCode;
 
@@ -32,7 +37,18 @@ enum Task {
     /// Show the operator at work: a real control plane, a fake Qlik Cloud, the chart, the examples.
     Demo(demo::Args),
     /// Check the format, lint, and run every test.
-    Test,
+    Test(test::Args),
+    /// Measure what a token costs, and how many contexts an operator carries; docs/capacity.md has the results.
+    Bench(Box<bench::Args>),
+    /// A process of the bench's own; it is started by `bench`.
+    #[command(hide = true)]
+    BenchRole(bench::Role),
+    /// Make the image as an OCI archive, without a container engine or a registry.
+    Image(image::Args),
+    /// Run the image as real Pods on a real node of this machine; needs root on Linux.
+    NodeTest(node_test::Args),
+    /// Check that everything of a release agrees, and write its chart and manifest.
+    Release(release::Args),
     /// Write the generated files.
     Generate(generate::Args),
     /// Make up inputs for what reads from outside; needs a nightly compiler and cargo-fuzz.
@@ -43,7 +59,12 @@ fn main() -> ExitCode {
     let screen = Screen::new();
     let done = match CommandLine::parse().task {
         Task::Demo(args) => demo::run(args, screen),
-        Task::Test => test::run(screen),
+        Task::Test(args) => test::run(&args, screen),
+        Task::Bench(args) => bench::run(&args, screen),
+        Task::BenchRole(role) => bench::play(&role),
+        Task::Image(args) => image::run(&args, screen),
+        Task::NodeTest(args) => node_test::run(&args, screen),
+        Task::Release(args) => release::run(&args, screen),
         Task::Generate(args) => generate::run(args, screen),
         Task::Fuzz(args) => fuzz::run(&args, screen),
     };

@@ -83,12 +83,13 @@ impl<'c> Scene<'c> {
             desired,
             secrets: Secrets::Read(Box::new(read)),
             now: at(0),
+            brake_until: None,
             refresh: None,
             handled: Some("before".to_owned()),
             wanted: None,
             recovered_at: None,
             watched: true,
-            selector: false,
+            selector: None,
             so_far: SoFar::default(),
         };
         Self { facts, tokens: Some(tokens) }
@@ -386,10 +387,28 @@ fn a_back_off_is_kept_unless_a_refresh_or_the_scheduler_cuts_it_short() {
 }
 
 #[test]
+fn a_token_whose_identity_and_credential_nobody_knows_is_not_called_working() {
+    let planted = |identity: Option<Identity>, credential: bool| {
+        let context = context(&json!({}));
+        let mut scene = Scene::of(&context);
+        let fit = Fit { spec: true, credential };
+        scene.read().held = Some(HeldToken { fit, identity, ..held(LIFE, true, false) });
+        scene.read().credential = Err(crate::secret::not_found("oauth"));
+        scene.tokens = None;
+        let Step::Rest { outcome, .. } = scene.step() else { panic!() };
+        matches!(outcome.holds(), Some(Holds::Fitting(_)))
+    };
+    let identity = (*verified(0).identity).clone();
+    assert!(!planted(None, false), "part a of the binding can be made by anyone who knows a token");
+    assert!(planted(Some(identity), false) && planted(None, true));
+}
+
+#[test]
 fn a_token_that_serves_on_is_checked_each_interval() {
     let serving = |rechecked: i64| {
         when(|scene| {
-            scene.read().held = Some(held(LIFE, true, false));
+            let identity = Some((*verified(0).identity).clone());
+            scene.read().held = Some(HeldToken { identity, ..held(LIFE, true, false) });
             scene.tokens().token = None;
             scene.tokens().backoff = Some(failed(Reason::InvalidClient, 100));
             scene.tokens().rechecked_at = Some(at(rechecked));
@@ -457,7 +476,7 @@ fn a_credential_that_no_watch_shows_is_looked_at_every_minute_and_the_message_na
     let context = context(&json!({}));
     let mut scene = Scene::of(&context);
     scene.read().credential = Err(crate::secret::not_found("oauth"));
-    (scene.facts.watched, scene.facts.selector) = (false, true);
+    (scene.facts.watched, scene.facts.selector) = (false, Some("mark=yes".into()));
     let Step::Rest { outcome, next, .. } = scene.step() else { panic!() };
     let problem = outcome.problem().unwrap().clone();
     assert!(problem.failure.message.contains("--credential-selector"), "{}", problem.failure.message);

@@ -41,14 +41,14 @@ mod store;
 mod watch;
 mod write;
 
+use kube::client::retry::RetryPolicy;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
-
-use anyhow::{Context as _, anyhow};
-use kube::client::retry::RetryPolicy;
-use serde_json::{Value, json};
 use tower::ServiceBuilder;
 use tower::retry::RetryLayer;
+
+use anyhow::{Context as _, anyhow};
+use serde_json::{Value, json};
 
 pub use self::call::{Call, Verb};
 pub use self::faults::{Fault, Script};
@@ -108,6 +108,14 @@ impl ApiServer {
         let server = self.clone();
         let service = tower::service_fn(move |request| service::handle(server.clone(), request));
         kube::Client::new(service, "default")
+    }
+
+    /// The same with the retries that kube's client makes by default.
+    pub fn retrying_kube_client(&self) -> kube::Client {
+        let server = self.clone();
+        let service = tower::service_fn(move |request| service::handle(server.clone(), request));
+        let retried = ServiceBuilder::new().layer(RetryLayer::new(RetryPolicy::server_retry())).service(service);
+        kube::Client::new(retried, "default")
     }
 
     /// Creates an object or makes it what is given, as a user would who may write the status, too. What the server sets (uid,

@@ -43,10 +43,6 @@ const PATIENCE: Duration = Duration::from_mins(10);
 /// What the operator does after the last context is ready, such as reading what it wrote, belongs to the figures.
 const SETTLE: Duration = Duration::from_millis(1500);
 
-/// The last words of an operator that could not renew its Lease in time. A cluster starts it again; here the scenario is
-/// repeated, once.
-const LOST_LEASE: &str = "the lease was lost";
-
 /// The names that `--scenario` takes.
 pub fn names() -> PossibleValuesParser {
     PossibleValuesParser::new(ALL)
@@ -62,17 +58,8 @@ pub async fn all(stage: &Stage, chosen: &[String], report: &mut Report) -> anyho
         for size in sizes {
             stage.screen.progress(&format!("{name} {} …", if *size == 0 { String::new() } else { size.to_string() }));
             let begin = Instant::now();
-            let mut scenario = match one(stage, name, *size).await {
-                Err(error) if format!("{error:#}").contains(LOST_LEASE) => {
-                    stage
-                        .screen
-                        .text("The machine stood still for so long that the operator lost its Lease. Once more:");
-                    stage.reset().await?;
-                    one(stage, name, *size).await
-                }
-                done => done,
-            }
-            .map_err(|error| error.context(format!("scenario {name}")))?;
+            let scenario = one(stage, name, *size).await;
+            let mut scenario = scenario.map_err(|error| error.context(format!("scenario {name}")))?;
             scenario.seconds = begin.elapsed().as_secs_f64();
             table::scenario(&scenario, stage.screen);
             report.scenarios.push(scenario);

@@ -1,13 +1,10 @@
 //! What every scenario stands on: the control plane with the chart, the tenant, and a watch of all contexts.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use kube::Client;
-use kube::api::{Api, DynamicObject, ListParams};
 use support::control_plane::{ControlPlane, Options, Programs};
 use support::operator;
 
@@ -18,9 +15,6 @@ use super::operator::{Running, Settings};
 use super::scale::Scale;
 use super::tenant::Tenant;
 use crate::screen::Screen;
-
-/// How long the Lease of an operator that ended without giving it back is not free.
-const LEASE: Duration = Duration::from_secs(15);
 
 /// All that runs beside the operator.
 pub struct Stage {
@@ -75,19 +69,6 @@ impl Stage {
     /// Removes what a scenario left in a namespace, so that the next one starts on an empty cluster.
     pub async fn clear(&self, namespace: &str) -> anyhow::Result<()> {
         fleet::remove(&self.client, namespace).await
-    }
-
-    /// The same after a scenario that was broken off, wherever it left something; and the Lease is free again.
-    pub async fn reset(&self) -> anyhow::Result<()> {
-        self.tenant.clear().await?;
-        let contexts: Api<DynamicObject> = Api::all_with(self.client.clone(), &fleet::kind());
-        let left = contexts.list_metadata(&ListParams::default()).await?;
-        let namespaces: BTreeSet<_> = left.items.into_iter().filter_map(|context| context.metadata.namespace).collect();
-        for namespace in namespaces {
-            self.clear(&namespace).await?;
-        }
-        tokio::time::sleep(LEASE).await;
-        Ok(())
     }
 }
 

@@ -43,7 +43,8 @@ async fn the_client_waits_as_long_as_it_is_told_and_tries_again() {
     let server = ApiServer::new();
     let begin = Instant::now();
     server.script(Script::on(Verb::Get, Kind::Secret, Fault::too_many_requests(7)).once());
-    assert_eq!(secrets(&server).get_opt("s").await.unwrap(), None);
+    let secrets: Api<Secret> = Api::default_namespaced(server.retrying_kube_client());
+    assert_eq!(secrets.get_opt("s").await.unwrap(), None);
     assert_eq!(begin.elapsed().as_secs(), 7);
     assert_eq!(server.log(|log| log.count(Verb::Get, Kind::Secret)), 2);
 }
