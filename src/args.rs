@@ -6,14 +6,14 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use kube::core::Selector;
 
 use crate::api::OPERATOR_NAME;
 use crate::oauth::address::AddressPolicy;
 use crate::oauth::tenant::AllowedHosts;
 use crate::scope::{Namespaces, Scope, selector};
-use crate::telemetry;
+use crate::telemetry::{self, LogFormat};
 use crate::tokens::scheduler::Limits;
 
 /// Keeps a fresh, verified Qlik Cloud access token in a Secret for every QlikContext.
@@ -151,15 +151,6 @@ impl RunArgs {
     pub fn address_policy(&self) -> AddressPolicy {
         if self.allow_private_addresses { AddressPolicy::PrivateToo } else { AddressPolicy::PublicOnly }
     }
-}
-
-/// Form of the log.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Text,
 }
 
 /// A filter that does not parse is a mistake on the command line.

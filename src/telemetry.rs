@@ -11,10 +11,17 @@ use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::args::LogFormat;
-
 /// The target whose lower levels print bodies.
 const PRINTS_BODIES: &str = "kube_client::client";
+
+/// The format of the log.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
 
 /// Starts logging to standard error.
 pub fn init(format: LogFormat, directives: &str) -> Result<(), ParseError> {
