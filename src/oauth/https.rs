@@ -104,8 +104,9 @@ impl Https {
                 .connect_timeout(CONNECT_TIMEOUT)
                 .http1_max_headers(MAX_HEADERS)
                 .http2_max_header_list_size(MAX_HEADER_BYTES)
+                // No limit on how many: the scheduler allows `--concurrency` requests at a time, and a handshake for each
+                // request costs more CPU than all else that a token takes.
                 .pool_idle_timeout(Duration::from_secs(30))
-                .pool_max_idle_per_host(2)
                 .tls_certs_merge(roots.clone())
         };
         let resolver = Guarded { resolver: Arc::new(resolver), policy };
