@@ -233,7 +233,7 @@ impl Index {
         for watch in watches.into_iter().flatten() {
             // One with a selector may never show it.
             if let Some(versions) = state.watch(watch).filter(|versions| versions.shows_all()) {
-                versions.is_ahead(key, version);
+                versions.read_or_wrote(key, version);
             }
         }
         state.epoch(namespace) == epoch
@@ -243,6 +243,14 @@ impl Index {
     pub fn credential(&self, namespace: &str, name: &str) -> SecretVersion {
         let state = self.state.lock();
         state.version(state.credentials.of(namespace), SecretKey::of(namespace, name))
+    }
+
+    /// True when this version of a credential was read and the watch has yet to show it.
+    pub fn credential_is_ahead(&self, namespace: &str, name: &str, resource_version: &str) -> bool {
+        let state = self.state.lock();
+        let watch = state.credentials.of(namespace).and_then(|watch| state.watches.get(watch.0));
+        let (key, version) = (SecretKey::of(namespace, name), VersionDigest::of(resource_version));
+        watch.is_some_and(|versions| versions.is_ahead(key, version))
     }
 
     /// What is known of a Secret as a target.
@@ -284,7 +292,7 @@ impl Index {
         if let (Some(version), Some(versions)) = (writing.version, versions) {
             let unbroken = versions.breaks() == writing.breaks;
             if !unbroken || !writing.was_current || !versions.is_current() || write.overtaken {
-                versions.is_ahead(writing.key, version);
+                versions.read_or_wrote(writing.key, version);
                 if !unbroken {
                     // A list may have come after a change that came after the write.
                     self.wake(Arc::new(write.writer.clone()));

@@ -80,7 +80,7 @@ async fn run(cx: &Context, caller: &Caller, context: &QlikContext) -> Result<End
         Err(failure) => return refuse(cx, context, &failure, PatchKind::Apply).await,
     };
     let mut facts = recall(cx, caller, context, desired);
-    let mut at_hand = AtHand { read_at: ReadAt::now(cx, caller), permit: None };
+    let mut at_hand = AtHand { read_at: ReadAt::now(cx, caller, &facts.desired), permit: None };
     for _ in 0..TURNS {
         match plan(cx, caller, &mut facts) {
             Planned::Joined => facts.so_far.wait = Some(JOINED),
@@ -92,7 +92,7 @@ async fn run(cx: &Context, caller: &Caller, context: &QlikContext) -> Result<End
                 let request = request(caller, &facts, priority, working);
                 match at_hand.enter(cx, &request, wanted, facts.so_far.wait.is_some()) {
                     Ok(()) => {
-                        at_hand.read_at = ReadAt::now(cx, caller);
+                        at_hand.read_at = ReadAt::now(cx, caller, &facts.desired);
                         observe(cx, caller, &mut facts).await?;
                     }
                     Err(wait) => facts.so_far.wait = Some(wait),

@@ -210,6 +210,28 @@ fn a_write_does_not_count_as_seen_by_a_watch_that_broke_meanwhile() {
 }
 
 #[test]
+fn a_version_that_was_read_is_ahead_until_the_watch_shows_it() {
+    let (index, watch, _woken) = listed();
+    let epoch = index.epoch("ns");
+    let read = |name: &str, version: &str| assert!(index.secret_read("ns", name, version, epoch));
+    let ahead = |name: &str, version: &str| index.credential_is_ahead("ns", name, version);
+    read("one", "7");
+    assert!(!ahead("one", "7"), "it is shown already");
+    read("one", "9");
+    read("new", "10");
+    assert!(ahead("one", "9") && ahead("new", "10") && !ahead("one", "7"));
+    index.secret_applied(watch, "ns", "one", "8");
+    assert!(ahead("one", "9"), "an older version is shown first");
+    index.secret_applied(watch, "ns", "one", "9");
+    index.secret_applied(watch, "ns", "new", "10");
+    index.secret_deleted(watch, "ns", "new");
+    assert!(!ahead("one", "9") && !ahead("new", "10"));
+    read("one", "11");
+    index.watch_failed(watch);
+    assert!(!ahead("one", "11"), "of a watch that broke nothing is expected");
+}
+
+#[test]
 fn a_secret_that_came_and_went_while_the_watch_was_away_is_missed_by_those_who_have_read_or_written_it() {
     type Knowledge = fn(&Arc<Index>, WatchId);
     let known: [Knowledge; 3] = [

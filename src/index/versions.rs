@@ -72,10 +72,15 @@ impl Versions {
     }
 
     /// This version was read or written.
-    pub(super) fn is_ahead(&mut self, key: SecretKey, version: VersionDigest) {
+    pub(super) fn read_or_wrote(&mut self, key: SecretKey, version: VersionDigest) {
         if self.shown.get(&key).is_none_or(|entry| entry.version != version) {
             self.ahead.insert(key, version);
         }
+    }
+
+    /// Whether this version was read or written, and is still to be shown.
+    pub(super) fn is_ahead(&self, key: SecretKey, version: VersionDigest) -> bool {
+        self.is_current() && self.ahead.get(&key) == Some(&version)
     }
 
     /// How often it broke or was listed anew.

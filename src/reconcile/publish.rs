@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::api::ConditionType::SecretSynced;
 use crate::api::{FIELD_MANAGER, QlikContext, Reason};
 use crate::context::Context;
+use crate::desired::Desired;
 use crate::error::{Error, Failure, WRITING_SECRET};
 use crate::index::{ContextName, SecretVersion};
 use crate::metrics::SecretWrite;
@@ -44,12 +45,17 @@ pub enum Written {
 pub struct ReadAt {
     at: Instant,
     epoch: u64,
+    credential: SecretVersion,
 }
 
 impl ReadAt {
     /// Now.
-    pub fn now(cx: &Context, caller: &Caller) -> Self {
-        Self { at: Instant::now(), epoch: cx.index.epoch(&caller.namespace) }
+    pub fn now(cx: &Context, caller: &Caller, desired: &Desired) -> Self {
+        Self {
+            at: Instant::now(),
+            epoch: cx.index.epoch(&caller.namespace),
+            credential: cx.index.credential(&caller.namespace, &desired.credential_secret),
+        }
     }
 }
 
@@ -123,9 +129,8 @@ async fn still_wanted(
         let meta = shown.meta();
         meta.uid == judged.uid && meta.generation == judged.generation && meta.deletion_timestamp.is_none()
     });
-    let credential = cx.index.credential(&caller.namespace, name);
     let trusted = read_at.at.elapsed() <= WATCHES_TRUSTED && read_at.epoch == cx.index.epoch(&caller.namespace);
-    if trusted && shown && credential != SecretVersion::Unknown && credential.is(version.as_deref()) {
+    if trusted && shown && is_as_read(cx, caller, name, version.as_deref(), read_at) {
         return Ok(true);
     }
     let contexts: Api<PartialObjectMeta<QlikContext>> = Api::namespaced(cx.client.clone(), &caller.namespace);
@@ -138,6 +143,14 @@ async fn still_wanted(
             && now.metadata.deletion_timestamp.is_none()
     });
     Ok(same && credential.and_then(|secret| secret.metadata.resource_version) == version)
+}
+
+/// The watch shows the credential as it was read, or nothing of it since. (Right after a Secret is created, it is read before
+/// the watch shows it.)
+fn is_as_read(cx: &Context, caller: &Caller, name: &str, version: Option<&str>, read_at: ReadAt) -> bool {
+    let shown = cx.index.credential(&caller.namespace, name);
+    let ahead = |version| cx.index.credential_is_ahead(&caller.namespace, name, version);
+    shown.is_watched() && (shown.is(version) || shown == read_at.credential && version.is_some_and(ahead))
 }
 
 fn failed(cx: &Context, caller: &Caller, name: &str, error: kube::Error, took: Duration) -> Result<Written, Error> {

@@ -8,9 +8,9 @@ use std::time::Duration;
 use qlik_context_operator::oauth::transport::TransportFailure;
 use serde_json::{Value, json};
 use support::api_server::{Fault, Kind, Script, Verb};
-use support::tenant::Route;
+use support::tenant::{self, Client, Pacing, Route};
 
-use crate::world::{HOUR, LIFE, World, pass};
+use crate::world::{CLIENT_SECRET, HOUR, LIFE, World, pass};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
@@ -72,6 +72,38 @@ async fn a_new_token_costs_three_requests_and_an_event_and_a_renewal_three() {
     // Renewals are due after 3.6 to 4.02 h.
     pass(4 * HOUR + 2 * MINUTE).await;
     assert_eq!((world.issued(), costs(&world)), (200, table(&[(READ, 100), (SECRET, 100), (STATUS, 100)])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_lags_behind_what_was_read_costs_no_request() {
+    let world = running().await;
+    read_before_it_is_shown(&world).await;
+    pass(MINUTE).await;
+    assert_eq!(world.ready("a", "acme"), "True/TokenValid");
+    assert_eq!(costs(&world), table(&[(READ, 1), (SECRET, 1), (STATUS, 1), (EVENT, 1)]));
+}
+
+/// The watches show the context after 3 s, and its credential, which is created meanwhile, 2 s later.
+async fn read_before_it_is_shown(world: &World) {
+    world.api.delay_watches(3 * SECOND);
+    world.put_context("a", "acme", "acme", &quiet());
+    pass(2 * SECOND).await;
+    world.tenant.add_client(Client::new("acme").secret(CLIENT_SECRET).lifetime(LIFE));
+    world.put_credential("a", "acme", "acme", CLIENT_SECRET);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_credential_that_changes_before_the_watch_shows_what_was_read_is_read_again() {
+    let world = running().await;
+    let slow = tenant::Fault::Delivery(Pacing::Late { millis: 4500 });
+    world.cloud.script(tenant::Script::at(Route::Token, slow).once());
+    read_before_it_is_shown(&world).await;
+    pass(2 * SECOND).await;
+    world.tenant.add_client(Client::new("rotated").secret(CLIENT_SECRET).lifetime(LIFE));
+    world.put_credential("a", "acme", "rotated", CLIENT_SECRET);
+    pass(MINUTE).await;
+    assert_eq!(world.ready("a", "acme"), "True/TokenValid");
+    assert_eq!((world.issued(), world.secret_writes()), (2, 1), "the first token is never written");
 }
 
 #[tokio::test(start_paused = true)]

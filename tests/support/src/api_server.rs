@@ -181,6 +181,11 @@ impl ApiServer {
         self.lock().store.watch_list = enabled;
     }
 
+    /// Lets every watch tell each change so much later than it happens.
+    pub fn delay_watches(&self, delay: Duration) {
+        self.lock().store.watch_delay = delay;
+    }
+
     /// Forgets the past: watches from older versions get 410, listings under way expire.
     pub fn compact(&self) {
         self.lock().store.compact();

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::Instant;
 
 use super::kind::Kind;
 use super::list::Snapshots;
@@ -27,6 +29,7 @@ pub(super) struct Change {
     pub(super) key: Key,
     pub(super) before: Option<Arc<Value>>,
     pub(super) after: Option<Arc<Value>>,
+    pub(super) at: Instant,
 }
 
 /// Changes from a version on.
@@ -51,6 +54,8 @@ pub(super) struct Store {
     pub(super) clock: Clock,
     /// The feature gate `WatchList`: whether a watch may begin with a list.
     pub(super) watch_list: bool,
+    /// How much later than it happened a watch tells a change.
+    pub(super) watch_delay: Duration,
     made: u64,
     collections: BTreeMap<Kind, Collection>,
 }
@@ -58,7 +63,15 @@ pub(super) struct Store {
 impl Store {
     pub(super) fn new(clock: Clock) -> Self {
         let collections = Kind::ALL.into_iter().map(|kind| (kind, Collection::default())).collect();
-        Self { version: FIRST_VERSION, snapshots: Snapshots::default(), clock, watch_list: true, made: 0, collections }
+        Self {
+            version: FIRST_VERSION,
+            snapshots: Snapshots::default(),
+            clock,
+            watch_list: true,
+            watch_delay: Duration::ZERO,
+            made: 0,
+            collections,
+        }
     }
 
     fn collection(&mut self, kind: Kind) -> &mut Collection {
@@ -94,7 +107,7 @@ impl Store {
             Some(object) => collection.objects.insert(key.clone(), object.clone()),
             None => collection.objects.remove(&key),
         };
-        let change = Arc::new(Change { version, key, before, after: after.clone() });
+        let change = Arc::new(Change { version, key, before, after: after.clone(), at: Instant::now() });
         collection.watchers.retain(|watcher| watcher.send(change.clone()).is_ok());
         collection.history.push_back(change);
         if collection.history.len() > HISTORY {

@@ -42,6 +42,8 @@ struct Watch {
     lines: VecDeque<Bytes>,
     /// None: the watch ends after its lines.
     changes: Option<UnboundedReceiver<Arc<Change>>>,
+    /// A change whose time to be told has not come.
+    late: Option<(Instant, Arc<Change>)>,
     end: Instant,
     bookmark: Option<Instant>,
 }
@@ -73,7 +75,7 @@ pub(super) fn watch(wish: Wish, store: &mut Store, server: ApiServer) -> impl St
         lines.push_back(line("ERROR", &gone.status()));
     }
     let bookmark = wish.bookmarks.then(|| next_bookmark(now, end));
-    let watch = Watch { wish, server, lines, changes, end, bookmark };
+    let watch = Watch { wish, server, lines, changes, late: None, end, bookmark };
     futures::stream::unfold(watch, |mut watch| async { watch.next().await.map(|line| (line, watch)) })
 }
 
@@ -89,9 +91,20 @@ impl Watch {
                 return Some(line);
             }
             let bookmark = self.bookmark.unwrap_or(self.end);
+            let told_at = self.late.as_ref().map(|(at, _)| *at);
             tokio::select! {
                 biased;
-                change = self.changes.as_mut()?.recv() => self.lines.extend(self.wish.line(&*change?)),
+                () = sleep_until(told_at.unwrap_or(self.end)), if told_at.is_some() => {
+                    let change = self.late.take();
+                    self.lines.extend(change.and_then(|(_, change)| self.wish.line(&change)));
+                }
+                change = self.changes.as_mut()?.recv(), if told_at.is_none() => {
+                    let change = change?;
+                    match self.server.lock().store.watch_delay {
+                        Duration::ZERO => self.lines.extend(self.wish.line(&change)),
+                        delay => self.late = Some((change.at + delay, change)),
+                    }
+                }
                 () = sleep_until(self.end) => return None,
                 () = sleep_until(bookmark), if self.bookmark.is_some() => self.mark(),
             }
@@ -102,7 +115,7 @@ impl Watch {
     fn mark(&mut self) {
         let server = self.server.lock();
         let now = Instant::now();
-        if self.changes.as_ref().is_some_and(UnboundedReceiver::is_empty) {
+        if self.late.is_none() && self.changes.as_ref().is_some_and(UnboundedReceiver::is_empty) {
             self.lines
                 .push_back(line("BOOKMARK", &self.wish.form.bookmark(self.wish.kind, server.store.version, None)));
             self.bookmark = Some(next_bookmark(now, self.end));
