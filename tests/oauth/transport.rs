@@ -75,6 +75,17 @@ async fn an_answer_that_breaks_off_or_never_ends_is_no_answer() {
 }
 
 #[tokio::test]
+async fn requests_that_follow_each_other_share_their_connections_however_many_are_under_way() {
+    let world = World::new().await;
+    let row = world.row();
+    for _ in 0..4 {
+        join_all((0..32).map(async |_| assert!(row.issue().await.is_ok()))).await;
+    }
+    let (requests, handshakes) = world.cloud.ledger(|ledger| (ledger.requests, ledger.handshakes));
+    assert!(requests == 128 && handshakes <= 32, "{handshakes} handshakes for {requests} requests");
+}
+
+#[tokio::test]
 async fn silence_ends_after_fifteen_seconds_and_in_the_handshake_after_five() {
     let (world, silent) = (World::new().await, World::meeting(Handshake::Silent).await);
     let deaf = World::with(|_| Matcher::builder().build(), Deaf).await;

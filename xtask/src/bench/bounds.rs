@@ -33,10 +33,7 @@ const WITH_A_WAIT: Limit = AtMost(5.1);
 #[rustfmt::skip]
 const BOUNDS: &[Bound] = &[
     bound("idle", "Kubernetes API requests", Exactly(0.0)),
-    Bound { full_only: true, ..bound("burst", "Kubernetes API requests", THREE_REQUESTS) },
-    // A small fleet on a busy machine gets its tokens before the watches have shown it: then the API server is asked once more
-    // whether they are still wanted.
-    bound("burst", "Kubernetes API requests", WITH_A_WAIT),
+    bound("burst", "Kubernetes API requests", THREE_REQUESTS),
     bound("burst", "events", AtMost(1.0)),
     bound("burst", "token requests", Exactly(1.0)),
     bound("burst", "questions to users/me", Exactly(1.0)),
