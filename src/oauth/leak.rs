@@ -12,6 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 const RUN: usize = 8;
+const FILTER_WORDS: usize = 64;
 
 /// The secrets that a piece of text must not repeat.
 #[derive(Clone, Default)]
@@ -51,13 +52,12 @@ impl Secrets {
         texts[1].extend(percent_decode_str(text));
         texts.iter_mut().for_each(|text| text.make_ascii_lowercase());
         // The text is short and a secret may be long, so the text is cut up once and each spelling read through once.
-        let mut told = Zeroizing::new(texts.iter().flat_map(|text| runs(text)).collect::<Vec<_>>());
-        told.sort_unstable();
+        let told = Runs::of(&texts[..]);
         let repeats = |spelling: &Zeroizing<String>| match spelling.as_bytes() {
             short if short.len() < RUN => {
                 texts.iter().any(|text| text.windows(short.len().max(1)).any(|run| run == short))
             }
-            long => runs(long).any(|run| told.binary_search(&run).is_ok()),
+            long => runs(long).any(|run| told.contains(run)),
         };
         self.known.iter().any(|secret| spellings(secret.expose_secret()).iter().any(repeats))
     }
@@ -66,6 +66,38 @@ impl Secrets {
 /// Every run of a text, as a number: what is compared so often has to be compared quickly.
 fn runs(text: &[u8]) -> impl Iterator<Item = u64> {
     text.windows(RUN).filter_map(|run| run.first_chunk().copied().map(u64::from_be_bytes))
+}
+
+/// The runs of a text, to be looked up quickly.
+struct Runs {
+    sorted: Zeroizing<Vec<u64>>,
+    /// One bit for each run, at a place that follows from it: most runs of a secret are refuted by a zero there.
+    filter: Zeroizing<[u64; FILTER_WORDS]>,
+}
+
+impl Runs {
+    fn of(texts: &[Vec<u8>]) -> Self {
+        let mut sorted = Zeroizing::new(Vec::with_capacity(texts.iter().map(Vec::len).sum()));
+        sorted.extend(texts.iter().flat_map(|text| runs(text)));
+        sorted.sort_unstable();
+        let mut filter = Zeroizing::new([0; FILTER_WORDS]);
+        for run in &*sorted {
+            let (word, bit) = place(*run);
+            filter[word] |= bit;
+        }
+        Self { sorted, filter }
+    }
+
+    fn contains(&self, run: u64) -> bool {
+        let (word, bit) = place(run);
+        self.filter[word] & bit != 0 && self.sorted.binary_search(&run).is_ok()
+    }
+}
+
+/// Where the filter has a run: multiplied by 2^64 over the golden ratio, whose highest bits depend on every bit of the run.
+fn place(run: u64) -> (usize, u64) {
+    let [high, low, ..] = run.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes();
+    (usize::from(high) % FILTER_WORDS, 1 << (low % 64))
 }
 
 /// The text with JSON's escapes undone, also those that no writer needs (`\u0026`, `\/`).
