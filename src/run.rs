@@ -34,7 +34,13 @@ use crate::server::{self, Health};
 const DRAIN: Duration = Duration::from_secs(25);
 
 /// Runs the operator until it is told to stop.
+///
+/// On a thread of the runtime: the one that waits for it would have to be woken for each event of the loop.
 pub async fn run(args: RunArgs) -> anyhow::Result<()> {
+    tokio::spawn(operate(args)).await.context("the operator's main task ended early")?
+}
+
+async fn operate(args: RunArgs) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     check_proxy()?;
     let (client, namespace) = connect(&args.watch_namespaces).await?;

@@ -11,14 +11,16 @@ use super::identity::Identity;
 const LONGEST: usize = 8 * 1024;
 
 /// An opaque access token (<https://qlik.dev/changelog/67-oauth-token-contents>): never looked into, never printed.
+///
+/// Clones share it, so that the process holds one copy of it however many places know it.
 #[derive(Clone)]
-pub struct AccessToken(SecretString);
+pub struct AccessToken(Arc<SecretString>);
 
 impl AccessToken {
     /// Accepts what a header can carry after `Bearer`: visible ASCII, at most 8 KiB.
     pub fn parse(text: &str) -> Option<Self> {
         let fits = !text.is_empty() && text.len() <= LONGEST && text.bytes().all(|byte| byte.is_ascii_graphic());
-        fits.then(|| Self(text.into()))
+        fits.then(|| Self(Arc::new(text.into())))
     }
 
     /// The value of the `Authorization` header.

@@ -24,9 +24,9 @@ const REPAIR_LONGEST: Duration = Duration::from_mins(5);
 /// A Secret that nobody changed for this long is not fought over any more.
 const REPAIR_FORGOTTEN: Duration = Duration::from_mins(10);
 
-/// What is remembered, by uid.
+/// What is remembered, by uid. Boxed: a table has room for twice as many entries as it may hold.
 #[derive(Default)]
-pub struct Memories(Mutex<HashMap<Arc<str>, Memory>>);
+pub struct Memories(Mutex<HashMap<Arc<str>, Box<Memory>>>);
 
 /// What is remembered of one context.
 pub struct Memory {
@@ -35,7 +35,7 @@ pub struct Memory {
     /// A digest of what wakes it: generation, annotations, finalizers.
     seen: u64,
     /// The status that was written and that the watch has not shown yet.
-    pending: Option<PendingStatus>,
+    pending: Option<Box<PendingStatus>>,
     /// Failures of the Kubernetes API in a row.
     pub failures: u32,
     /// The notes that were sent once, by reason.
@@ -140,7 +140,7 @@ impl Memories {
                 changed
             }
             None => {
-                all.insert(now.caller.uid.clone(), now);
+                all.insert(now.caller.uid.clone(), Box::new(now));
                 true
             }
         }
@@ -155,18 +155,18 @@ impl Memories {
         }
         let memory = Memory::of(object);
         let caller = memory.caller.clone();
-        all.insert(caller.uid.clone(), memory);
+        all.insert(caller.uid.clone(), Box::new(memory));
         caller
     }
 
     /// Reads or changes what is remembered; nothing when the context has gone since its run began, which must not bring it
     /// back.
     pub fn with<T>(&self, uid: &str, change: impl FnOnce(&mut Memory) -> T) -> Option<T> {
-        self.0.lock().get_mut(uid).map(change)
+        self.0.lock().get_mut(uid).map(|memory| change(memory))
     }
 
     /// Forgets a context.
-    pub fn forget(&self, uid: &str) -> Option<Memory> {
+    pub fn forget(&self, uid: &str) -> Option<Box<Memory>> {
         self.0.lock().remove(uid)
     }
 
@@ -197,7 +197,7 @@ impl Memories {
         self.with(context.metadata.uid.as_deref().unwrap_or_default(), |memory| {
             let mut before = memory.pending.take().map(|pending| pending.before).unwrap_or_default();
             before.push(context.metadata.resource_version.clone());
-            memory.pending = Some(PendingStatus { status: status.clone(), version, before });
+            memory.pending = Some(Box::new(PendingStatus { status: status.clone(), version, before }));
         });
     }
 
