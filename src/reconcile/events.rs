@@ -1,8 +1,8 @@
 //! Events: what a person who runs `kubectl describe` should not miss.
 //!
-//! Events tell of transitions, of what a new token shows, and of another client that keeps changing the Secret. They are written by a task of their own, in order: a run never
-//! waits for one. An event is advice: one that could not be written is logged at debug and changes nothing, and one that
-//! finds the queue full is dropped and counted.
+//! Events tell of transitions, of what a new token shows, and of another client that keeps changing the Secret. They are
+//! written by a task of their own, in order: a run never waits for one. An event is advice: one that could not be written is
+//! logged at debug and changes nothing, and one that finds the queue full is dropped and counted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,8 +89,7 @@ impl Events {
         let uid = context.metadata.uid.as_deref().unwrap_or_default();
         for draft in drafts {
             let new = memories.with(uid, |memory| {
-                let before = memory.noted.insert(draft.reason.clone(), draft.note.clone());
-                !draft.once || before.as_ref() != Some(&draft.note)
+                !draft.once || memory.noted.insert(draft.reason.clone(), draft.note.clone()).as_ref() != Some(&draft.note)
             });
             if new == Some(true) && self.queue.try_send((context.object_ref(&()), draft)).is_err() {
                 self.metrics.event_dropped();
