@@ -89,7 +89,8 @@ impl Events {
         let uid = context.metadata.uid.as_deref().unwrap_or_default();
         for draft in drafts {
             let new = memories.with(uid, |memory| {
-                !draft.once || memory.noted.insert(draft.reason.clone(), draft.note.clone()).as_ref() != Some(&draft.note)
+                !draft.once
+                    || memory.noted.insert(draft.reason.clone(), draft.note.clone()).as_ref() != Some(&draft.note)
             });
             if new == Some(true) && self.queue.try_send((context.object_ref(&()), draft)).is_err() {
                 self.metrics.event_dropped();

@@ -2,11 +2,14 @@
 
 use super::*;
 use crate::binding::Fit;
+use crate::desired::Desired;
 use crate::oauth::identity::Identity;
 use crate::oauth::request::RequestKey;
 use crate::oauth::token::AccessToken;
 use crate::secret::SealedSecret;
-use crate::secret::derived::Stored;
+
+use crate::secret::derived::{Stored, Target, derived_secret};
+use crate::tokens::scheduler::Wait;
 use crate::values::{Backoff, HeldToken, RefreshState, SoFar};
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
