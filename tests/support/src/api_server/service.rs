@@ -24,7 +24,7 @@ use super::ownership::Writer;
 use super::refusal::Refusal;
 use super::selector::Selector;
 use super::store::Store;
-use super::watch::{Wish, watch};
+use super::watch::{WatchRequest, watch};
 use super::write::Write;
 
 type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
@@ -118,7 +118,7 @@ fn check_initial_events(store: &Store, call: &Call) -> Result<(), Refusal> {
 
 fn begin_watch(server: &ApiServer, store: &mut Store, call: &Call) -> Result<Answer, Refusal> {
     check_initial_events(store, call)?;
-    let wish = Wish {
+    let wanted = WatchRequest {
         kind: call.kind,
         namespace: call.namespace.clone(),
         selector: selector(call)?,
@@ -128,7 +128,7 @@ fn begin_watch(server: &ApiServer, store: &mut Store, call: &Call) -> Result<Ans
         bookmarks: call.flag("allowWatchBookmarks"),
         initial_events: call.flag("sendInitialEvents"),
     };
-    Ok(stream_body(watch(wish, store, server.clone())))
+    Ok(stream_body(watch(wanted, store, server.clone())))
 }
 
 fn write(store: &mut Store, call: &Call) -> Result<Answer, Refusal> {

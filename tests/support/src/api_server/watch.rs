@@ -25,7 +25,7 @@ const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(30);
 
 /// What to watch.
-pub(super) struct Wish {
+pub(super) struct WatchRequest {
     pub(super) kind: Kind,
     pub(super) namespace: Option<String>,
     pub(super) selector: Selector,
@@ -37,7 +37,7 @@ pub(super) struct Wish {
 }
 
 struct Watch {
-    wish: Wish,
+    request: WatchRequest,
     server: ApiServer,
     lines: VecDeque<Bytes>,
     /// None: the watch ends after its lines.
@@ -49,33 +49,37 @@ struct Watch {
 }
 
 /// Begins a watch.
-pub(super) fn watch(wish: Wish, store: &mut Store, server: ApiServer) -> impl Stream<Item = Bytes> + Send + use<> {
+pub(super) fn watch(
+    request: WatchRequest,
+    store: &mut Store,
+    server: ApiServer,
+) -> impl Stream<Item = Bytes> + Send + use<> {
     let now = Instant::now();
-    let end = now + wish.timeout.unwrap_or(DEFAULT_TIMEOUT);
+    let end = now + request.timeout.unwrap_or(DEFAULT_TIMEOUT);
     let mut lines = VecDeque::new();
-    let from = wish.from.filter(|version| *version > 0 && !wish.initial_events);
+    let from = request.from.filter(|version| *version > 0 && !request.initial_events);
     if from.is_none() {
-        for (_, object) in store.objects(wish.kind, wish.namespace.as_deref()) {
-            if wish.selector.selects(object) {
-                lines.push_back(line("ADDED", &Shown { form: wish.form, object, is_bare: false }));
+        for (_, object) in store.objects(request.kind, request.namespace.as_deref()) {
+            if request.selector.selects(object) {
+                lines.push_back(line("ADDED", &Shown { form: request.form, object, is_bare: false }));
             }
         }
     }
-    if wish.initial_events && wish.bookmarks {
+    if request.initial_events && request.bookmarks {
         let end = Some(json!({ "k8s.io/initial-events-end": "true" }));
-        lines.push_back(line("BOOKMARK", &wish.form.bookmark(wish.kind, store.version, end)));
+        lines.push_back(line("BOOKMARK", &request.form.bookmark(request.kind, store.version, end)));
     }
     let version = from.unwrap_or(store.version);
-    let changes = store.changes_since(wish.kind, version).map(|changes| {
-        lines.extend(changes.past.iter().filter_map(|change| wish.line(change)));
+    let changes = store.changes_since(request.kind, version).map(|changes| {
+        lines.extend(changes.past.iter().filter_map(|change| request.line(change)));
         changes.coming
     });
     if changes.is_none() {
         let gone = Refusal::expired(format!("too old resource version: {version} ({})", store.version));
         lines.push_back(line("ERROR", &gone.status()));
     }
-    let bookmark = wish.bookmarks.then(|| next_bookmark(now, end));
-    let watch = Watch { wish, server, lines, changes, late: None, end, bookmark };
+    let bookmark = request.bookmarks.then(|| next_bookmark(now, end));
+    let watch = Watch { request, server, lines, changes, late: None, end, bookmark };
     futures::stream::unfold(watch, |mut watch| async { watch.next().await.map(|line| (line, watch)) })
 }
 
@@ -96,12 +100,12 @@ impl Watch {
                 biased;
                 () = sleep_until(told_at.unwrap_or(self.end)), if told_at.is_some() => {
                     let change = self.late.take();
-                    self.lines.extend(change.and_then(|(_, change)| self.wish.line(&change)));
+                    self.lines.extend(change.and_then(|(_, change)| self.request.line(&change)));
                 }
                 change = self.changes.as_mut()?.recv(), if told_at.is_none() => {
                     let change = change?;
                     match self.server.lock().store.watch_delay {
-                        Duration::ZERO => self.lines.extend(self.wish.line(&change)),
+                        Duration::ZERO => self.lines.extend(self.request.line(&change)),
                         delay => self.late = Some((change.at + delay, change)),
                     }
                 }
@@ -116,14 +120,16 @@ impl Watch {
         let server = self.server.lock();
         let now = Instant::now();
         if self.late.is_none() && self.changes.as_ref().is_some_and(UnboundedReceiver::is_empty) {
-            self.lines
-                .push_back(line("BOOKMARK", &self.wish.form.bookmark(self.wish.kind, server.store.version, None)));
+            self.lines.push_back(line(
+                "BOOKMARK",
+                &self.request.form.bookmark(self.request.kind, server.store.version, None),
+            ));
             self.bookmark = Some(next_bookmark(now, self.end));
         }
     }
 }
 
-impl Wish {
+impl WatchRequest {
     /// A change as this watch sees it: what leaves the selection is gone.
     fn line(&self, change: &Change) -> Option<Bytes> {
         if self.namespace.as_ref().is_some_and(|namespace| *namespace != change.key.0) {
