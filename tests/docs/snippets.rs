@@ -9,6 +9,8 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use support::skipped::skipped;
+
 use super::pages::{blocks, pages, read, root};
 
 /// The one snippet of a language on the page, for another directory than `/qlik`.
@@ -28,12 +30,6 @@ fn workshop(language: &str) -> PathBuf {
         fs::copy(file.path(), folder.join(file.file_name())).unwrap();
     }
     folder
-}
-
-/// Visible also when the test succeeds, unlike what is printed by a macro.
-fn skipped(what: &str, why: &str) {
-    let line = format!("SKIPPED: {what}: {why}\n");
-    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 fn there_is(program: &str) -> bool {

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::sync::LazyLock;
 
 use libtest_mimic::{Arguments, Trial};
-use support::control_plane::to_stderr;
+use support::skipped::skipped;
 
 use archive::Image;
 
@@ -47,16 +47,24 @@ fn main() -> ExitCode {
         Some(path) if !path.is_file() => Some(format!("{} is not there", path.display())),
         Some(_) => None,
     };
+    let tell = |what: &str, reason: &str| {
+        if !arguments.list {
+            skipped(what, reason);
+        }
+    };
+    if let Some(reason) = &missing {
+        tell("the tests of the image", reason);
+    }
     let trials = TESTS.map(|(name, test, obstacle)| {
-        let reason = missing.clone().or_else(obstacle);
-        if let Some(reason) = reason.as_ref().filter(|_| !arguments.list) {
-            to_stderr(&format!("{name} is SKIPPED: {reason}"));
+        let own = if missing.is_none() { obstacle() } else { None };
+        if let Some(reason) = &own {
+            tell(name, reason);
         }
         Trial::test(name, move || {
             test(&READ);
             Ok(())
         })
-        .with_ignored_flag(reason.is_some())
+        .with_ignored_flag(missing.is_some() || own.is_some())
     });
     libtest_mimic::run(&arguments, trials.into()).exit_code()
 }

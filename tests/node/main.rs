@@ -22,6 +22,7 @@ use futures::future::LocalBoxFuture;
 use libtest_mimic::{Arguments, Failed, Trial};
 use support::control_plane::to_stderr;
 use support::node::sandbox;
+use support::skipped::skipped;
 use tokio::runtime::Runtime;
 
 use stage::Stage;
@@ -66,7 +67,7 @@ fn main() -> ExitCode {
         });
     }
     if let Some(reason) = reason.as_ref().filter(|_| !arguments.list) {
-        to_stderr(&format!("the tests on a real node are SKIPPED: {reason}"));
+        skipped("the tests on a real node", reason);
     }
     // They share a node, and some take it away from the others for a while.
     arguments.test_threads = Some(1);

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use proptest::prelude::*;
 use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::pki_types::pem::PemObject;
+use support::skipped::skipped;
 
 use super::*;
 
@@ -335,8 +336,7 @@ fn the_commands_that_a_message_advises_convert_the_key() {
     };
     let new = ["-q", "-t", "ecdsa", "-b", "384", "-N", "", "-f", "COPY"];
     if !run("ssh-keygen", &new) {
-        eprintln!("SKIPPED: no ssh-keygen on this machine");
-        return;
+        return skipped("the conversion of an OpenSSH key", "no ssh-keygen on this machine");
     }
     let text = || std::fs::read_to_string(folder.join("COPY")).unwrap();
     assert_eq!(read(&text()).err(), Some(BadKey::OpenSsh));
@@ -344,8 +344,7 @@ fn the_commands_that_a_message_advises_convert_the_key() {
     assert!(read(&text()).is_ok_and(|found| !found.repaired));
     let explicit = ["ecparam", "-genkey", "-name", "secp384r1", "-param_enc", "explicit", "-noout", "-out", "old.sec1"];
     if !run("openssl", &explicit) {
-        eprintln!("SKIPPED: no openssl on this machine");
-        return;
+        return skipped("the conversion of a key with a described curve", "no openssl on this machine");
     }
     assert!(run("openssl", &["pkcs8", "-topk8", "-nocrypt", "-in", "old.sec1", "-out", "old.pem"]));
     for name in ["old.sec1", "old.pem"] {

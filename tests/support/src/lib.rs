@@ -11,4 +11,5 @@ pub mod control_plane;
 pub mod node;
 pub mod operator;
 pub mod planted;
+pub mod skipped;
 pub mod tenant;
