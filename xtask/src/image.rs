@@ -70,6 +70,11 @@ impl FromStr for Binary {
     }
 }
 
+/// Why this machine cannot make the image of this source; nothing if it can.
+pub fn obstacle() -> Option<String> {
+    program::obstacle()
+}
+
 /// Builds the image, and says how large it is.
 pub fn run(args: &Args, screen: Screen) -> anyhow::Result<()> {
     if let Some(folder) = &args.rootfs {

@@ -36,8 +36,8 @@ struct CommandLine {
 enum Task {
     /// Show the operator at work: a real control plane, a fake Qlik Cloud, the chart, the examples.
     Demo(demo::Args),
-    /// Check the format, lint, and run every test.
-    Test(test::Args),
+    /// Check the format, lint, make the image, and run every test, those on a real node among them.
+    Test,
     /// Measure what a token costs, and how many contexts an operator carries; docs/capacity.md has the results.
     Bench(Box<bench::Args>),
     /// A process of the bench's own; it is started by `bench`.
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
     let screen = Screen::new();
     let done = match CommandLine::parse().task {
         Task::Demo(args) => demo::run(args, screen),
-        Task::Test(args) => test::run(&args, screen),
+        Task::Test => test::run(screen),
         Task::Bench(args) => bench::run(&args, screen),
         Task::BenchRole(role) => bench::play(&role),
         Task::Image(args) => image::run(&args, screen),

@@ -1,8 +1,5 @@
 //! `cargo xtask node-test`: the image of this source, installed by the chart as real Pods on a real node of this machine.
 
-use std::env::consts::OS;
-use std::path::PathBuf;
-
 use anyhow::ensure;
 use support::node::sandbox;
 
@@ -18,13 +15,13 @@ pub struct Args {
     /// Also measure what the Pod takes and how long a workload waits for a new token; some ten minutes more.
     #[arg(long)]
     figures: bool,
-    /// Only tests with this in their name; the first one installs the chart, so the others need it before them.
+    /// Only tests with this in their name.
     filter: Option<String>,
 }
 
 /// Makes the image and runs the tests, or says why this machine cannot.
 pub fn run(args: &Args, screen: Screen) -> anyhow::Result<()> {
-    if let Some(reason) = sandbox::obstacle() {
+    if let Some(reason) = sandbox::obstacle().or_else(image::obstacle) {
         screen.text(&format!("SKIPPED: {reason}\n\n0 passed, 0 failed, 1 skipped"));
         return Ok(());
     }
@@ -38,13 +35,4 @@ pub fn run(args: &Args, screen: Screen) -> anyhow::Result<()> {
     }
     ensure!(test.status()?.success(), "the tests on a real node failed");
     Ok(())
-}
-
-/// The image for `cargo xtask test`, where this machine can make one.
-pub fn image_to_test(screen: Screen) -> anyhow::Result<Option<PathBuf>> {
-    if OS != "linux" {
-        screen.text(&format!("SKIPPED: the image needs Linux, and this is {OS}"));
-        return Ok(None);
-    }
-    image::make(&image::Args::default(), screen).map(Some)
 }

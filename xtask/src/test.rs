@@ -1,24 +1,26 @@
-//! `cargo xtask test`: all that has to hold before a change is taken in. Stops at what fails first.
+//! `cargo xtask test`: all that has to hold before a change is taken in. Stops at what fails first. What this machine cannot
+//! test is told where its turn comes, and again at the end.
 
+use std::fs;
 use std::time::Instant;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
+use support::control_plane::Folder;
+use support::skipped::LIST;
 
 use crate::screen::Screen;
-use crate::{cargo, node_test, requirements};
-
-/// What to run.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    /// Make the image as well, and run it as real Pods on a real node of this machine; needs root on Linux.
-    #[arg(long)]
-    node: bool,
-}
+use crate::{cargo, image, node_test, requirements};
 
 /// Runs every check.
-pub fn run(args: &Args, screen: Screen) -> anyhow::Result<()> {
+pub fn run(screen: Screen) -> anyhow::Result<()> {
     requirements::to_build_and_boot()?;
     requirements::to_check_format_and_lint()?;
+    let mut skipped = Vec::new();
+    let mut skip = |what: &str, why: &str| {
+        let line = format!("SKIPPED: {what}: {why}");
+        screen.text(&line);
+        skipped.push(line);
+    };
     // The quick ones first.
     step(screen, "format", &["fmt", "--all", "--check"])?;
     let clippy = ["clippy", "--workspace", "--all-targets"];
@@ -27,31 +29,39 @@ pub fn run(args: &Args, screen: Screen) -> anyhow::Result<()> {
         // Advisories need a list from the network, which a workflow has.
         step(screen, "dependencies", &["deny", "--workspace", "check", "bans", "licenses", "sources"])?;
     } else {
-        screen.text("dependencies: SKIPPED, cargo deny is missing: cargo install cargo-deny --locked");
+        skip("dependencies", "cargo deny is missing: cargo install cargo-deny --locked");
     }
     // Else the first test would build them, in silence as far as the terminal shows.
-    screen.heading("Control plane");
+    screen.heading("control plane");
     let begin = Instant::now();
     requirements::programs(screen)?;
     took(screen, "control plane", begin);
-    screen.heading("Image");
+    screen.heading("image: cargo xtask image");
     let begin = Instant::now();
-    let image = if args.node {
-        node_test::image_to_test(screen)?
-    } else {
-        screen.text("SKIPPED: the tests of the image and of the real node; add --node to run them");
-        None
+    let image = match image::obstacle() {
+        None => Some(image::make(&image::Args::default(), screen)?),
+        Some(reason) => {
+            skip("the image, and so the real node", &reason);
+            None
+        }
     };
     took(screen, "image", begin);
     // Documentation's examples are among them.
     let tests = ["test", "--workspace"];
     screen.heading(&format!("tests: cargo {}", tests.join(" ")));
     let begin = Instant::now();
+    let folder = Folder::new()?;
+    let list = folder.path().join("skipped");
     let mut cargo = cargo::cargo(&tests);
-    cargo.envs(image.map(|image| (node_test::IMAGE, image)));
+    cargo.env(LIST, &list).envs(image.as_ref().map(|image| (node_test::IMAGE, image)));
     ensure!(cargo.status()?.success(), "tests failed; to repeat them: cargo {}", tests.join(" "));
     took(screen, "tests", begin);
-    screen.heading(&format!("All good after {:.0} s", screen.elapsed().as_secs_f32()));
+    if list.exists() {
+        let list = fs::read_to_string(&list).context("cannot read the list of skipped tests")?;
+        skipped.extend(list.lines().map(ToOwned::to_owned));
+    }
+    screen.heading(&format!("All good after {:.0} s, {} skipped", screen.elapsed().as_secs_f32(), skipped.len()));
+    skipped.iter().for_each(|line| screen.text(line));
     Ok(())
 }
 
@@ -65,5 +75,5 @@ fn step(screen: Screen, name: &str, args: &[&str]) -> anyhow::Result<()> {
 }
 
 fn took(screen: Screen, name: &str, begin: Instant) {
-    screen.text(&format!("{name}: passed in {:.1} s", begin.elapsed().as_secs_f32()));
+    screen.text(&format!("{name}: {:.1} s", begin.elapsed().as_secs_f32()));
 }

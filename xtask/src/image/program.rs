@@ -1,7 +1,7 @@
 //! The program of the image: a static one, with the list of its crates inside.
 
 use std::env::consts::{ARCH, OS};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail, ensure};
 use support::operator::repository;
@@ -15,19 +15,38 @@ use crate::{cargo, tools};
 /// resolution; `files` and `dns`, all that a Pod has, are part of it since glibc 2.34, and the tests on a real node resolve names.
 const STATIC: &str = "-Ctarget-feature=+crt-static";
 
+/// Why this machine cannot build the program; nothing if it can.
+pub(super) fn obstacle() -> Option<String> {
+    if OS != "linux" {
+        return Some(format!(
+            "the image needs a Linux program, and this is {OS}: use `docker build --file deploy/Dockerfile --tag {NAME}:{} .`, \
+             or give a program with --binary",
+            super::VERSION
+        ));
+    }
+    if architecture().is_none() {
+        return Some(format!("no image for the processor {ARCH}: amd64 and arm64 only"));
+    }
+    // What rustc links with. It prints a path for a file that it finds, else the bare name.
+    let found = Command::new("cc").arg("-print-file-name=libc.a").output();
+    let found = found.is_ok_and(|output| output.stdout.contains(&b'/'));
+    (!found).then(|| "the static C library is missing (Debian: libc6-dev, Fedora: glibc-static)".to_owned())
+}
+
+fn architecture() -> Option<Architecture> {
+    match ARCH {
+        "x86_64" => Some(Architecture::Amd64),
+        "aarch64" => Some(Architecture::Arm64),
+        _ => None,
+    }
+}
+
 /// Builds the program for this machine's processor.
 pub(super) fn build(screen: Screen) -> anyhow::Result<Binary> {
-    ensure!(
-        OS == "linux",
-        "the image needs a Linux program, and this is {OS}: use `docker build --file deploy/Dockerfile --tag {NAME}:{} .`, \
-         or give a program with --binary",
-        super::VERSION
-    );
-    let architecture = match ARCH {
-        "x86_64" => Architecture::Amd64,
-        "aarch64" => Architecture::Arm64,
-        other => bail!("no image for the processor {other}: amd64 and arm64 only"),
-    };
+    if let Some(reason) = obstacle() {
+        bail!(reason);
+    }
+    let architecture = architecture().context("no processor")?;
     let auditable = tools::cargo_auditable(screen)?;
     screen.progress("building the program of the image …");
     let target = format!("{ARCH}-unknown-linux-gnu");
