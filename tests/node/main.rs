@@ -17,6 +17,7 @@ mod workloads;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use futures::future::LocalBoxFuture;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -75,7 +76,7 @@ fn main() -> ExitCode {
     let trials = SCENARIOS.map(|(name, scenario)| {
         let world = Arc::clone(&world);
         let wanted = name != "figures" || std::env::var_os(FIGURES).is_some();
-        Trial::test(name, move || perform(&world, scenario)).with_ignored_flag(reason.is_some() || !wanted)
+        Trial::test(name, move || perform(&world, name, scenario)).with_ignored_flag(reason.is_some() || !wanted)
     });
     let conclusion = libtest_mimic::run(&arguments, trials.into());
     // In order, before the sandbox goes.
@@ -88,19 +89,31 @@ fn main() -> ExitCode {
 /// The runtime, and what it runs; made by whichever test comes first.
 type World = Mutex<Option<(Runtime, Stage)>>;
 
-fn perform(world: &World, scenario: Scenario) -> Result<(), Failed> {
+fn perform(world: &World, name: &str, scenario: Scenario) -> Result<(), Failed> {
     // A test that failed leaves the node to the next one.
     let mut world = world.lock().unwrap_or_else(PoisonError::into_inner);
     let (runtime, stage) = match world.take() {
-        Some(there) => world.insert(there),
+        Some(there) => {
+            let (runtime, stage) = world.insert(there);
+            (runtime, stage)
+        }
         None => {
             let runtime = Runtime::new()?;
             let image = PathBuf::from(std::env::var_os(IMAGE).unwrap_or_default());
+            let begin = Instant::now();
             let stage = runtime.block_on(Stage::set(&image)).map_err(|error| format!("no node: {error:#}"))?;
-            world.insert((runtime, stage))
+            to_stderr(&format!("the node took {:.1} s", begin.elapsed().as_secs_f32()));
+            let (runtime, stage) = world.insert((runtime, stage));
+            if name != SCENARIOS[0].0 {
+                // A filter chose another one than the first, and it needs what the first one leaves.
+                runtime.block_on(pod::install(stage));
+            }
+            (runtime, stage)
         }
     };
+    let begin = Instant::now();
     runtime.block_on(scenario(stage));
+    to_stderr(&format!("{name} took {:.1} s", begin.elapsed().as_secs_f32()));
     Ok(())
 }
 

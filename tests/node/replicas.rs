@@ -4,23 +4,12 @@ use serde_json::{Value, json};
 use support::node;
 use support::operator::{NAMESPACE, RELEASE};
 
-use crate::stage::{PROGRAM, Stage, get, until};
+use crate::stage::{PROGRAM, Stage, Standing, until};
 
-/// The Pods' addresses with whether each of them leads.
-async fn leaders(stage: &Stage) -> Vec<bool> {
-    let mut leaders = Vec::new();
-    for pod in stage.pods(NAMESPACE).await {
-        let Some(address) = pod["status"]["podIP"].as_str() else { continue };
-        let metrics = get(address, 8080, "/metrics").await.unwrap_or_default();
-        leaders.push(metrics.contains("qlik_context_leader 1\n"));
-    }
-    leaders
-}
-
+/// And has looked at the context, so a token that it wanted would have been asked for.
 async fn one_of_two_leads(stage: &Stage) {
-    until("one of two leads", async || {
-        let leaders = leaders(stage).await;
-        leaders.len() == 2 && leaders.iter().filter(|leads| **leads).count() == 1
+    until("one of two leads, and has found the context ready", async || {
+        stage.standings("acme").await == [Standing::LeadsAndFoundReady, Standing::Follows]
     })
     .await;
 }

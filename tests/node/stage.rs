@@ -26,6 +26,14 @@ pub const PROGRAM: &str = "/qlik-context-operator";
 /// Longer than anything takes that is not broken.
 const LIMIT: Duration = Duration::from_secs(90);
 
+/// What a Pod of the operator tells in its metrics. One that does not answer follows.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Standing {
+    LeadsAndFoundReady,
+    Leads,
+    Follows,
+}
+
 pub struct Stage {
     _resolver: Resolver,
     pub node: Node,
@@ -146,15 +154,27 @@ impl Stage {
 
     /// Waits until the operator's only Pod leads and has found this context ready.
     pub async fn works(&self, name: &str) {
-        let line = format!("qlik_context_ready{{namespace=\"{TEAM}\",name=\"{name}\"}} 1\n");
         until("the operator's Pod leads, and the context is ready", async || {
-            let pods = self.pods(NAMESPACE).await;
-            let [pod] = &pods[..] else { return false };
-            let Some(address) = pod["status"]["podIP"].as_str() else { return false };
-            let metrics = get(address, 8080, "/metrics").await.unwrap_or_default();
-            metrics.contains("qlik_context_leader 1\n") && metrics.contains(&line)
+            self.standings(name).await == [Standing::LeadsAndFoundReady]
         })
         .await;
+    }
+
+    /// How each of the operator's Pods stands, and whether the one that leads has found this context ready.
+    pub async fn standings(&self, name: &str) -> Vec<Standing> {
+        let ready = format!("qlik_context_ready{{namespace=\"{TEAM}\",name=\"{name}\"}} 1\n");
+        let mut standings = Vec::new();
+        for pod in self.pods(NAMESPACE).await {
+            let address = pod["status"]["podIP"].as_str().unwrap_or_default().to_owned();
+            let metrics = get(&address, 8080, "/metrics").await.unwrap_or_default();
+            standings.push(match (metrics.contains("qlik_context_leader 1\n"), metrics.contains(&ready)) {
+                (true, true) => Standing::LeadsAndFoundReady,
+                (true, false) => Standing::Leads,
+                (false, _) => Standing::Follows,
+            });
+        }
+        standings.sort_unstable();
+        standings
     }
 
     /// The Pods of a namespace.

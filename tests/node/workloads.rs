@@ -40,6 +40,14 @@ pub async fn deploy(stage: &Stage, name: &str, env: Value, mounts: &[Value], vol
     stage.rolled_out(TEAM, name).await;
 }
 
+fn mount(path: &str) -> Value {
+    json!({"name": "qlik", "mountPath": path, "readOnly": true})
+}
+
+fn volume(secret: &str) -> Value {
+    json!({"name": "qlik", "secret": {"secretName": secret}})
+}
+
 /// What the application says of itself.
 pub async fn state(stage: &Stage, name: &str) -> Value {
     let path = "jsonpath={.items[-1:].status.podIP}";
@@ -52,9 +60,7 @@ pub async fn state(stage: &Stage, name: &str) -> Value {
 /// A workload that mounts the Secret as the README shows.
 pub async fn mounted(stage: &Stage, name: &str) {
     let env = json!([{"name": "TOKEN_FILE", "value": "/qlik/token"}]);
-    let mount = json!({"name": "qlik", "mountPath": "/qlik", "readOnly": true});
-    let volume = json!({"name": "qlik", "secret": {"secretName": "acme-token"}});
-    deploy(stage, name, env, &[mount], &[volume]).await;
+    deploy(stage, name, env, &[mount("/qlik")], &[volume("acme-token")]).await;
 }
 
 /// Asks for a new token; how long the workload takes to see it, after it is in the Secret.
@@ -89,13 +95,15 @@ pub async fn environment(stage: &mut Stage) {
     stage.tenant.add_client(Client::new("of-environment").secret(CLIENT_SECRET));
     stage.apply(TEAM, &context("other", HOST, "of-environment")).await;
     stage.wait_for("other", "TokenValid").await;
+    // The same Secret as a file beside it, which shows when the kubelet has the new token.
     let from = json!({"secretKeyRef": {"name": "other-token", "key": "token"}});
-    deploy(stage, "environment", json!([{"name": "QLIK_TOKEN", "valueFrom": from}]), &[], &[]).await;
+    let env = json!([{"name": "QLIK_TOKEN", "valueFrom": from}, {"name": "TOKEN_FILE", "value": "/qlik/token"}]);
+    deploy(stage, "environment", env, &[mount("/qlik")], &[volume("other-token")]).await;
     let first = state(stage, "environment").await;
     assert_eq!(first["environmentStatus"], 200, "{first}");
+    assert_eq!(first["environment"], first["file"], "the same token in both places");
     stage.refresh("other").await;
-    // Longer than a mounted file takes here.
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    until("the new token is in the file", async || state(stage, "environment").await["file"] != first["file"]).await;
     assert_eq!(state(stage, "environment").await["environment"], first["environment"], "it keeps what it started with");
     stage.kubectl(&["rollout", "restart", "-n", TEAM, "deployment/environment"]).await;
     stage.rolled_out(TEAM, "environment").await;
@@ -106,9 +114,7 @@ pub async fn environment(stage: &mut Stage) {
 
 pub async fn contexts(stage: &mut Stage) {
     let env = json!([{"name": "HOME", "value": "/home/qlik"}]);
-    let mount = json!({"name": "qlik", "mountPath": "/home/qlik/.qlik", "readOnly": true});
-    let volume = json!({"name": "qlik", "secret": {"secretName": "acme-token"}});
-    deploy(stage, "contexts", env, &[mount], &[volume]).await;
+    deploy(stage, "contexts", env, &[mount("/home/qlik/.qlik")], &[volume("acme-token")]).await;
     let said = state(stage, "contexts").await;
     let contexts: Value = serde_saphyr::from_str(said["contexts"].as_str().unwrap()).unwrap();
     let current = contexts["current-context"].as_str().unwrap().to_owned();
