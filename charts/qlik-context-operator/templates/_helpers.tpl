@@ -58,7 +58,7 @@ The same with more: (dict "context" $ "more" .Values.podLabels).
 {{- if .Values.serviceAccount.create }}
 {{- default (include "qlik-context-operator.fullname" .) .Values.serviceAccount.name }}
 {{- else }}
-{{- /* Never the account "default": every Pod of the namespace would get the operator's rights. */}}
+{{- /* Never the account "default": every Pod of the namespace would get the operator's permissions. */}}
 {{- required "serviceAccount.name: name the account to use, since serviceAccount.create is false" .Values.serviceAccount.name }}
 {{- end }}
 {{- end }}
@@ -70,7 +70,7 @@ The same with more: (dict "context" $ "more" .Values.podLabels).
 {{- if .Values.image.digest }}@{{ .Values.image.digest }}{{ else }}:{{ default .Chart.AppVersion .Values.image.tag }}{{ end }}
 {{- end }}
 
-{{/* The volume with the tenants' authorities, or nothing. */}}
+{{/* The volume with the CA certificates for tenants, or nothing. */}}
 {{- define "qlik-context-operator.tenantCA" -}}
 {{- if .Values.tenantCA.configMap.name }}
 name: tenant-ca
