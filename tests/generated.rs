@@ -1,6 +1,6 @@
 //! Committed files that are made from the code are what the code makes of them now.
 
-#![expect(clippy::unwrap_used, reason = "a test says no by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says no by panicking")]
 
 use std::path::Path;
 
@@ -26,20 +26,33 @@ fn the_crd_has_only_formats_that_the_api_server_knows_and_no_nullable_fields() {
     assert!(!crd.contains("nullable") && !crd.contains("uint"));
 }
 
-/// The first column of the README's table of reasons, in order.
-fn documented() -> Vec<String> {
-    let readme = read("README.md");
-    let table = readme.split("## Reasons").nth(1).unwrap_or_default();
-    let table = table.split("\n## ").next().unwrap_or_default();
-    let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
-    rows.map(str::to_owned).collect()
+/// The rows of the tables of reasons in `docs/reference.md`, as cells.
+fn documented(page: &str) -> Vec<Vec<&str>> {
+    let tables = page.split("\n## Reasons\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows = tables.lines().filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |"));
+    rows.map(|row| row.split(" | ").collect()).collect()
 }
 
 #[test]
-fn every_reason_is_in_the_readme_with_cause_and_fix() {
+fn every_reason_is_in_the_reference_with_cause_and_fix() {
+    let page = read("docs/reference.md");
+    let rows = documented(&page);
+    for row in &rows {
+        let [_, meaning, fix] = row.as_slice() else { panic!("not a reason, its meaning and what to do: {row:?}") };
+        assert!(meaning.ends_with('.') && fix.ends_with('.'), "{row:?}");
+    }
+    let mut names: Vec<_> = rows.iter().map(|row| row[0].trim_end_matches('`').to_owned()).collect();
     let mut reasons: Vec<_> = Reason::iter().map(|reason| reason.to_string()).collect();
-    let mut rows = documented();
+    names.sort();
     reasons.sort();
-    rows.sort();
-    assert_eq!(rows, reasons);
+    assert_eq!(names, reasons);
+}
+
+#[test]
+fn a_reason_is_marked_as_stalled_in_the_reference_where_it_is() {
+    let page = read("docs/reference.md");
+    for row in documented(&page) {
+        let reason: Reason = row[0].trim_end_matches('`').parse().unwrap();
+        assert_eq!(row[1].starts_with("(stalled"), reason.stalled(), "{reason}");
+    }
 }

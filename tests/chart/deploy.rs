@@ -107,3 +107,34 @@ fn every_context_that_is_shown_to_a_newcomer_is_understood() {
     assert_eq!(metadata["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(metadata["appVersion"], env!("CARGO_PKG_VERSION"));
 }
+
+/// The block of YAML on a page that holds this text.
+fn block(page: &str, text: &str) -> String {
+    let page = read(page);
+    let mut blocks = page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    blocks.find(|block| block.contains(text)).unwrap().to_owned()
+}
+
+#[test]
+fn kustomize_gives_a_context_the_generated_name_of_its_secret_as_the_guide_says() {
+    let folder = Folder::new().unwrap();
+    let page = "docs/credential-sources.md";
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("kustomization.yaml", &block(page, "secretGenerator:"));
+    write("qlik-names.yaml", &block(page, "nameReference:"));
+    write("client-id", "82e0c353");
+    write("client-secret", "not-a-secret");
+
+    for method in ["clientSecret", "privateKeyJwt", "apiKey"] {
+        let mut context = documents(&block(page, "kind: QlikContext")).remove(0);
+        context["spec"]["auth"] = json!({ method: {"secretRef": {"name": "acme-oauth"}} });
+        write("context.yaml", &context.to_string());
+        let built = kustomize(folder.path().to_str().unwrap());
+        let secret = built.iter().find(|object| object["kind"] == "Secret").unwrap();
+        let context = built.iter().find(|object| object["kind"] == "QlikContext").unwrap();
+        let name = secret["metadata"]["name"].as_str().unwrap();
+        assert!(name.starts_with("acme-oauth-"), "{name}");
+        assert_eq!(context["spec"]["auth"][method]["secretRef"]["name"], name, "{method}");
+        assert_eq!(context["metadata"]["namespace"], "analytics");
+    }
+}

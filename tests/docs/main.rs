@@ -6,8 +6,10 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says no by panicking")]
 
+mod foreign;
 mod links;
 mod manifests;
 mod names;
 mod pages;
+mod pictures;
 mod snippets;

@@ -19,8 +19,9 @@ use super::pages::{blocks, code, files, pages, read, rows, section, spans};
 
 #[test]
 fn every_reason_that_is_not_good_has_its_section_in_troubleshooting() {
-    let readme = read("README.md");
-    let good: Vec<_> = rows(section(&readme, "### Healthy")).into_iter().map(|row| code(row[0]).to_owned()).collect();
+    let reference = read("docs/reference.md");
+    let good: Vec<_> =
+        rows(section(&reference, "### Healthy")).into_iter().map(|row| code(row[0]).to_owned()).collect();
     let wanted: BTreeSet<_> =
         Reason::iter().map(|reason| reason.to_string()).filter(|name| !good.contains(name)).collect();
     assert_eq!(good.len() + wanted.len(), Reason::iter().count());
