@@ -8,6 +8,7 @@
 
 mod book;
 mod foreign;
+mod glossary;
 mod links;
 mod manifests;
 mod names;

@@ -1,0 +1,149 @@
+//! One word for one thing: the words that the glossary of CONTRIBUTING.md rules out are not used.
+
+use std::path::Path;
+
+use super::pages::{files, read, section};
+
+/// Files whose messages are to be reworded, and the words that they still have. Nothing is added here.
+const TO_BE_REWORDED: [(&str, &[&str]); 12] = [
+    ("src/api/v1alpha1.rs", &["token's Secret", "rights", "blanks"]),
+    ("src/api/v1alpha1/rules.rs", &["blanks"]),
+    ("src/desired.rs", &["somebody"]),
+    ("src/error.rs", &["derived Secret"]),
+    ("src/reconcile/observe.rs", &["derived Secret"]),
+    ("kubectl-qlik/src/credential.rs", &["blank"]),
+    ("kubectl-qlik/src/export.rs", &["anew"]),
+    ("kubectl-qlik/src/init.rs", &["goes on", "by itself"]),
+    ("kubectl-qlik/src/init/write.rs", &["go on"]),
+    ("kubectl-qlik/src/whoami.rs", &["way out"]),
+    ("crds/qlikcontexts.yaml", CRD),
+    ("deploy/kubernetes/qlik-context-operator.yaml", CRD),
+];
+
+/// What the texts of `src/api/v1alpha1.rs` bring with them.
+const CRD: &[&str] = &["token's Secret", "token's life", "ask for a token", "rights", "blanks"];
+
+/// The words of the column "not".
+fn banned() -> Vec<String> {
+    let page = read("CONTRIBUTING.md");
+    let rows = section(&page, "## Glossary").lines().filter(|line| line.starts_with("| ")).skip(2);
+    let words = rows.flat_map(|row| row.rsplit(" | ").next().unwrap().split('`').skip(1).step_by(2));
+    let banned: Vec<_> = words.map(str::to_lowercase).collect();
+    assert!(banned.len() >= 30 && banned.iter().any(|word| word == "whoever"), "{banned:?}");
+    banned
+}
+
+/// The words of a text in lower case, with one space around each. A phrase ends at a punctuation mark.
+fn words(text: &str) -> String {
+    let separated = |c: char| match c {
+        '’' => '\''.to_string(),
+        '.' | ',' | ':' | ';' | '|' | '(' | ')' | '{' | '}' => " | ".to_owned(),
+        c if c.is_alphanumeric() || c == '\'' => c.to_string(),
+        _ => " ".to_owned(),
+    };
+    let separated: String = text.chars().map(separated).collect();
+    separated.split_whitespace().fold(" ".to_owned(), |text, word| text + &word.to_lowercase() + " ")
+}
+
+/// A page without its spans of code, which name tests, fields and flags as they are called.
+fn without_spans(page: &str) -> String {
+    page.lines().map(|line| line.split('`').step_by(2).collect::<Vec<_>>().join(" ") + "\n").collect()
+}
+
+/// The words in the text of a file that are ruled out.
+fn found(path: &Path, text: &str, banned: &[String]) -> Vec<String> {
+    let text = words(text);
+    let reworded = TO_BE_REWORDED.iter().find(|(file, _)| path == Path::new(file)).map_or(&[][..], |(_, words)| *words);
+    let counts = |word: &&String| !reworded.iter().any(|known| known.eq_ignore_ascii_case(word));
+    banned.iter().filter(counts).filter(|word| text.contains(&words(word))).cloned().collect()
+}
+
+#[test]
+fn no_page_and_no_text_of_the_chart_or_an_example_has_a_word_that_the_glossary_rules_out() {
+    let banned = banned();
+    let mut texts = Vec::new();
+    for path in files("", ".md") {
+        let mut page = read(&path);
+        if path == Path::new("CONTRIBUTING.md") {
+            page = page.replace(section(&page, "## Glossary"), "");
+        }
+        texts.push((path, without_spans(&page)));
+    }
+    let chart = "charts/qlik-context-operator";
+    let templates = format!("{chart}/templates");
+    let folders = [("examples", ""), ("deploy", ".yaml"), (templates.as_str(), "")];
+    let files = folders.into_iter().flat_map(|(folder, ending)| files(folder, ending));
+    let single = ["values.yaml", "values.schema.json", "Chart.yaml", "files/alerts.yaml"];
+    let single = single.into_iter().map(|name| Path::new(chart).join(name));
+    texts.extend(files.chain(single).map(|path| (path.clone(), read(&path))));
+    assert!(texts.len() > 50, "{}", texts.len());
+    for (path, text) in texts {
+        assert_eq!(found(&path, &text, &banned), Vec::<String>::new(), "{}", path.display());
+    }
+}
+
+/// The text of every string of a source file, without comments and without its tests.
+fn strings(code: &str) -> Vec<String> {
+    let code = code.split("#[cfg(test)]\nmod ").next().unwrap();
+    let (mut found, mut rest) = (Vec::new(), code);
+    while let Some(at) = rest.find(['"', '/', '\'']) {
+        let (before, after) = rest.split_at(at);
+        rest = if after.starts_with("//") {
+            after.split_once('\n').map_or("", |(_, rest)| rest)
+        } else if after.starts_with("'\"'") || after.starts_with("'/'") {
+            &after[3..]
+        } else if after.starts_with("'\\\"'") {
+            &after[4..]
+        } else if after.starts_with('"') {
+            let marks = before.len() - before.trim_end_matches('#').len();
+            let raw = before.trim_end_matches('#').ends_with('r');
+            let end = if raw { raw_end(&after[1..], marks) } else { end(&after[1..]) };
+            found.push(after[1..=end].replace("\\n", " ").replace("\\\n", " "));
+            &after[end + 2..]
+        } else {
+            &after[1..]
+        };
+    }
+    found
+}
+
+/// Where a string ends whose opening quotation mark was read.
+fn end(text: &str) -> usize {
+    let mut escaped = false;
+    text.find(|c: char| match (escaped, c) {
+        (true, _) => {
+            escaped = false;
+            false
+        }
+        (false, '\\') => {
+            escaped = true;
+            false
+        }
+        (false, c) => c == '"',
+    })
+    .unwrap()
+}
+
+fn raw_end(text: &str, marks: usize) -> usize {
+    text.find(&format!("\"{}", "#".repeat(marks))).unwrap()
+}
+
+#[test]
+fn no_message_of_the_programs_has_a_word_that_the_glossary_rules_out() {
+    let banned = banned();
+    assert_eq!(strings(r#"f("one \" two", '"', r"three"); // "four""#), ["one \\\" two", "three"]);
+    let mut seen = 0;
+    for path in ["src", "kubectl-qlik/src"].iter().flat_map(|folder| files(folder, ".rs")) {
+        if path.ends_with("tests.rs") {
+            continue;
+        }
+        for text in strings(&read(&path)) {
+            assert_eq!(found(&path, &text, &banned), Vec::<String>::new(), "{}: {text}", path.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 500, "{seen}");
+    for path in files("crds", ".yaml") {
+        assert_eq!(found(&path, &read(&path), &banned), Vec::<String>::new(), "{}", path.display());
+    }
+}
