@@ -1,7 +1,7 @@
 //! Condition types and reasons: the only file in which either is spelled.
 //!
 //! A reason says, besides its name, whose fault it is ([`Class`]) and whether waiting can help ([`Reason::stalled`]).
-//! Every reason is in the README with its meaning and what to do; a test compares.
+//! Every reason is in docs/reference.md with its meaning and what to do; a test compares.
 
 use prometheus_client::encoding::EncodeLabelValue;
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};

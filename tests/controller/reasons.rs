@@ -1,4 +1,4 @@
-//! Each reason of the README's table, reached through the whole controller, with what a person and a machine see of it.
+//! Each reason of the tables in docs/reference.md, reached through the whole controller, with what a person and a machine see of it.
 
 use std::sync::Arc;
 use std::time::Duration;
