@@ -210,6 +210,35 @@ async fn a_secret_that_is_swapped_while_it_is_being_adopted_is_judged_again() {
     assert_eq!(world.token("a", "acme").as_deref(), Some("somebody-elses"));
 }
 
+/// The steps of docs/migrate.md.
+#[tokio::test(start_paused = true)]
+async fn a_migration_that_keeps_the_name_of_the_secret_requests_one_token() {
+    let mut world = World::new();
+    let old = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "kept-token", "namespace": "a"},
+        "stringData": {"access_token": "of-a-cron-job"},
+    });
+    world.api.put(old).unwrap();
+    let before = world.api.get(Kind::Secret, "a", "kept-token").unwrap();
+    world.add("a", "acme", LIFE, &json!({}));
+    world.start();
+    pass(5 * SECOND).await;
+    assert_eq!(world.ready("a", "acme"), "True/TokenValid");
+
+    world.put_context("a", "kept", "acme", &json!({"target": {"data": {"access_token": "$(token)"}}}));
+    pass(10 * MINUTE).await;
+    assert_eq!(world.ready("a", "kept"), "False/SecretNotOwned");
+    assert_eq!(world.api.get(Kind::Secret, "a", "kept-token").unwrap(), before);
+
+    world.api.delete(Kind::Secret, "a", "kept-token");
+    pass(2 * SECOND).await;
+    assert_eq!(world.ready("a", "kept"), "True/TokenValid");
+    assert_eq!(world.token("a", "kept"), world.token("a", "acme"));
+    let kept = world.api.get(Kind::Secret, "a", "kept-token").unwrap();
+    assert_eq!(kept["data"]["access_token"], kept["data"]["token"]);
+    assert_eq!(world.issued(), 1);
+}
+
 /// An instance that sees only Secrets with a label.
 fn selecting(labels: &str) -> Scope {
     Scope { credentials: selector::parse(labels).unwrap(), ..Scope::default() }
