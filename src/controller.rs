@@ -71,6 +71,7 @@ pub async fn control(parts: Parts, stop: CancellationToken) {
     });
     let call = wake.clone();
     let scheduler = Scheduler::new(limits, Box::new(move |caller| call(caller)), Box::new(metrics.clone()));
+    metrics.queue(Some(scheduler.clone()));
     let (events, event_writer) =
         Events::new(client.clone(), instance, leadership.clone(), clock.clone(), metrics.clone());
     let (index, woken) = Index::new();

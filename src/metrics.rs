@@ -1,28 +1,50 @@
-//! Every metric, declared in one place (OpenMetrics).
+//! Every metric, declared in one place: its name, unit, help and labels, as docs/reference.md shows them.
 //!
 //! Labels come from enums; only the per-context gauges carry namespace and name, and they vanish with the context. No label
-//! ever holds a secret, a URL or a message.
+//! ever holds a secret, a URL or a message. A scrape does work for what it shows and nothing else.
 
-use std::collections::{BTreeSet, HashMap};
+mod exposition;
+mod labels;
+mod process;
+mod requests;
+mod served;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+use strum::IntoEnumIterator as _;
+use tokio::time::Instant;
 
+pub use self::exposition::Format;
+use self::labels::{
+    Code, ContextLabels, GrantLabel, Outcome, OutcomeLabels, ReconcileLabels, RequestLabels, TokenRequestLabels,
+    VerbLabels, WatchLabels, WriteLabels,
+};
+pub use self::labels::{Reconciled, RequestVerb, SecretWrite, Watch};
+pub use self::requests::CountRequests;
+use self::served::Served;
 use crate::api::Reason;
 use crate::clock::Timestamp;
 use crate::oauth::request::Grant;
 use crate::tokens::CallObserver;
-use crate::tokens::scheduler::Observer;
+use crate::tokens::scheduler::{Observer, Scheduler};
+
+/// A call of a tenant takes tenths of a second, and ends after 15 s at the latest.
+const TENANT_SECONDS: [f64; 10] = [0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 5.0, 10.0, 15.0];
+/// A run that only looks takes less than a millisecond; one that asks a tenant as long as that; none more than two minutes.
+const RECONCILE_SECONDS: [f64; 14] =
+    [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 20.0, 60.0, 120.0];
+/// The API server answers within milliseconds; a call that lasts is ended after seconds or, for a list, within a minute.
+const KUBERNETES_SECONDS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0, 60.0];
 
 /// The metrics of this process.
 pub struct Metrics {
@@ -38,195 +60,152 @@ pub struct Metrics {
     secret_writes: Family<WriteLabels, Counter>,
     host_budget_waits: Counter,
     circuits_open: Gauge,
+    queue_depth: Gauge,
+    queue_oldest: Gauge<f64, AtomicU64>,
     watch_errors: Family<WatchLabels, Counter>,
+    watch_restarts: Family<WatchLabels, Counter>,
+    kubernetes_requests: Family<RequestLabels, Counter>,
+    kubernetes_request_duration: Family<VerbLabels, Histogram, KubernetesBuckets>,
     events_dropped: Counter,
     leader: Gauge,
     expired_served: Counter<f64, AtomicU64>,
     served: Mutex<Served>,
+    queue: Mutex<Option<Scheduler>>,
 }
 
-/// When each context's token expires, to count the seconds in which one was served after that.
-///
-/// A token moves once from those that work to those that have expired, so no step is linear in the contexts.
-#[derive(Default)]
-struct Served {
-    settled: Option<Timestamp>,
-    expiries: HashMap<ContextLabels, Timestamp>,
-    working: BTreeSet<(Timestamp, ContextLabels)>,
-    expired: u32,
-}
+#[derive(Clone)]
+struct KubernetesBuckets;
 
-impl Served {
-    /// Seconds, summed over contexts, in which an expired token was served since this was asked last.
-    fn settle(&mut self, now: Timestamp) -> f64 {
-        let since = self.settled.replace(now).unwrap_or(now);
-        let elapsed = |from: Timestamp| now.duration_since(from).as_secs_f64().max(0.0);
-        let mut seconds = f64::from(self.expired) * elapsed(since);
-        while let Some((expiry, _)) = self.working.first().filter(|(expiry, _)| *expiry <= now) {
-            seconds += elapsed((*expiry).max(since));
-            self.working.pop_first();
-            self.expired += 1;
-        }
-        seconds
+impl MetricConstructor<Histogram> for KubernetesBuckets {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new(KUBERNETES_SECONDS)
     }
-
-    fn insert(&mut self, context: &ContextLabels, expiry: Timestamp) {
-        self.remove(context);
-        self.expiries.insert(context.clone(), expiry);
-        self.working.insert((expiry, context.clone()));
-    }
-
-    fn remove(&mut self, context: &ContextLabels) {
-        if let Some(expiry) = self.expiries.remove(context)
-            && !self.working.remove(&(expiry, context.clone()))
-        {
-            self.expired = self.expired.saturating_sub(1);
-        }
-    }
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, Ord, PartialEq, PartialOrd)]
-struct ContextLabels {
-    namespace: String,
-    name: String,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct TokenRequestLabels {
-    grant: GrantLabel,
-    outcome: Outcome,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct OutcomeLabels {
-    outcome: Outcome,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct ReconcileLabels {
-    outcome: Reconciled,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct WriteLabels {
-    operation: SecretWrite,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct WatchLabels {
-    watch: Watch,
-}
-
-#[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
-enum GrantLabel {
-    #[allow(non_camel_case_types)]
-    client_credentials,
-    #[allow(non_camel_case_types)]
-    user_impersonation,
-}
-
-/// `Success`, or why not.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-struct Outcome(Option<Reason>);
-
-impl EncodeLabelValue for Outcome {
-    fn encode(&self, encoder: &mut prometheus_client::encoding::LabelValueEncoder) -> Result<(), std::fmt::Error> {
-        match self.0 {
-            Some(reason) => reason.encode(encoder),
-            None => "Success".encode(encoder),
-        }
-    }
-}
-
-/// How a run ended.
-#[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
-pub enum Reconciled {
-    /// As it should be.
-    Ready,
-    /// A failure stands in the conditions.
-    NotReady,
-    /// It is not yet the context's turn at its tenant.
-    Waiting,
-    /// There was nothing to say.
-    Unchanged,
-    /// The Kubernetes API failed; the run is repeated.
-    Error,
-}
-
-/// What was done to a derived Secret.
-#[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
-pub enum SecretWrite {
-    /// Written for the first time.
-    Create,
-    /// Given a new token, or restored.
-    Update,
-}
-
-/// The watches of the operator.
-#[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq, strum::Display)]
-#[strum(serialize_all = "lowercase")]
-pub enum Watch {
-    /// `QlikContext` objects.
-    Contexts,
-    /// Metadata of the Secrets that `--credential-selector` selects; without it, of all.
-    Credentials,
-    /// Metadata of the Secrets that the operator wrote, where the other watch may not show them.
-    Derived,
 }
 
 impl Metrics {
-    /// All metrics, registered.
+    /// All metrics, registered. A series that an alert counts is there from the beginning: where it appears with its first
+    /// failure, that one is no increase.
     pub fn new() -> Self {
-        let seconds = || Histogram::new(exponential_buckets(0.005, 2.0, 14));
         let mut metrics = Self {
-            registry: Registry::with_prefix("qlik_context"),
+            registry: Registry::default(),
             ready: Family::default(),
             expiry: Family::default(),
             renewal: Family::default(),
             token_requests: Family::default(),
-            token_request_duration: seconds(),
+            token_request_duration: Histogram::new(TENANT_SECONDS),
             verifications: Family::default(),
             reconciles: Family::default(),
-            reconcile_duration: seconds(),
+            reconcile_duration: Histogram::new(RECONCILE_SECONDS),
             secret_writes: Family::default(),
             host_budget_waits: Counter::default(),
             circuits_open: Gauge::default(),
+            queue_depth: Gauge::default(),
+            queue_oldest: Gauge::default(),
             watch_errors: Family::default(),
+            watch_restarts: Family::default(),
+            kubernetes_requests: Family::default(),
+            kubernetes_request_duration: Family::new_with_constructor(KubernetesBuckets),
             events_dropped: Counter::default(),
             leader: Gauge::default(),
             expired_served: Counter::default(),
             served: Mutex::default(),
+            queue: Mutex::default(),
         };
-        let r = &mut metrics.registry;
-        r.register("ready", "1 when the context is ready", metrics.ready.clone());
-        r.register("token_expiry_timestamp_seconds", "When the token in the Secret expires", metrics.expiry.clone());
-        r.register("token_renewal_timestamp_seconds", "When the token is renewed", metrics.renewal.clone());
-        r.register("token_requests", "Token requests by grant and outcome", metrics.token_requests.clone());
-        let (name, help) = ("token_request_duration", "Time a token request took");
-        r.register_with_unit(name, help, Unit::Seconds, metrics.token_request_duration.clone());
-        r.register("verifications", "Questions to users/me by outcome", metrics.verifications.clone());
-        r.register("reconciles", "Runs by outcome", metrics.reconciles.clone());
-        let (name, help) = ("reconcile_duration", "Time a run took");
-        r.register_with_unit(name, help, Unit::Seconds, metrics.reconcile_duration.clone());
-        r.register("secret_writes", "Writes to derived Secrets", metrics.secret_writes.clone());
-        let (name, help) =
-            ("host_budget_waits", "Times that a request to a tenant had to wait for the operator's own limits");
-        r.register(name, help, metrics.host_budget_waits.clone());
-        r.register("circuits_open", "Tenants that are down and only probed", metrics.circuits_open.clone());
-        r.register("watch_errors", "Failures of a watch", metrics.watch_errors.clone());
-        r.register("events_dropped", "Events dropped because too many waited", metrics.events_dropped.clone());
-        r.register("leader", "1 while this instance leads", metrics.leader.clone());
-        let (name, help) = ("expired_served", "Time in which a Secret held an expired token, over all contexts");
-        r.register_with_unit(name, help, Unit::Seconds, metrics.expired_served.clone());
-        r.register("build", "The running version", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        metrics.register();
+        metrics.begin_at_zero();
         metrics
     }
 
-    /// The text that `/metrics` serves.
+    fn register(&mut self) {
+        self.registry.register_collector(Box::new(process::Process));
+        let r = self.registry.sub_registry_with_prefix("qlik_context");
+        r.register("ready", "Whether the QlikContext is Ready: 1 if it is, else 0", self.ready.clone());
+        let help = "Time at which the access token in the Secret expires, in seconds since the Unix epoch";
+        r.register_with_unit("token_expiry_timestamp", help, Unit::Seconds, self.expiry.clone());
+        let help = "Time at which the access token is due for renewal, in seconds since the Unix epoch";
+        r.register_with_unit("token_renewal_timestamp", help, Unit::Seconds, self.renewal.clone());
+        let help = "Total number of token requests, by grant and outcome: Success, or the reason of the failure";
+        r.register("token_requests", help, self.token_requests.clone());
+        let help = "Duration of token requests";
+        r.register_with_unit("token_request_duration", help, Unit::Seconds, self.token_request_duration.clone());
+        let help = "Total number of token verifications, by outcome: Success, or the reason of the failure";
+        r.register("verifications", help, self.verifications.clone());
+        r.register("reconciles", "Total number of reconciliations, by outcome", self.reconciles.clone());
+        let help = "Duration of reconciliations";
+        r.register_with_unit("reconcile_duration", help, Unit::Seconds, self.reconcile_duration.clone());
+        let help = "Total number of writes to token Secrets, by operation";
+        r.register("secret_writes", help, self.secret_writes.clone());
+        let help =
+            "Total time in which a Secret held an expired token, summed over all contexts that are not suspended";
+        r.register_with_unit("expired_served", help, Unit::Seconds, self.expired_served.clone());
+        let help = "Total number of times that a request to a tenant had to wait for the operator's own rate limits";
+        r.register("host_budget_waits", help, self.host_budget_waits.clone());
+        let help = "Number of tenant hosts with an open circuit breaker: they are down and only probed";
+        r.register("circuits_open", help, self.circuits_open.clone());
+        let help = "Number of QlikContexts that wait for their turn at a tenant";
+        r.register("queue_depth", help, self.queue_depth.clone());
+        let help = "Time for which the first QlikContext in the queue has been waiting for its turn at a tenant";
+        r.register_with_unit("queue_oldest_age", help, Unit::Seconds, self.queue_oldest.clone());
+        let help =
+            "Total number of requests to the Kubernetes API, by verb and HTTP status code, or error without an answer";
+        r.register("kubernetes_requests", help, self.kubernetes_requests.clone());
+        let help = "Time to the response headers of requests to the Kubernetes API, by verb";
+        let duration = self.kubernetes_request_duration.clone();
+        r.register_with_unit("kubernetes_request_duration", help, Unit::Seconds, duration);
+        r.register("watch_errors", "Total number of failed watch requests, by watch", self.watch_errors.clone());
+        let help = "Total number of times that a watch was restarted with a new list, by watch";
+        r.register("watch_restarts", help, self.watch_restarts.clone());
+        let help = "Total number of events that were dropped because too many were queued";
+        r.register("events_dropped", help, self.events_dropped.clone());
+        r.register("leader", "Whether this instance is the leader: 1 if it is, else 0", self.leader.clone());
+        let help = "Version of the running operator, as a label; the value is always 1";
+        r.register("build", help, Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+    }
+
+    fn begin_at_zero(&self) {
+        for outcome in [None].into_iter().chain(TOKEN_REQUEST_FAILURES.map(Some)).map(Outcome) {
+            for grant in GrantLabel::iter() {
+                drop(self.token_requests.get_or_create(&TokenRequestLabels { grant, outcome }));
+            }
+        }
+        for outcome in [None].into_iter().chain(VERIFICATION_FAILURES.map(Some)).map(Outcome) {
+            drop(self.verifications.get_or_create(&OutcomeLabels { outcome }));
+        }
+        for outcome in Reconciled::iter() {
+            drop(self.reconciles.get_or_create(&ReconcileLabels { outcome }));
+        }
+        for operation in SecretWrite::iter() {
+            drop(self.secret_writes.get_or_create(&WriteLabels { operation }));
+        }
+        for watch in Watch::iter() {
+            drop(self.watch_errors.get_or_create(&WatchLabels { watch }));
+            drop(self.watch_restarts.get_or_create(&WatchLabels { watch }));
+        }
+    }
+
+    /// What `/metrics` serves, as OpenMetrics.
     pub fn render(&self, now: Timestamp) -> Result<String, std::fmt::Error> {
         self.settle(now, |_| ());
+        let queue = self.queue.lock().clone();
+        let (depth, oldest) = queue.map_or((0, None), |queue| (queue.waiting(), queue.oldest(Instant::now())));
+        self.queue_depth.set(i64::try_from(depth).unwrap_or(i64::MAX));
+        self.queue_oldest.set(oldest.unwrap_or_default().as_secs_f64());
         let mut text = String::new();
         encode(&mut text, &self.registry).map(|()| text)
+    }
+
+    /// What `/metrics` serves, in this format.
+    pub fn render_as(&self, format: Format, now: Timestamp) -> Result<String, std::fmt::Error> {
+        let open_metrics = self.render(now)?;
+        Ok(match format {
+            Format::OpenMetrics => open_metrics,
+            Format::Text => exposition::text(&open_metrics),
+        })
+    }
+
+    /// The queue that is asked how long it is; `None` when nothing is done any more.
+    pub fn queue(&self, queue: Option<Scheduler>) {
+        *self.queue.lock() = queue;
     }
 
     /// A run ended.
@@ -243,6 +222,17 @@ impl Metrics {
     /// A watch failed.
     pub fn watch_failed(&self, watch: Watch) {
         self.watch_errors.get_or_create(&WatchLabels { watch }).inc();
+    }
+
+    /// A watch was begun again, with a list.
+    pub fn watch_restarted(&self, watch: Watch) {
+        self.watch_restarts.get_or_create(&WatchLabels { watch }).inc();
+    }
+
+    /// The Kubernetes API was called; `None`: it did not answer.
+    pub fn kubernetes_requested(&self, verb: RequestVerb, code: Option<u16>, took: Duration) {
+        self.kubernetes_requests.get_or_create(&RequestLabels { verb, code: Code(code) }).inc();
+        self.kubernetes_request_duration.get_or_create(&VerbLabels { verb }).observe(took.as_secs_f64());
     }
 
     /// An event was dropped because too many waited to be written.
@@ -292,6 +282,7 @@ impl Metrics {
         self.expiry.clear();
         self.renewal.clear();
         *self.served.lock() = Served::default();
+        self.queue(None);
     }
 
     fn settle(&self, now: Timestamp, change: impl FnOnce(&mut Served)) {
@@ -300,6 +291,33 @@ impl Metrics {
         change(&mut served);
     }
 }
+
+/// Why a token request can fail.
+const TOKEN_REQUEST_FAILURES: [Reason; 12] = [
+    Reason::InvalidClient,
+    Reason::InvalidScope,
+    Reason::RequestRejected,
+    Reason::AccessDenied,
+    Reason::TenantNotFound,
+    Reason::AddressNotPublic,
+    Reason::RateLimited,
+    Reason::TenantUnavailable,
+    Reason::TenantUnreachable,
+    Reason::UnexpectedResponse,
+    Reason::LifetimeTooShort,
+    Reason::PrivateKeyInvalid,
+];
+/// Why a verification can fail.
+const VERIFICATION_FAILURES: [Reason; 8] = [
+    Reason::TokenRejected,
+    Reason::UserInactive,
+    Reason::AccessDenied,
+    Reason::TenantNotFound,
+    Reason::RateLimited,
+    Reason::TenantUnavailable,
+    Reason::TenantUnreachable,
+    Reason::UnexpectedResponse,
+];
 
 impl Observer for Arc<Metrics> {
     fn budget_wait(&self) {

@@ -16,6 +16,7 @@ use futures::future::join_all;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Client;
 use kube::api::{Api, ListParams, PartialObjectMeta};
+use kube::client::ClientBuilder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -25,7 +26,7 @@ use crate::clock::{Clock, Jitter};
 use crate::controller::{Parts, control};
 use crate::kubeconfig;
 use crate::lease::{Election, Leadership};
-use crate::metrics::Metrics;
+use crate::metrics::{CountRequests, Metrics};
 use crate::oauth::https::{Https, SystemResolver, is_proxy};
 use crate::oauth::roots;
 use crate::scope::Namespaces;
@@ -43,11 +44,12 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
 async fn operate(args: RunArgs) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     check_proxy()?;
-    let (client, namespace) = connect(&args.watch_namespaces).await?;
+    let metrics = Arc::new(Metrics::new());
+    let (client, namespace) = connect(&args.watch_namespaces, metrics.clone()).await?;
     let transport = Arc::new(transport(&args)?);
     let listener = server::listen(args.listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {}; use another --listen", args.listen))?;
-    let (metrics, health, clock) = (Arc::new(Metrics::new()), Arc::new(Health::new()), Clock::system());
+    let (health, clock) = (Arc::new(Health::new()), Clock::system());
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         namespaces = %args.watch_namespaces,
@@ -178,7 +180,7 @@ fn identity(instance: Option<&str>) -> String {
 
 /// A client and its own namespace, proven by one small request to each namespace of the list, or to the cluster: what is
 /// wrong with cluster, CRD or rights is said at once. Where one of several may be read, the watch says what the others lack.
-async fn connect(namespaces: &Namespaces) -> anyhow::Result<(Client, String)> {
+async fn connect(namespaces: &Namespaces, metrics: Arc<Metrics>) -> anyhow::Result<(Client, String)> {
     let mut config = kubeconfig::config().await?;
     config.connect_timeout = Some(Duration::from_secs(5));
     // Above the longest quiet time of a watch (290 s), so that a dead connection ends and a quiet one does not.
@@ -187,7 +189,8 @@ async fn connect(namespaces: &Namespaces) -> anyhow::Result<(Client, String)> {
     // Runs, watches and the lease retry themselves: the client would hide the code of an answer for minutes.
     config.default_retry = false;
     let (url, namespace) = (config.cluster_url.clone(), config.default_namespace.clone());
-    let client = Client::try_from(config).context("cannot use the Kubernetes configuration")?;
+    let client = ClientBuilder::try_from(config).context("cannot use the Kubernetes configuration")?;
+    let client = client.with_layer(&CountRequests::new(metrics)).build();
     let first = ListParams::default().limit(1);
     let probe = async |contexts: Api<PartialObjectMeta<QlikContext>>| {
         tokio::time::timeout(Duration::from_secs(15), contexts.list_metadata(&first)).await

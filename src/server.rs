@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use parking_lot::Mutex;
@@ -15,9 +15,8 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::metrics::Metrics;
+use crate::metrics::{Format, Metrics};
 
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// A loop that was not polled for this long is wedged; nothing else would show it.
 const WEDGED: Duration = Duration::from_mins(1);
 /// Failures of the Kubernetes API that last longer than this make the instance unready.
@@ -140,9 +139,13 @@ fn answer(good: bool, why_not: &'static str) -> Response {
     if good { "ok".into_response() } else { (StatusCode::SERVICE_UNAVAILABLE, why_not).into_response() }
 }
 
-async fn render(State((_, metrics, clock)): Shared) -> Response {
-    match metrics.render(clock.now()) {
-        Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+async fn render(State((_, metrics, clock)): Shared, headers: HeaderMap) -> Response {
+    // A header that comes several times is one list.
+    let accept: Vec<_> = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let format = Format::accepted(&accept.join(","));
+    let told = [(header::CONTENT_TYPE, format.content_type()), (header::VARY, "Accept")];
+    match metrics.render_as(format, clock.now()) {
+        Ok(text) => (told, text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }

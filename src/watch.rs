@@ -56,6 +56,7 @@ pub fn contexts(
 ) -> impl Events<StoredContext> + use<> {
     let watches = scope.namespaces.apis::<StoredContext>(client).into_iter().map(|api| {
         let (namespace, mut unanswered) = (api.namespace().map(str::to_owned), Some(unanswered.token()));
+        let mut restarts = Restarts::of(Watch::Contexts, &context.metrics);
         let events = watcher(api, config(&scope.contexts).page_size(PAGE_SIZE))
             .modify(|context| {
                 context.managed_fields_mut().clear();
@@ -63,6 +64,7 @@ pub fn contexts(
             })
             .default_backoff()
             .inspect(move |event| {
+                restarts.see(event);
                 if matches!(event, Ok(Event::InitDone) | Err(_)) {
                     unanswered.take();
                 }
@@ -116,6 +118,25 @@ fn described(error: &watcher::Error) -> String {
         | watcher::Error::WatchStartFailed(error)
         | watcher::Error::WatchFailed(error) => describe(error),
         other => other.to_string(),
+    }
+}
+
+/// Counts how often one watch begins again with a list.
+struct Restarts {
+    watch: Watch,
+    metrics: Arc<Metrics>,
+    begun: bool,
+}
+
+impl Restarts {
+    fn of(watch: Watch, metrics: &Arc<Metrics>) -> Self {
+        Self { watch, metrics: metrics.clone(), begun: false }
+    }
+
+    fn see<K>(&mut self, event: &watcher::Result<Event<K>>) {
+        if matches!(event, Ok(Event::Init)) && std::mem::replace(&mut self.begun, true) {
+            self.metrics.watch_restarted(self.watch);
+        }
     }
 }
 

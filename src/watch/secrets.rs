@@ -25,7 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use super::metadata::SecretMetadata;
-use super::{config, failed};
+use super::{Restarts, config, failed};
 use crate::api::{MANAGED_BY_LABEL, OPERATOR_NAME};
 use crate::context::StoredContext;
 use crate::index::{ContextName, Index, Selection, WatchId};
@@ -65,7 +65,9 @@ pub fn secrets(
             let (index, metrics) = (index.clone(), metrics.clone());
             let id = index.watch(api.namespace(), selection);
             let events = in_turn(listed(api, config(selector)), turns.clone()).default_backoff();
+            let mut restarts = Restarts::of(label, &metrics);
             let woken = events.flat_map(move |event| {
+                restarts.see(&event);
                 if let Err(error) = &event {
                     failed(label, &metrics, error);
                 }

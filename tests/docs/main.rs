@@ -11,6 +11,7 @@ mod foreign;
 mod glossary;
 mod links;
 mod manifests;
+mod metrics;
 mod names;
 mod pages;
 mod pictures;

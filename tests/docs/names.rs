@@ -1,17 +1,11 @@
-//! What a page names is called so: reasons, tests, flags, metrics, labels, values of the chart, steps of the work.
+//! What a page names is called so: reasons, tests, flags, labels, values of the chart, steps of the work.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::BTreeSet;
 
 use clap::CommandFactory as _;
 use qlik_context_operator::api::condition::Notice;
 use qlik_context_operator::api::{self, Reason};
 use qlik_context_operator::args::CommandLine;
-use qlik_context_operator::clock::Timestamp;
-use qlik_context_operator::metrics::{Metrics, Reconciled, SecretWrite, Watch};
-use qlik_context_operator::oauth::request::Grant;
-use qlik_context_operator::tokens::CallObserver;
 use serde_json::Value;
 use strum::IntoEnumIterator as _;
 
@@ -89,46 +83,6 @@ fn the_flags_are_those_of_the_program() {
         )
     });
     assert_eq!(documented, flags.collect());
-}
-
-/// Every metric once everything has happened, as Prometheus sees it: its name, and the names of its labels.
-fn metrics() -> BTreeMap<String, BTreeSet<String>> {
-    let (metrics, now) = (Arc::new(Metrics::new()), Timestamp::UNIX_EPOCH);
-    metrics.context("namespace", "name", true, Some((now, now)), now);
-    metrics.token_request(&Grant::ClientCredentials, None, Duration::ZERO);
-    metrics.verification(None);
-    metrics.reconciled(Reconciled::Ready, Duration::ZERO);
-    metrics.secret_written(SecretWrite::Create);
-    metrics.watch_failed(Watch::Contexts);
-    let text = metrics.render(now).unwrap();
-    let mut found = BTreeMap::new();
-    for (name, kind) in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')) {
-        let (name, series) = match kind {
-            "counter" => (format!("{name}_total"), format!("{name}_total")),
-            "info" => (format!("{name}_info"), format!("{name}_info")),
-            "histogram" => (name.to_owned(), format!("{name}_sum")),
-            _ => (name.to_owned(), name.to_owned()),
-        };
-        let line = text.lines().find_map(|line| line.strip_prefix(&series)).unwrap();
-        let labels = line.strip_prefix('{').map(|rest| rest.split('}').next().unwrap()).unwrap_or_default();
-        found.insert(name, labels.split(',').filter_map(|label| Some(label.split_once('=')?.0.to_owned())).collect());
-    }
-    assert_eq!(found.len(), read("src/metrics.rs").matches("r.register").count(), "not everything has happened");
-    found
-}
-
-#[test]
-fn the_metrics_are_those_of_the_registry() {
-    let (metrics, page) = (metrics(), read("docs/reference.md"));
-    let spans = |cell: &str| -> BTreeSet<String> { cell.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
-    let documented = rows(section(&page, "## Metrics")).into_iter().map(|row| (code(row[0]).to_owned(), spans(row[1])));
-    assert_eq!(documented.collect::<BTreeMap<_, _>>(), metrics);
-    for (path, text) in pages() {
-        for word in text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
-            let ours = word.starts_with("qlik_context_") && word != "qlik_context_operator" && word != "qlik_context_";
-            assert!(!ours || metrics.contains_key(word), "{}: {word}", path.display());
-        }
-    }
 }
 
 #[test]

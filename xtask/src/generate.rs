@@ -1,5 +1,5 @@
 //! `cargo xtask generate`: writes what is made from code and committed: the CRD, where `kubectl
-//! apply` and where the chart look for it, and what tests make: the table of states, the table of the chart's values, and the
+//! apply` and where the chart look for it, and what tests make: the tables of metrics, of states and of the chart's values, and the
 //! manifest for `kubectl apply`.
 
 use std::fs;
@@ -15,7 +15,8 @@ use crate::screen::Screen;
 const CRD: [&str; 2] = ["crds/qlikcontexts.yaml", "charts/qlik-context-operator/files/crds/qlikcontexts.yaml"];
 
 /// What tests make: the test, which of its cases, and the files. Theirs is the CRD in the chart, so they come after it.
-const MADE_BY_TESTS: [(&str, &str, &str); 3] = [
+const MADE_BY_TESTS: [(&str, &str, &str); 4] = [
+    ("docs", "metrics::", "docs/reference.md"),
     ("states", "", "docs/states.md"),
     ("argocd", "", "deploy/argocd/argocd-cm.yaml"),
     ("chart", "generated::", "charts/qlik-context-operator/README.md, deploy/kubernetes/qlik-context-operator.yaml"),

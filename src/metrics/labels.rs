@@ -1,0 +1,133 @@
+//! The labels of the metrics: enums all, but for the name of a context.
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+
+use strum::EnumIter;
+
+use crate::api::Reason;
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(super) struct ContextLabels {
+    pub(super) namespace: String,
+    pub(super) name: String,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct TokenRequestLabels {
+    pub(super) grant: GrantLabel,
+    pub(super) outcome: Outcome,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct OutcomeLabels {
+    pub(super) outcome: Outcome,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct ReconcileLabels {
+    pub(super) outcome: Reconciled,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct WriteLabels {
+    pub(super) operation: SecretWrite,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct WatchLabels {
+    pub(super) watch: Watch,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct RequestLabels {
+    pub(super) verb: RequestVerb,
+    pub(super) code: Code,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct VerbLabels {
+    pub(super) verb: RequestVerb,
+}
+
+#[derive(Clone, Copy, Debug, EncodeLabelValue, EnumIter, Eq, Hash, PartialEq)]
+pub(super) enum GrantLabel {
+    #[allow(non_camel_case_types)]
+    client_credentials,
+    #[allow(non_camel_case_types)]
+    user_impersonation,
+}
+
+/// `Success`, or why not.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) struct Outcome(pub(super) Option<Reason>);
+
+impl EncodeLabelValue for Outcome {
+    fn encode(&self, encoder: &mut prometheus_client::encoding::LabelValueEncoder) -> Result<(), std::fmt::Error> {
+        match self.0 {
+            Some(reason) => reason.encode(encoder),
+            None => "Success".encode(encoder),
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, EncodeLabelValue, EnumIter, Eq, Hash, PartialEq)]
+pub enum Reconciled {
+    /// As it should be.
+    Ready,
+    /// A failure stands in the conditions.
+    NotReady,
+    /// It is not yet the context's turn at its tenant.
+    Waiting,
+    /// There was nothing to say.
+    Unchanged,
+    /// The Kubernetes API failed; the run is repeated.
+    Error,
+}
+
+/// What was done to a derived Secret.
+#[derive(Clone, Copy, Debug, EncodeLabelValue, EnumIter, Eq, Hash, PartialEq)]
+pub enum SecretWrite {
+    /// Written for the first time.
+    Create,
+    /// Given a new token, or restored.
+    Update,
+}
+
+/// The watches of the operator.
+#[derive(Clone, Copy, Debug, EncodeLabelValue, EnumIter, Eq, Hash, PartialEq, strum::Display)]
+#[strum(serialize_all = "lowercase")]
+pub enum Watch {
+    /// `QlikContext` objects.
+    Contexts,
+    /// Metadata of the Secrets that `--credential-selector` selects; without it, of all.
+    Credentials,
+    /// Metadata of the Secrets that the operator wrote, where the other watch may not show them.
+    Derived,
+}
+
+/// What is asked of the Kubernetes API, in the words of its authorization and audit.
+#[derive(Clone, Copy, Debug, EncodeLabelValue, EnumIter, Eq, Hash, PartialEq)]
+#[allow(missing_docs, non_camel_case_types, reason = "the words are the API's own")]
+pub enum RequestVerb {
+    get,
+    list,
+    watch,
+    create,
+    update,
+    patch,
+    delete,
+}
+
+/// The code of an HTTP answer, or `error` where there was none.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) struct Code(pub(super) Option<u16>);
+
+impl EncodeLabelValue for Code {
+    fn encode(&self, encoder: &mut prometheus_client::encoding::LabelValueEncoder) -> Result<(), std::fmt::Error> {
+        match self.0 {
+            Some(code) => u32::from(code).encode(encoder),
+            None => "error".encode(encoder),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The table of metrics in docs/reference.md is made from the code: written when `WRITE_GENERATED` is set, compared otherwise.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use qlik_context_operator::clock::Timestamp;
+use qlik_context_operator::metrics::{Format, Metrics, RequestVerb};
+
+use super::pages::{pages, read, root, section};
+
+const PAGE: &str = "docs/reference.md";
+
+/// A metric as Prometheus sees it.
+struct Metric {
+    name: String,
+    kind: String,
+    labels: Vec<String>,
+    help: String,
+}
+
+/// Every metric, in the order of the registry.
+fn metrics() -> Vec<Metric> {
+    let (metrics, now) = (Arc::new(Metrics::new()), Timestamp::UNIX_EPOCH);
+    // The others are there from the beginning.
+    metrics.context("namespace", "name", true, Some((now, now)), now);
+    metrics.kubernetes_requested(RequestVerb::get, Some(200), Duration::ZERO);
+    let text = metrics.render_as(Format::Text, now).unwrap();
+    let mut found = Vec::new();
+    for told in text.split("# HELP ").skip(1) {
+        let (name, rest) = told.split_once(' ').unwrap();
+        let (help, rest) = rest.split_once("\n# TYPE ").unwrap();
+        let (kind, samples) = rest.split_once(' ').unwrap().1.split_once('\n').unwrap();
+        let sample = samples.lines().next().unwrap_or_else(|| panic!("{name} has no sample"));
+        let labels = sample.split_once('{').map_or("", |(_, labels)| labels.split_once('}').unwrap().0);
+        let labels = labels.split(',').filter_map(|label| Some(label.split_once('=')?.0.to_owned()));
+        found.push(Metric {
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            labels: labels.collect(),
+            help: help.to_owned(),
+        });
+    }
+    found
+}
+
+#[test]
+fn the_table_of_metrics_is_what_the_registry_says() {
+    let mut table = String::from("| metric | type | labels | what it is |\n| --- | --- | --- | --- |\n");
+    for Metric { name, kind, labels, help } in metrics() {
+        let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
+        writeln!(table, "| `{name}` | {kind} | {} | {help} |", labels.join(", ")).unwrap();
+    }
+    let table = table.replace("|  |", "| |");
+    let page = read(PAGE);
+    let written = section(&page, "## Metrics");
+    let begin = written.find("| metric |").unwrap();
+    let old = written[begin..].split("\n\n").next().unwrap();
+    if std::env::var_os("WRITE_GENERATED").is_some() {
+        std::fs::write(root().join(PAGE), page.replace(old, table.trim_end())).unwrap();
+    } else {
+        assert!(old == table.trim_end(), "{PAGE} is old: cargo xtask generate");
+    }
+}
+
+#[test]
+fn a_metric_that_a_page_names_is_one_that_there_is() {
+    let names: BTreeSet<_> = metrics().into_iter().map(|metric| metric.name).collect();
+    assert!(names.len() > 20);
+    for (path, text) in pages() {
+        for word in text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
+            let ours = word.starts_with("qlik_context_") && word != "qlik_context_operator" && word != "qlik_context_";
+            assert!(!ours || names.contains(word), "{}: {word}", path.display());
+        }
+    }
+}
