@@ -27,7 +27,7 @@ use boot::Files;
 pub use folder::Folder;
 use kubeconfig::Cluster;
 pub use process::Process;
-pub use programs::{NodePrograms, Programs, Sources};
+pub use programs::{MonitoringPrograms, NodePrograms, Programs, Sources};
 
 /// Takes one line for people about work that lasts.
 pub type Progress = dyn Fn(&str) + Send + Sync;

@@ -1,5 +1,5 @@
-//! Where etcd, kube-apiserver, kube-controller-manager, kubectl and helm are, and for a node kubelet, kube-proxy and
-//! kube-scheduler.
+//! Where etcd, kube-apiserver, kube-controller-manager, kubectl and helm are, for a node kubelet, kube-proxy and
+//! kube-scheduler, and for monitoring prometheus and promtool.
 //!
 //! Each is taken from the folder `KUBEBUILDER_ASSETS` (envtest's convention), else from the
 //! user's cache, else it is built into that cache from the Go modules pinned beside this crate:
@@ -68,6 +68,24 @@ impl NodePrograms {
             kube_proxy: path(&pins::KUBE_PROXY)?,
             kube_scheduler: path(&pins::KUBE_SCHEDULER)?,
         })
+    }
+}
+
+/// Ready programs of monitoring.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "each is the path of the program of its name")]
+pub struct MonitoringPrograms {
+    pub prometheus: PathBuf,
+    pub promtool: PathBuf,
+}
+
+impl MonitoringPrograms {
+    /// Finds or builds the programs as the environment says. Blocks; some minutes when they have
+    /// to be built.
+    pub fn find(progress: &Progress) -> anyhow::Result<Self> {
+        let sources = Sources::from_environment()?;
+        let path = sources.all(&pins::MONITORING, progress)?;
+        Ok(Self { prometheus: path(&pins::PROMETHEUS)?, promtool: path(&pins::PROMTOOL)? })
     }
 }
 

@@ -80,7 +80,7 @@ fn build(sources: &Sources, program: &Program, go: &str, so_far: &dyn Fn(u64)) -
             .env("CGO_ENABLED", "0")
             // A workspace around us has other versions.
             .env("GOWORK", "off")
-            .args(["build", "-buildvcs=false", "-trimpath", "-ldflags", &flags, "-o"])
+            .args(["build", "-buildvcs=false", "-trimpath", "-tags", module.tags, "-ldflags", &flags, "-o"])
             .args([made.as_os_str(), program.package.as_ref()]);
     })?;
     let status = wait(&mut build, so_far);

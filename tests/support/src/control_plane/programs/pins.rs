@@ -19,6 +19,8 @@ pub(super) struct Module {
     name: &'static str,
     go_mod: &'static str,
     pinned: &'static str,
+    /// For `go build -tags`.
+    pub(super) tags: &'static str,
     linker_flags: fn(version: &str) -> String,
 }
 
@@ -26,6 +28,7 @@ static ETCD_MODULE: Module = Module {
     name: "etcd",
     go_mod: include_str!("../../../control-plane/etcd/go.mod"),
     pinned: "go.etcd.io/etcd/server/v3",
+    tags: "",
     linker_flags: |_| SMALL.to_owned(),
 };
 
@@ -33,6 +36,7 @@ static KUBERNETES_MODULE: Module = Module {
     name: "kubernetes",
     go_mod: include_str!("../../../control-plane/kubernetes/go.mod"),
     pinned: "k8s.io/kubernetes",
+    tags: "",
     linker_flags: kubernetes_linker_flags,
 };
 
@@ -40,6 +44,16 @@ static HELM_MODULE: Module = Module {
     name: "helm",
     go_mod: include_str!("../../../control-plane/helm/go.mod"),
     pinned: "helm.sh/helm/v4",
+    tags: "",
+    linker_flags: |_| SMALL.to_owned(),
+};
+
+static PROMETHEUS_MODULE: Module = Module {
+    name: "prometheus",
+    go_mod: include_str!("../../../control-plane/prometheus/go.mod"),
+    pinned: "github.com/prometheus/prometheus",
+    // Without the clients of every cloud: targets are written down.
+    tags: "remove_all_sd",
     linker_flags: |_| SMALL.to_owned(),
 };
 
@@ -72,6 +86,18 @@ pub(super) static ALL: [&Program; 5] = [&ETCD, &KUBE_APISERVER, &KUBE_CONTROLLER
 
 /// What a node needs beside them.
 pub(super) static NODE: [&Program; 3] = [&KUBE_SCHEDULER, &KUBE_PROXY, &KUBELET];
+
+pub(super) static PROMETHEUS: Program = Program {
+    name: "prometheus",
+    package: "github.com/prometheus/prometheus/cmd/prometheus",
+    module: &PROMETHEUS_MODULE,
+};
+
+pub(super) static PROMTOOL: Program =
+    Program { name: "promtool", package: "github.com/prometheus/prometheus/cmd/promtool", module: &PROMETHEUS_MODULE };
+
+/// What reads metrics, alerts and dashboards.
+pub(super) static MONITORING: [&Program; 2] = [&PROMTOOL, &PROMETHEUS];
 
 /// Without symbols and debug information.
 const SMALL: &str = "-s -w";
