@@ -28,7 +28,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 pub const CLIENT_SECRET: &str = "planted-client-secret-0123456789abcdef";
 const TOKEN_BEGINNING: &str = "eyJhbGciOiJFUzM4NCIsImtpZCI6";
 /// 2026-11-22T00:00:00Z.
-const BEGIN: i64 = 1_795_305_600;
+pub const BEGIN: i64 = 1_795_305_600;
 
 pub struct World {
     pub api: ApiServer,

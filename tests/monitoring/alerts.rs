@@ -1,0 +1,194 @@
+//! Each alert fires on what hurts, and only then.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use qlik_context_operator::oauth::transport::TransportFailure;
+use serde_json::{Value, json};
+use support::api_server::{self, Kind, Verb};
+use support::tenant::{Fault, RetryAfter, Route, Script};
+
+use super::prometheus::{assert_content, promtool};
+use super::recording::{RULES, Recording, read};
+use super::world::{HOUR, LIFE, World};
+
+const MINUTE: Duration = Duration::from_mins(1);
+/// Of the operator's own series, added up.
+const JOB: &str = "operator";
+
+/// Contexts that share nothing.
+fn fleet(world: &mut World, size: usize) {
+    for n in 0..size {
+        world.add("team", &format!("c{n}"), LIFE, &json!({}));
+    }
+    world.start();
+}
+
+fn of(name: &str) -> Value {
+    json!({"namespace": "team", "name": name})
+}
+
+/// All of a fleet but those of other names.
+fn all(alert: &'static str, size: usize) -> Vec<(&'static str, Value)> {
+    (0..size).map(|n| (alert, of(&format!("c{n}")))).collect()
+}
+
+/// The times from the beginning to the end, so far apart.
+fn every(step: Duration, end: Duration) -> impl Iterator<Item = Duration> {
+    (1..).map(move |n| step * n).take_while(move |time| *time < end)
+}
+
+#[test]
+fn promtool_accepts_the_rules_and_the_series_of_what_a_test_cannot_live_through() {
+    let folder = support::control_plane::Folder::new().unwrap();
+    std::fs::write(folder.path().join("alerts.yaml"), read(RULES)).unwrap();
+    std::fs::write(folder.path().join("test.yaml"), read("tests/monitoring/alerts.yaml")).unwrap();
+    assert_content(&promtool(&["check", "rules", "alerts.yaml"], folder.path(), ""));
+    assert_content(&promtool(&["test", "rules", "test.yaml"], folder.path(), ""));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_healthy_fleet_fires_nothing_through_a_day_of_renewals() {
+    let mut world = World::new();
+    fleet(&mut world, 8);
+    let mut recording = Recording::default();
+    recording.scrape(&world, "a", HOUR * 24).await;
+    assert!(world.issued() >= 8 * 4, "{} tokens", world.issued());
+    let quiet: Vec<_> = every(MINUTE * 20, HOUR * 24).map(|time| (time, &[][..])).collect();
+    recording.fires(&quiet);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_wrong_secret_in_a_healthy_fleet_is_told_by_its_name_and_nothing_else_is() {
+    for size in [6, 11] {
+        let mut world = World::new();
+        world.add("team", "wrong", LIFE, &json!({}));
+        world.put_credential("team", "wrong", "wrong", "planted-wrong-secret-0123456789");
+        fleet(&mut world, size);
+        let mut recording = Recording::default();
+        recording.scrape(&world, "a", HOUR * 12).await;
+        let named = [("QlikContextNotReady", of("wrong"))];
+        let told: Vec<_> = every(MINUTE * 20, HOUR * 12).map(|time| (time, &named[..])).collect();
+        recording.fires(&told);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_refusals_as_too_many_half_an_hour_apart_fire_nothing() {
+    let mut world = World::new();
+    fleet(&mut world, 8);
+    let mut recording = Recording::default();
+    recording.scrape(&world, "a", MINUTE * 10).await;
+    for n in ["x", "y"] {
+        world.cloud.script(Script::at(Route::Token, Fault::RateLimited(RetryAfter::Seconds(30))).once());
+        world.add("team", n, LIFE, &json!({}));
+        recording.scrape(&world, "a", MINUTE * 29).await;
+    }
+    recording.scrape(&world, "a", HOUR).await;
+    let counted = world.metrics.render(world.clock.now()).unwrap();
+    assert!(counted.contains("outcome=\"RateLimited\"} 2\n"), "{counted}");
+    let end = recording.length();
+    let quiet: Vec<_> = every(MINUTE, end).map(|time| (time, &[][..])).collect();
+    recording.fires(&quiet);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenant_that_refuses_everything_as_too_many_is_told_while_contexts_wait_for_it() {
+    let mut world = World::new();
+    world.cloud.script(Script::at(Route::Token, Fault::RateLimited(RetryAfter::Seconds(60))));
+    fleet(&mut world, 8);
+    let mut recording = Recording::default();
+    recording.scrape(&world, "a", HOUR * 2).await;
+    world.cloud.clear_scripts();
+    recording.scrape(&world, "a", HOUR).await;
+    let job = json!({"job": JOB});
+    let mut early = all("QlikContextNotReady", 8);
+    early.push(("QlikContextTokenRequestsFail", job.clone()));
+    let mut late = early.clone();
+    late.push(("QlikContextRateLimited", job));
+    recording.fires(&[
+        (MINUTE * 5, &[]),
+        (MINUTE * 20, &early),
+        (MINUTE * 40, &late),
+        (MINUTE * 110, &late),
+        (MINUTE * 140, &[]),
+        (MINUTE * 170, &[]),
+    ]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_the_tenant_is_told_once_then_by_context_and_ends_with_it() {
+    let mut world = World::new();
+    let down = Arc::new(AtomicBool::new(false));
+    let is_down = down.clone();
+    world.weather =
+        Some(Arc::new(move |_, _, _| is_down.load(Ordering::Relaxed).then_some(TransportFailure::Connection)));
+    fleet(&mut world, 8);
+    let mut recording = Recording::default();
+    recording.scrape(&world, "a", HOUR * 3).await;
+    down.store(true, Ordering::Relaxed);
+    recording.scrape(&world, "a", HOUR * 4).await;
+    down.store(false, Ordering::Relaxed);
+    recording.scrape(&world, "a", HOUR).await;
+    let once = [("QlikContextTokenRequestsFail", json!({"job": JOB}))];
+    let with = |alerts: &[&'static str]| {
+        let mut told = once.to_vec();
+        alerts.iter().for_each(|alert| told.extend(all(alert, 8)));
+        told
+    };
+    recording.fires(&[
+        (HOUR * 3, &[]),
+        // No token was due yet.
+        (HOUR * 3 + MINUTE * 10, &[]),
+        (HOUR * 5, &once),
+        (HOUR * 5 + MINUTE * 45, &with(&["QlikContextTokenExpiresSoon"])),
+        (HOUR * 6 + MINUTE * 5, &with(&["QlikContextTokenExpired"])),
+        (HOUR * 6 + MINUTE * 30, &with(&["QlikContextTokenExpired", "QlikContextNotReady"])),
+        (HOUR * 7 + MINUTE * 6, &[("QlikContextExpiredTokenServed", json!({"job": JOB}))]),
+        (HOUR * 7 + MINUTE * 30, &[]),
+    ]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_leader_neither_ends_nor_delays_an_alert() {
+    let mut world = World::new();
+    world.add("team", "wrong", LIFE, &json!({}));
+    world.put_credential("team", "wrong", "wrong", "planted-wrong-secret-0123456789");
+    fleet(&mut world, 6);
+    let mut recording = Recording::default();
+    recording.scrape(&world, "a", MINUTE * 8).await;
+    for instance in ["b", "c", "a"] {
+        recording.silence(MINUTE).await;
+        world.start();
+        recording.scrape(&world, instance, MINUTE * 8).await;
+    }
+    let named = [("QlikContextNotReady", of("wrong"))];
+    let told: Vec<_> = every(MINUTE / 2, recording.length())
+        .filter(|time| *time > MINUTE * 14)
+        .map(|time| (time, &named[..]))
+        .collect();
+    recording.fires(&told);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kubernetes_api_that_refuses_what_is_written_is_told_when_it_lasts() {
+    let mut world = World::new();
+    fleet(&mut world, 8);
+    let mut recording = Recording::default();
+    recording.scrape(&world, "a", MINUTE * 10).await;
+    let unavailable = || api_server::Script::on(Verb::Watch, Kind::Secret, api_server::Fault::unavailable());
+    world.api.script(unavailable());
+    world.api.end_watches();
+    recording.scrape(&world, "a", HOUR).await;
+    world.api.clear_scripts();
+    recording.scrape(&world, "a", HOUR).await;
+    let told = [("QlikContextKubernetesErrors", json!({"namespace": "qlik-system", "job": JOB}))];
+    recording.fires(&[
+        (MINUTE * 9, &[]),
+        (MINUTE * 20, &[]),
+        (MINUTE * 40, &told),
+        (MINUTE * 69, &told),
+        (MINUTE * 100, &[]),
+    ]);
+}
