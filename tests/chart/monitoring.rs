@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use qlik_context_operator::clock::Timestamp;
-use qlik_context_operator::metrics::{Metrics, Reconciled, SecretWrite, Watch};
+use qlik_context_operator::metrics::{Metrics, Reconciled, RequestVerb, SecretWrite, Watch};
 use qlik_context_operator::oauth::request::Grant;
 use qlik_context_operator::tokens::CallObserver;
 use serde_json::{Value, json};
@@ -29,6 +29,7 @@ static METRICS: LazyLock<String> = LazyLock::new(|| {
     metrics.reconciled(Reconciled::Ready, Duration::ZERO);
     metrics.secret_written(SecretWrite::Create);
     metrics.watch_failed(Watch::Contexts);
+    metrics.kubernetes_requested(RequestVerb::get, Some(200), Duration::ZERO);
     metrics.render(now).unwrap()
 });
 

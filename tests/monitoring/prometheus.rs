@@ -57,11 +57,12 @@ impl Prometheus {
             command.arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()));
         });
         let mut prometheus = Self { process: process.unwrap(), address, _folder: folder };
-        prometheus.until("two scrapes", async |prometheus| {
-            let scrapes = prometheus.query("count_over_time(up[1m]) >= 2 and up == 1").await;
-            !scrapes.is_empty()
-        })
-        .await;
+        prometheus
+            .until("two scrapes", async |prometheus| {
+                let scrapes = prometheus.query("count_over_time(up[1m]) >= 2 and up == 1").await;
+                !scrapes.is_empty()
+            })
+            .await;
         prometheus
     }
 
