@@ -23,7 +23,7 @@ use crate::reconcile::events::Events;
 use crate::reconcile::memory::Memories;
 use crate::reconcile::{error_policy, reconcile};
 use crate::scope::Scope;
-use crate::server::Health;
+use crate::server::{Health, Task};
 use crate::tokens::TokenCache;
 use crate::tokens::scheduler::{Caller, Limits, Scheduler};
 use crate::watch;
@@ -138,7 +138,7 @@ pub async fn control(parts: Parts, stop: CancellationToken) {
 /// Marks the loop as alive whenever it is polled, and wakes nobody.
 fn heartbeat(health: Arc<Health>) -> impl Stream<Item = ObjectRef<StoredContext>> {
     beats().filter_map(move |()| {
-        health.beat();
+        health.beat(Task::Loop);
         std::future::ready(None)
     })
 }

@@ -1,10 +1,13 @@
 //! Leader election: a pure decision, then one optimistic write.
 //!
 //! Promises: a Lease is only ever written with the resourceVersion that was judged, so of two candidates one gets 409. Ages
-//! are measured on our own monotonic clock since we last saw the Lease change, never by comparing wall clocks. A leader
-//! that could not renew for 10 s stops writing, drops its work and is a candidate again; others wait for 15 s.
+//! are measured on our own monotonic clock since we last saw the Lease change, never by comparing the wall clocks of two
+//! machines. A leader that could not renew for 10 s stops writing, drops its work and is a candidate again; others wait for 15 s.
+//! Only a leader that releases the Lease hands it over at once: one that was deleted, or edited by hand, may still have a leader
+//! that does not know it yet, so it is waited for as for one that does not answer.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -12,21 +15,34 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{Api, ObjectMeta, PostParams};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, ClockSample};
 use crate::error::{Error, describe};
+use crate::server::{Health, Task};
 
 /// How long a Lease is valid after its last renewal.
 const DURATION: Duration = Duration::from_secs(15);
+/// Another version's leader may ask for more time; a typing error does not get a day.
+const LONGEST: Duration = Duration::from_mins(1);
 /// How often a leader renews and a candidate looks.
 const PERIOD: Duration = Duration::from_secs(2);
 /// A leader that did not renew for this long gives up, well before anybody else begins.
 const GIVE_UP: Duration = Duration::from_secs(10);
 /// One attempt ends within this.
 const ATTEMPT: Duration = Duration::from_secs(3);
+/// A Lease that is not there is looked at once more before it is made: a leader that works makes a deleted one again by then.
+const ABSENT: Duration = Duration::from_secs(3);
+/// What a released Lease has as its duration, which no leader asks for.
+const RELEASED_SECONDS: i32 = 1;
 
 /// Until when this process may write. Cheap to copy; asked before every write.
-#[derive(Clone, Debug)]
-pub struct Leadership(Option<Arc<Mutex<Option<Instant>>>>);
+#[derive(Clone)]
+pub struct Leadership(Option<Arc<Term>>);
+
+/// The last renewal, while it counts.
+struct Term {
+    renewed: RwLock<Option<ClockSample>>,
+    clock: Clock,
+}
 
 impl Leadership {
     /// Without an election: always.
@@ -34,47 +50,62 @@ impl Leadership {
         Self(None)
     }
 
-    fn contested() -> Self {
-        Self(Some(Arc::default()))
+    fn contested(clock: Clock) -> Self {
+        Self(Some(Arc::new(Term { renewed: RwLock::default(), clock })))
     }
 
     /// An error when no write may start now.
     pub fn check(&self) -> Result<(), Error> {
-        let Some(until) = &self.0 else { return Ok(()) };
-        let until = *until.lock().unwrap_or_else(PoisonError::into_inner);
-        if until.is_some_and(|until| Instant::now() < until) { Ok(()) } else { Err(Error::NotLeader) }
+        let Some(term) = &self.0 else { return Ok(()) };
+        let renewed = *term.renewed.read().unwrap_or_else(PoisonError::into_inner);
+        // The monotonic clock stands still while a machine sleeps; the wall clock does not.
+        let within = |renewed: ClockSample| renewed.age() + term.clock.jumped_since(renewed) < GIVE_UP;
+        if renewed.is_some_and(within) { Ok(()) } else { Err(Error::NotLeader) }
     }
 
-    fn extend(&self, until: Option<Instant>) {
-        if let Some(own) = &self.0 {
-            *own.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    fn renewed(&self, at: Option<ClockSample>) {
+        if let Some(term) = &self.0 {
+            *term.renewed.write().unwrap_or_else(PoisonError::into_inner) = at;
         }
     }
+}
+
+/// Whose a Lease is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Holder {
+    /// Ours, as we wrote it.
+    Us,
+    /// Our name is in it, but somebody else wrote that.
+    Named,
+    Another,
+    /// It was given back in order.
+    Released,
+    /// It was deleted, or its holder was taken out by hand.
+    Nobody,
 }
 
 /// What a candidate last saw of the Lease, and since when it has not changed.
 #[derive(Clone, Debug, PartialEq)]
 struct Seen {
-    holder: Option<String>,
+    holder: Holder,
     resource_version: Option<String>,
     since: Instant,
-    duration: Duration,
+    lasts: Duration,
 }
 
 #[derive(Debug, Eq, PartialEq)]
 enum Move {
-    Acquire,
-    Renew,
+    Take,
     Wait,
 }
 
-/// What to do about a Lease, seen by `me` at `now`.
-fn decide(seen: &Seen, me: &str, now: Instant) -> Move {
-    match seen.holder.as_deref() {
-        Some(holder) if holder == me => Move::Renew,
-        None | Some("") => Move::Acquire,
-        Some(_) if now.duration_since(seen.since) >= seen.duration => Move::Acquire,
-        Some(_) => Move::Wait,
+/// What to do about a Lease; `leads`: our last renewal still counts.
+fn decide(seen: &Seen, leads: bool, now: Instant) -> Move {
+    match seen.holder {
+        Holder::Us | Holder::Released => Move::Take,
+        Holder::Named | Holder::Nobody if leads => Move::Take,
+        _ if !leads && now.duration_since(seen.since) >= seen.lasts => Move::Take,
+        _ => Move::Wait,
     }
 }
 
@@ -86,12 +117,16 @@ pub struct Election {
     clock: Clock,
     leadership: Leadership,
     seen: Option<Seen>,
+    /// The last renewals that we tried to write: an answer may have been lost.
+    claims: VecDeque<MicroTime>,
+    health: Arc<Health>,
 }
 
 impl Election {
     /// A candidate of this name for a Lease.
-    pub fn new(leases: Api<Lease>, name: &str, identity: String, clock: Clock) -> Self {
-        Self { leases, name: name.into(), identity, clock, leadership: Leadership::contested(), seen: None }
+    pub fn new(leases: Api<Lease>, name: &str, identity: String, clock: Clock, health: Arc<Health>) -> Self {
+        let leadership = Leadership::contested(clock.clone());
+        Self { leases, name: name.into(), identity, clock, leadership, seen: None, claims: VecDeque::new(), health }
     }
 
     /// What every writer asks.
@@ -108,7 +143,7 @@ impl Election {
                 tracing::info!(lease = self.name, identity = self.identity, "another instance leads; standing by");
                 waits = true;
             }
-            sleep(PERIOD).await;
+            sleep(self.until_next_look()).await;
         }
         tracing::info!(lease = self.name, identity = self.identity, "leading");
     }
@@ -123,13 +158,19 @@ impl Election {
     }
 
     fn another_leads(&self) -> bool {
-        let holder = self.seen.as_ref().and_then(|seen| seen.holder.as_deref());
-        holder.is_some_and(|holder| !holder.is_empty() && holder != self.identity)
+        self.seen.as_ref().is_some_and(|seen| seen.holder == Holder::Another)
+    }
+
+    /// A Lease that runs out is looked at just then.
+    fn until_next_look(&self) -> Duration {
+        let end = self.seen.as_ref().map(|seen| seen.since + seen.lasts);
+        let left = end.map(|end| end.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero());
+        left.map_or(PERIOD, |left| left.min(PERIOD))
     }
 
     /// Lets the next candidate begin at once.
     pub async fn release(&mut self) {
-        self.leadership.extend(None);
+        self.leadership.renewed(None);
         // Without it the others wait for the Lease to run out: no reason to wait for a dead connection.
         let _ = timeout(ATTEMPT, async {
             // A renewal that was cut off may still arrive in between: then once more.
@@ -148,7 +189,7 @@ impl Election {
         }
         if let Some(spec) = lease.spec.as_mut() {
             spec.holder_identity = None;
-            spec.lease_duration_seconds = Some(1);
+            spec.lease_duration_seconds = Some(RELEASED_SECONDS);
         }
         let written = self.leases.replace(&self.name, &PostParams::default(), &lease).await;
         !matches!(written, Err(kube::Error::Api(status)) if status.is_conflict())
@@ -156,14 +197,15 @@ impl Election {
 
     /// One look and at most one write; true when this process leads.
     async fn attempt(&mut self) -> bool {
-        let begun = Instant::now();
-        match timeout(ATTEMPT, self.try_once(begun)).await {
+        self.health.beat(Task::Lease);
+        let begun = self.clock.sample();
+        match timeout(ATTEMPT, self.try_once()).await {
             Ok(Ok(true)) => {
-                self.leadership.extend(Some(begun + GIVE_UP));
+                self.leadership.renewed(Some(begun));
                 true
             }
             Ok(Ok(false)) => {
-                self.leadership.extend(None);
+                self.leadership.renewed(None);
                 false
             }
             Ok(Err(kube::Error::Api(status))) if status.is_conflict() => false,
@@ -178,31 +220,54 @@ impl Election {
         }
     }
 
-    async fn try_once(&mut self, now: Instant) -> kube::Result<bool> {
-        let Some(lease) = self.leases.get_opt(&self.name).await? else {
-            let lease = self.claim(None);
-            return self.leases.create(&PostParams::default(), &lease).await.map(|_| true);
-        };
-        let me = self.identity.clone();
-        match decide(self.look(&lease, now), &me, now) {
-            Move::Wait => Ok(false),
-            Move::Acquire | Move::Renew => {
-                let lease = self.claim(Some(lease));
-                self.leases.replace(&self.name, &PostParams::default(), &lease).await.map(|_| true)
-            }
+    async fn try_once(&mut self) -> kube::Result<bool> {
+        let lease = self.leases.get_opt(&self.name).await?;
+        let leads = self.leadership.check().is_ok();
+        let now = Instant::now();
+        if decide(self.look(lease.as_ref(), now), leads, now) == Move::Wait {
+            return Ok(false);
+        }
+        let claim = self.claim(lease.clone());
+        self.claims.extend(claim.spec.as_ref().and_then(|spec| spec.renew_time.clone()));
+        self.claims.drain(..self.claims.len().saturating_sub(2));
+        let params = PostParams::default();
+        match lease {
+            Some(_) => self.leases.replace(&self.name, &params, &claim).await.map(|_| true),
+            None => self.leases.create(&params, &claim).await.map(|_| true),
         }
     }
 
-    fn look(&mut self, lease: &Lease, now: Instant) -> &Seen {
-        let seconds = lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds).and_then(|n| n.try_into().ok());
-        let resource_version = lease.metadata.resource_version.clone();
-        let unchanged = self.seen.take().filter(|seen| seen.resource_version == resource_version);
-        self.seen.insert(unchanged.unwrap_or_else(|| Seen {
-            holder: holder(lease).cloned(),
-            resource_version,
-            since: now,
-            duration: seconds.map_or(DURATION, Duration::from_secs),
+    fn look(&mut self, lease: Option<&Lease>, now: Instant) -> &Seen {
+        let resource_version = lease.and_then(|lease| lease.metadata.resource_version.clone());
+        let holder = self.judge(lease);
+        let before = self.seen.take();
+        let known = before.is_some();
+        let unchanged = before.filter(|seen| seen.resource_version == resource_version && seen.holder == holder);
+        self.seen.insert(unchanged.unwrap_or_else(|| {
+            let asked = lease.and_then(|lease| lease.spec.as_ref()?.lease_duration_seconds);
+            let asked = asked.and_then(|seconds| seconds.try_into().ok()).map(Duration::from_secs);
+            let lasts = match lease {
+                None if !known => ABSENT,
+                _ => asked.unwrap_or(DURATION).clamp(DURATION, LONGEST),
+            };
+            Seen { holder, resource_version, since: now, lasts }
         }))
+    }
+
+    fn judge(&self, lease: Option<&Lease>) -> Holder {
+        let spec = lease.and_then(|lease| lease.spec.as_ref());
+        match spec.and_then(|spec| spec.holder_identity.as_deref()) {
+            None | Some("") => {
+                let released = spec.is_some_and(|spec| spec.lease_duration_seconds == Some(RELEASED_SECONDS));
+                if released { Holder::Released } else { Holder::Nobody }
+            }
+            Some(holder) if holder == self.identity => {
+                let renewed = spec.and_then(|spec| spec.renew_time.as_ref());
+                let ours = renewed.is_some_and(|renewed| self.claims.contains(renewed));
+                if ours { Holder::Us } else { Holder::Named }
+            }
+            Some(_) => Holder::Another,
+        }
     }
 
     /// The Lease with us as its holder.
@@ -238,35 +303,58 @@ fn holder(lease: &Lease) -> Option<&String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::{SignedDuration, Timestamp};
 
-    fn seen(holder: Option<&str>, since: Instant) -> Seen {
-        Seen { holder: holder.map(Into::into), resource_version: None, since, duration: DURATION }
+    fn seen(holder: Holder, since: Instant) -> Seen {
+        Seen { holder, resource_version: None, since, lasts: DURATION }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_lease_is_taken_when_it_is_free_or_has_run_out_by_our_own_clock() {
+    async fn a_lease_is_taken_when_it_was_given_back_or_has_run_out_by_our_own_clock() {
         let begin = Instant::now();
-        for (holder, age, expected) in [
-            (None, 0, Move::Acquire),
-            (Some(""), 0, Move::Acquire),
-            (Some("me"), 99, Move::Renew),
-            (Some("other"), 0, Move::Wait),
-            (Some("other"), 14, Move::Wait),
-            (Some("other"), 15, Move::Acquire),
+        for (holder, leads, age, expected) in [
+            (Holder::Released, false, 0, Move::Take),
+            (Holder::Us, true, 2, Move::Take),
+            (Holder::Us, false, 99, Move::Take),
+            // Edited by hand: a leader keeps it, a candidate waits for the leader that may still act.
+            (Holder::Named, true, 0, Move::Take),
+            (Holder::Named, false, 14, Move::Wait),
+            (Holder::Named, false, 15, Move::Take),
+            (Holder::Nobody, true, 0, Move::Take),
+            (Holder::Nobody, false, 14, Move::Wait),
+            (Holder::Nobody, false, 15, Move::Take),
+            (Holder::Another, false, 0, Move::Wait),
+            (Holder::Another, false, 14, Move::Wait),
+            (Holder::Another, false, 15, Move::Take),
+            (Holder::Another, true, 15, Move::Wait),
         ] {
             let now = begin + Duration::from_secs(age);
-            assert_eq!(decide(&seen(holder, begin), "me", now), expected, "{holder:?} after {age} s");
+            assert_eq!(decide(&seen(holder, begin), leads, now), expected, "{holder:?}, {leads}, after {age} s");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn no_write_starts_after_the_deadline() {
-        let leadership = Leadership::contested();
+        let clock = Clock::starting_at(Timestamp::UNIX_EPOCH);
+        let leadership = Leadership::contested(clock.clone());
         assert!(leadership.check().is_err());
-        leadership.extend(Some(Instant::now() + GIVE_UP));
+        leadership.renewed(Some(clock.sample()));
         assert!(leadership.check().is_ok());
         tokio::time::advance(GIVE_UP).await;
         assert!(leadership.check().is_err());
         assert!(Leadership::undisputed().check().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_write_starts_after_the_machine_slept_and_a_clock_that_is_set_back_changes_nothing() {
+        for (hours, allowed) in [(1, false), (-1, true)] {
+            let wall = Arc::new(std::sync::Mutex::new(Timestamp::UNIX_EPOCH));
+            let read = wall.clone();
+            let clock = Clock::from_wall(move || *read.lock().unwrap());
+            let leadership = Leadership::contested(clock.clone());
+            leadership.renewed(Some(clock.sample()));
+            *wall.lock().unwrap() += SignedDuration::from_hours(hours);
+            assert_eq!(leadership.check().is_ok(), allowed, "{hours} h");
+        }
     }
 }

@@ -26,7 +26,7 @@
 //! - [`api`]: what users see: kinds, condition types, reasons, names.
 //! - [`controller`]: the control loop, from its parts: [`watch`] and [`index`] say what wakes it, [`scope`] what is this
 //!   instance's, [`context`] what every run has at hand.
-//! - [`run`]: the process: [`args`], [`kubeconfig`], [`lease`], [`server`], [`metrics`], [`telemetry`], [`clock`].
+//! - [`run`]: the process: [`args`], [`kubeconfig`], [`lease`], [`server`], [`metrics`], [`telemetry`], [`panics`], [`clock`].
 
 pub mod api;
 pub mod args;
@@ -41,6 +41,7 @@ pub mod kubeconfig;
 pub mod lease;
 pub mod metrics;
 pub mod oauth;
+pub mod panics;
 pub mod reconcile;
 pub mod retry;
 // Needs Unix signals; the kubectl plugin builds the rest on Windows, too.

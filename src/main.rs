@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, Write as _};
 use std::process::ExitCode;
 
 use qlik_context_operator::args::{Command, CommandLine, RunArgs, Stop};
-use qlik_context_operator::{api, run, telemetry};
+use qlik_context_operator::{api, panics, run, telemetry};
 
 fn main() -> ExitCode {
     let (result, failure) = match CommandLine::read(std::env::args_os()) {
@@ -24,6 +24,7 @@ fn operate(args: RunArgs) -> anyhow::Result<()> {
     // Before anything speaks TLS, so that there is one provider and no doubt which.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     telemetry::init(args.log_format, &args.log_filter)?;
+    panics::end_the_process();
     // Two threads: a controller waits, it does not compute.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(run::run(args))

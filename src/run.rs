@@ -45,11 +45,13 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     check_proxy()?;
     let metrics = Arc::new(Metrics::new());
-    let (client, namespace) = connect(&args.watch_namespaces, metrics.clone()).await?;
+    let health = Arc::new(Health::new());
+    let counts = CountRequests::new(metrics.clone(), health.clone());
+    let (client, namespace) = connect(&args.watch_namespaces, &counts).await?;
     let transport = Arc::new(transport(&args)?);
     let listener = server::listen(args.listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {}; use another --listen", args.listen))?;
-    let (health, clock) = (Arc::new(Health::new()), Clock::system());
+    let clock = Clock::system();
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         namespaces = %args.watch_namespaces,
@@ -61,7 +63,7 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
     let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| identity.clone());
     let mut election = args.leader_elect.then(|| {
         let leases: Api<Lease> = Api::namespaced(client.clone(), args.lease_namespace.as_deref().unwrap_or(&namespace));
-        Election::new(leases, &args.lease_name, identity.clone(), clock.clone())
+        Election::new(leases, &args.lease_name, identity.clone(), clock.clone(), health.clone())
     });
     // A task of its own, as the lease has: a busy controller must hold up neither.
     let mut server = tokio::spawn(server::serve(listener, health.clone(), metrics.clone(), clock.clone()));
@@ -91,7 +93,7 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
         loop {
             // A standby is as healthy as a leader.
             let stopped = tokio::select! {
-                () = candidate.acquire(|| health.set_ready()) => false,
+                () = candidate.acquire(|| health.stand_by()) => false,
                 () = health.beat_alone() => false,
                 () = signals.first() => true,
             };
@@ -118,7 +120,7 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
 
 /// Leads until the process is told to stop or the lease is lost (`true`). What runs is then dropped without draining.
 async fn lead(parts: Parts, mut election: Election, signals: &mut Signals) -> anyhow::Result<(Election, bool)> {
-    let metrics = parts.metrics.clone();
+    let (metrics, health) = (parts.metrics.clone(), parts.health.clone());
     let (stop, done) = (CancellationToken::new(), CancellationToken::new());
     let ended = done.clone();
     let mut keep = tokio::spawn(async move {
@@ -133,6 +135,7 @@ async fn lead(parts: Parts, mut election: Election, signals: &mut Signals) -> an
     };
     metrics.leads(false);
     metrics.forget_all();
+    health.watches_ended();
     done.cancel();
     match lost {
         Some(kept) => kept,
@@ -180,7 +183,7 @@ fn identity(instance: Option<&str>) -> String {
 
 /// A client and its own namespace, proven by one small request to each namespace of the list, or to the cluster: what is
 /// wrong with cluster, CRD or rights is said at once. Where one of several may be read, the watch says what the others lack.
-async fn connect(namespaces: &Namespaces, metrics: Arc<Metrics>) -> anyhow::Result<(Client, String)> {
+async fn connect(namespaces: &Namespaces, counts: &CountRequests) -> anyhow::Result<(Client, String)> {
     let mut config = kubeconfig::config().await?;
     config.connect_timeout = Some(Duration::from_secs(5));
     // Above the longest quiet time of a watch (290 s), so that a dead connection ends and a quiet one does not.
@@ -190,7 +193,7 @@ async fn connect(namespaces: &Namespaces, metrics: Arc<Metrics>) -> anyhow::Resu
     config.default_retry = false;
     let (url, namespace) = (config.cluster_url.clone(), config.default_namespace.clone());
     let client = ClientBuilder::try_from(config).context("cannot use the Kubernetes configuration")?;
-    let client = client.with_layer(&CountRequests::new(metrics)).build();
+    let client = client.with_layer(counts).build();
     let first = ListParams::default().limit(1);
     let probe = async |contexts: Api<PartialObjectMeta<QlikContext>>| {
         tokio::time::timeout(Duration::from_secs(15), contexts.list_metadata(&first)).await

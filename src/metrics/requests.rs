@@ -12,15 +12,19 @@ use tower::{Layer, Service};
 
 use super::Metrics;
 use super::labels::RequestVerb;
+use crate::server::Health;
 
-/// Counts what goes through it.
+/// Counts what goes through it, and tells the health of each watch that begins.
 #[derive(Clone)]
-pub struct CountRequests(Arc<Metrics>);
+pub struct CountRequests {
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+}
 
 impl CountRequests {
-    /// Counts in `metrics`.
-    pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self(metrics)
+    /// Counts in `metrics`, tells `health`.
+    pub fn new(metrics: Arc<Metrics>, health: Arc<Health>) -> Self {
+        Self { metrics, health }
     }
 }
 
@@ -28,7 +32,7 @@ impl<S> Layer<S> for CountRequests {
     type Service = Counted<S>;
 
     fn layer(&self, inner: S) -> Counted<S> {
-        Counted { inner, metrics: self.0.clone() }
+        Counted { inner, counts: self.clone() }
     }
 }
 
@@ -36,7 +40,7 @@ impl<S> Layer<S> for CountRequests {
 #[derive(Clone)]
 pub struct Counted<S> {
     inner: S,
-    metrics: Arc<Metrics>,
+    counts: CountRequests,
 }
 
 impl<S, B> Service<Request<Body>> for Counted<S>
@@ -53,14 +57,26 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let verb = verb(request.method(), request.uri().path(), request.uri().query());
-        let (metrics, begun) = (self.metrics.clone(), Instant::now());
+        let (path, query) = (request.uri().path(), request.uri().query());
+        let verb = verb(request.method(), path, query);
+        match verb {
+            RequestVerb::watch => self.counts.health.watch_begun(objects(path, query)),
+            RequestVerb::list => self.counts.health.listed(&objects(path, query)),
+            _ => {}
+        }
+        let (metrics, begun) = (self.counts.metrics.clone(), Instant::now());
         let answer = self.inner.call(request).inspect(move |answer| {
             let code = answer.as_ref().ok().map(|answer| answer.status().as_u16());
             metrics.kubernetes_requested(verb, code, begun.elapsed());
         });
         answer.boxed()
     }
+}
+
+/// Which objects a list or a watch is of.
+fn objects(path: &str, query: Option<&str>) -> String {
+    let selector = query.into_iter().flat_map(|query| query.split('&')).find(|pair| pair.starts_with("labelSelector="));
+    format!("{path}?{}", selector.unwrap_or_default())
 }
 
 /// The verb that the API server calls a request by.

@@ -12,6 +12,7 @@ mod examples;
 mod fights;
 mod hosts;
 mod kubernetes_trouble;
+mod liveness;
 mod memory_tokens;
 mod methods;
 mod neighbour;

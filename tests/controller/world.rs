@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use qlik_context_operator::clock::{Clock, Jitter, SignedDuration, Timestamp};
 use qlik_context_operator::controller::{Parts, control};
 use qlik_context_operator::lease::Leadership;
-use qlik_context_operator::metrics::Metrics;
+use qlik_context_operator::metrics::{CountRequests, Metrics};
 use qlik_context_operator::oauth::transport::{Answer, Request, Transport, TransportFailure, retry_after};
 use qlik_context_operator::scope::Scope;
 use qlik_context_operator::server::Health;
@@ -22,6 +22,7 @@ use support::planted::{Planted, Searched};
 use support::tenant::{self, QlikCloud, Route, Tenant};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tower::Layer as _;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -35,6 +36,7 @@ pub struct World {
     pub cloud: QlikCloud,
     pub tenant: Tenant,
     pub metrics: Arc<Metrics>,
+    pub health: Arc<Health>,
     pub clock: Clock,
     pub limits: Limits,
     /// What happens to requests on their way.
@@ -76,6 +78,7 @@ impl World {
             cloud,
             tenant,
             metrics,
+            health: Arc::new(Health::new()),
             clock,
             limits: Limits::default(),
             weather: None,
@@ -90,23 +93,29 @@ impl World {
             task.abort();
         }
         let stop = CancellationToken::new();
-        self.metrics = Arc::new(Metrics::new());
-        let parts = Parts {
-            client: self.api.kube_client(),
+        let parts = self.parts(Leadership::undisputed());
+        #[expect(clippy::disallowed_methods, reason = "the controller runs beside the test")]
+        let running = tokio::spawn(control(parts, stop.clone()));
+        self.running = Some((running, stop));
+    }
+
+    /// What a new process is made of.
+    pub fn parts(&mut self, leadership: Leadership) -> Parts {
+        (self.metrics, self.health) = (Arc::new(Metrics::new()), Arc::new(Health::new()));
+        let counts = CountRequests::new(self.metrics.clone(), self.health.clone());
+        Parts {
+            client: kube::Client::new(counts.layer(self.api.service()), "default"),
             scope: self.scope.clone(),
             transport: Arc::new(InMemory(self.cloud.clone(), self.weather.clone())),
             allowed_hosts: "*.qlikcloud.com".parse().unwrap(),
             limits: self.limits,
-            leadership: Leadership::undisputed(),
+            leadership,
             instance: "operator-0".into(),
             metrics: self.metrics.clone(),
-            health: Arc::new(Health::new()),
+            health: self.health.clone(),
             clock: self.clock.clone(),
             jitter: Jitter::fixed(0.5),
-        };
-        #[expect(clippy::disallowed_methods, reason = "the controller runs beside the test")]
-        let running = tokio::spawn(control(parts, stop.clone()));
-        self.running = Some((running, stop));
+        }
     }
 
     /// A client, the Secret with its credential, and a context, all called `name`.

@@ -41,7 +41,10 @@ mod store;
 mod watch;
 mod write;
 
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
 use kube::client::retry::RetryPolicy;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use tower::ServiceBuilder;
@@ -108,6 +111,23 @@ impl ApiServer {
         let server = self.clone();
         let service = tower::service_fn(move |request| service::handle(server.clone(), request));
         kube::Client::new(service, "default")
+    }
+
+    /// What a client talks to, to put layers around it.
+    pub fn service(
+        &self,
+    ) -> impl tower::Service<
+        http::Request<kube::client::Body>,
+        Response = http::Response<UnsyncBoxBody<Bytes, Infallible>>,
+        Error = tower::BoxError,
+        Future: Send,
+    >
+    + Clone
+    + Send
+    + 'static
+    + use<> {
+        let server = self.clone();
+        tower::service_fn(move |request| service::handle(server.clone(), request))
     }
 
     /// The same with the retries that kube's client makes by default.
