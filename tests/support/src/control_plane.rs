@@ -73,12 +73,20 @@ pub struct ControlPlane {
     // killed outright; what they would save is thrown away with the folder.
     _controller_manager: Process,
     api_server: Process,
-    _etcd: Process,
+    etcd: Process,
+    again: Again,
     folder: Folder,
     programs: Programs,
     files: Files,
     cluster: Cluster,
     config: kube::Config,
+}
+
+/// How a program that was killed is started again.
+#[derive(Debug)]
+struct Again {
+    api_server: Vec<String>,
+    etcd: Vec<String>,
 }
 
 impl ControlPlane {
@@ -133,6 +141,32 @@ impl ControlPlane {
     /// The process of kube-apiserver, for whoever measures it.
     pub fn api_server_pid(&self) -> u32 {
         self.api_server.pid()
+    }
+
+    /// Ends kube-apiserver as `kill -9` does.
+    pub fn kill_api_server(&mut self) -> anyhow::Result<()> {
+        self.api_server.kill().map(|_| ())
+    }
+
+    /// Starts it again where it was, and waits until it is ready.
+    pub async fn restart_api_server(&mut self) -> anyhow::Result<()> {
+        self.api_server = boot::spawn(self.folder.path(), &self.programs.kube_apiserver, &self.again.api_server)?;
+        self.is_ready().await
+    }
+
+    /// Ends etcd as `kill -9` does.
+    pub fn kill_etcd(&mut self) -> anyhow::Result<()> {
+        self.etcd.kill().map(|_| ())
+    }
+
+    /// Starts it again with its data, and waits until the API server is ready.
+    pub async fn restart_etcd(&mut self) -> anyhow::Result<()> {
+        self.etcd = boot::spawn(self.folder.path(), &self.programs.etcd, &self.again.etcd)?;
+        self.is_ready().await
+    }
+
+    async fn is_ready(&self) -> anyhow::Result<()> {
+        boot::ready(&self.client()?).await
     }
 
     /// Where the audit log is, when [`Options::audit`] asked for one.

@@ -13,3 +13,4 @@ pub mod operator;
 pub mod planted;
 pub mod skipped;
 pub mod tenant;
+pub mod wire;

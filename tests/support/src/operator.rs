@@ -79,7 +79,8 @@ impl Operator {
         Self::launch(&kubeconfig, program, log, &words, environment).await
     }
 
-    async fn launch(
+    /// Starts `program` with these words of its command line, as what the kubeconfig says, and waits until it is ready.
+    pub async fn launch(
         kubeconfig: &Path,
         program: &Path,
         log: &Path,

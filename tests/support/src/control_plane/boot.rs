@@ -14,7 +14,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use super::kubeconfig::Cluster;
 use super::wait::until;
-use super::{ControlPlane, Folder, ForNode, Options, Process, Programs, Progress, access, tools};
+use super::{Again, ControlPlane, Folder, ForNode, Options, Process, Programs, Progress, access, tools};
 pub(super) use files::Files;
 use files::Tokens;
 
@@ -51,17 +51,13 @@ async fn attempt(programs: &Programs, options: &Options, node: Option<&ForNode>)
     let tokens = Tokens::random(node)?;
     let address = node.map_or(Ipv4Addr::LOCALHOST, |node| node.address);
     files.write(&tokens)?;
-    let spawn = |program: &Path, flags: Vec<String>| {
-        let name = program.file_name().unwrap_or_default();
-        let log = folder.path().join(name).with_extension("log");
-        Process::spawn(program, &log, |command| {
-            command.args(flags);
-        })
-    };
     let [client_port, peer_port, port] = free_ports().context("no free port on 127.0.0.1")?;
-    let mut etcd = spawn(&programs.etcd, flags::etcd(&files, client_port, peer_port))?;
-    let flags = flags::kube_apiserver(&files, client_port, (address, port), &tokens, options, node);
-    let mut api_server = spawn(&programs.kube_apiserver, flags)?;
+    let again = Again {
+        etcd: flags::etcd(&files, client_port, peer_port),
+        api_server: flags::kube_apiserver(&files, client_port, (address, port), &tokens, options, node),
+    };
+    let mut etcd = spawn(folder.path(), &programs.etcd, &again.etcd)?;
+    let mut api_server = spawn(folder.path(), &programs.kube_apiserver, &again.api_server)?;
     let mut both_run = || etcd.check().and_then(|()| api_server.check());
 
     let authority = until("kube-apiserver to listen", LIMIT, async || {
@@ -93,7 +89,7 @@ async fn attempt(programs: &Programs, options: &Options, node: Option<&ForNode>)
     let kubeconfig = &files.controller_manager_kubeconfig;
     cluster.write_kubeconfig(kubeconfig, &tokens.controller_manager, "default")?;
     let flags = flags::kube_controller_manager(&files);
-    let mut controller_manager = spawn(&programs.kube_controller_manager, flags)?;
+    let mut controller_manager = spawn(folder.path(), &programs.kube_controller_manager, &flags)?;
     until("kube-controller-manager to act", LIMIT, async || {
         controller_manager.check()?;
         access::default_service_account(&client, "default").await
@@ -102,13 +98,32 @@ async fn attempt(programs: &Programs, options: &Options, node: Option<&ForNode>)
     Ok(ControlPlane {
         _controller_manager: controller_manager,
         api_server,
-        _etcd: etcd,
+        etcd,
+        again,
         folder,
         files,
         programs: programs.clone(),
         cluster,
         config,
     })
+}
+
+/// Starts a program with its log in the folder.
+pub(super) fn spawn(folder: &Path, program: &Path, flags: &[String]) -> anyhow::Result<Process> {
+    let name = program.file_name().unwrap_or_default();
+    Process::spawn(program, &folder.join(name).with_extension("log"), |command| {
+        command.args(flags);
+    })
+}
+
+/// Waits until kube-apiserver says that it is ready.
+pub(super) async fn ready(client: &kube::Client) -> anyhow::Result<()> {
+    until("kube-apiserver to be ready", LIMIT, async || {
+        let request = http::Request::get("/readyz").body(Vec::new())?;
+        Ok(client.request_text(request).await.ok())
+    })
+    .await
+    .map(|_| ())
 }
 
 /// What a client of the administrator needs.

@@ -1,0 +1,40 @@
+//! What the API server wrote down: each write came from the instance that had the Lease, within the time that a renewal counts.
+
+use qlik_context_operator::clock::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+/// No write starts later than this after the renewal was begun; on its way to the API server it may lose a moment.
+const DEADLINE: SignedDuration = SignedDuration::from_secs(10 + 1);
+
+/// `known`: the credentials of the instances, with their names.
+pub fn judge(log: &str, known: &[(String, String)]) {
+    let mut writes: Vec<_> =
+        log.lines().filter_map(|line| write(&serde_json::from_str(line).unwrap(), known)).collect();
+    writes.sort();
+    let mut holder: Option<(Timestamp, &str)> = None;
+    let mut judged = 0;
+    for (at, instance, resource) in &writes {
+        if resource == "leases" {
+            holder = Some((*at, instance));
+            continue;
+        }
+        let Some((renewed, leader)) = holder else { panic!("{instance} wrote {resource} at {at} before anybody led") };
+        assert_eq!(leader, instance, "{instance} wrote {resource} at {at}, and {leader} led since {renewed}");
+        assert!(at.duration_since(renewed) < DEADLINE, "{instance} wrote {resource} at {at}, and led until {renewed}");
+        judged += 1;
+    }
+    assert!(judged > 10, "nothing was judged");
+}
+
+/// When, by which instance and to what a write was made, if it is one and was not refused.
+fn write(event: &Value, known: &[(String, String)]) -> Option<(Timestamp, String, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let is_write = ["create", "update", "patch", "delete"].contains(&event["verb"].as_str()?);
+    if !is_write || event["stage"] != "ResponseComplete" || event["responseStatus"]["code"].as_u64()? >= 300 {
+        return None;
+    }
+    let credential = text(&event["user"]["extra"]["authentication.kubernetes.io/credential-id"][0]);
+    let (_, instance) = known.iter().find(|(id, _)| *id == credential)?;
+    let at = text(&event["requestReceivedTimestamp"]).parse().unwrap();
+    Some((at, instance.clone(), text(&event["objectRef"]["resource"])))
+}

@@ -1,0 +1,12 @@
+//! Several instances on a real API server, and what befalls them: there is never more than one that acts, no token is asked
+//! for twice, and all is normal again within the times that docs/operations.md names.
+//!
+//! Each test prints what it measured.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says no by panicking")]
+#![expect(clippy::disallowed_methods, reason = "what is real is measured by real time")]
+
+mod audit;
+mod control_plane;
+mod instances;
+mod stage;
