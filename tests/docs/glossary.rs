@@ -92,14 +92,14 @@ fn strings(code: &str) -> Vec<String> {
             after.split_once('\n').map_or("", |(_, rest)| rest)
         } else if after.starts_with("'\"'") || after.starts_with("'/'") {
             &after[3..]
-        } else if after.starts_with("'\\\"'") {
-            &after[4..]
-        } else if after.starts_with('"') {
+        } else if let Some(rest) = after.strip_prefix("'\\\"'") {
+            rest
+        } else if let Some(text) = after.strip_prefix('"') {
             let marks = before.len() - before.trim_end_matches('#').len();
             let raw = before.trim_end_matches('#').ends_with('r');
-            let end = if raw { raw_end(&after[1..], marks) } else { end(&after[1..]) };
-            found.push(after[1..=end].replace("\\n", " ").replace("\\\n", " "));
-            &after[end + 2..]
+            let end = if raw { raw_end(text, marks) } else { end(text) };
+            found.push(text[..end].replace("\\n", " ").replace("\\\n", " "));
+            &text[end + 1..]
         } else {
             &after[1..]
         };
