@@ -93,7 +93,7 @@ impl Prometheus {
     /// `None` while it does not listen yet.
     async fn post(&self, path: &str, query: &str) -> Option<Value> {
         let mut stream = TcpStream::connect(self.address).await.ok()?;
-        let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let encoded = percent_encoding::utf8_percent_encode(query, percent_encoding::NON_ALPHANUMERIC);
         let path = if query.is_empty() { path.to_owned() } else { format!("{path}?query={encoded}") };
         let request = format!("GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", self.address);
         stream.write_all(request.as_bytes()).await.ok()?;
