@@ -1,6 +1,8 @@
 //! `cargo xtask test`: all that has to hold before a change is taken in. Stops at what fails first. What this machine cannot
 //! test is told where its turn comes, and again at the end.
 
+mod lanes;
+
 use std::fs;
 use std::time::Instant;
 
@@ -46,16 +48,12 @@ pub fn run(screen: Screen) -> anyhow::Result<()> {
         }
     };
     took(screen, "image", begin);
-    // Documentation's examples are among them.
-    let tests = ["test", "--workspace"];
-    screen.heading(&format!("tests: cargo {}", tests.join(" ")));
-    let begin = Instant::now();
+    lanes::build(screen)?;
     let folder = Folder::new()?;
     let list = folder.path().join("skipped");
-    let mut cargo = cargo::cargo(&tests);
-    cargo.env(LIST, &list).envs(image.as_ref().map(|image| (node_test::IMAGE, image)));
-    ensure!(cargo.status()?.success(), "tests failed; to repeat them: cargo {}", tests.join(" "));
-    took(screen, "tests", begin);
+    let image = image.as_ref().map(|image| (node_test::IMAGE, image.as_os_str()));
+    let variables: Vec<_> = image.into_iter().chain([(LIST, list.as_os_str())]).collect();
+    lanes::run(screen, &variables)?;
     if list.exists() {
         let list = fs::read_to_string(&list).context("cannot read the list of skipped tests")?;
         skipped.extend(list.lines().map(ToOwned::to_owned));
