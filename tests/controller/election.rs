@@ -85,7 +85,7 @@ async fn clocks_that_are_hours_apart_change_nothing() {
         let world = world();
         let apart = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(500_000 + hours);
         let first = compete(&world, "first", world.clock.clone());
-        watch(&[first.clone()], Duration::from_secs(10)).await;
+        watch(std::slice::from_ref(&first), Duration::from_secs(10)).await;
         let both = [first, compete(&world, "second", Clock::starting_at(apart))];
         let (vacant, lead) = watch(&both, Duration::from_mins(5)).await;
         assert_eq!((vacant, lead), (Duration::ZERO, vec![true, false]), "{hours} h");
@@ -96,7 +96,7 @@ async fn clocks_that_are_hours_apart_change_nothing() {
 async fn a_leader_that_is_not_answered_stops_before_another_begins() {
     let world = world();
     let first = compete(&world, "first", world.clock.clone());
-    watch(&[first.clone()], Duration::from_secs(10)).await;
+    watch(std::slice::from_ref(&first), Duration::from_secs(10)).await;
     let both = [first, compete(&world, "second", world.clock.clone())];
     watch(&both, Duration::from_secs(10)).await;
     // Only the leader writes.
@@ -108,7 +108,8 @@ async fn a_leader_that_is_not_answered_stops_before_another_begins() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lease_that_is_deleted_or_edited_by_hand_never_has_two_leaders() {
-    let edits: [(&str, fn(&mut Value)); 5] = [
+    type Edit = fn(&mut Value);
+    let edits: [(&str, Edit); 5] = [
         ("no holder", |lease| lease["spec"]["holderIdentity"] = Value::Null),
         ("an empty spec", |lease| lease["spec"] = json!({})),
         ("a short lease", |lease| lease["spec"]["leaseDurationSeconds"] = json!(1)),
@@ -121,7 +122,7 @@ async fn a_lease_that_is_deleted_or_edited_by_hand_never_has_two_leaders() {
     for phase in [0, 700, 1400] {
         let world = world();
         let first = compete(&world, "first", world.clock.clone());
-        watch(&[first.clone()], Duration::from_millis(9000 + phase)).await;
+        watch(std::slice::from_ref(&first), Duration::from_millis(9000 + phase)).await;
         let both = [first, compete(&world, "second", world.clock.clone())];
         watch(&both, Duration::from_millis(10_300)).await;
         assert!(world.api.delete(Kind::Lease, "a", NAME));
