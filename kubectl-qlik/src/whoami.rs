@@ -7,7 +7,7 @@ use qlik_context_operator::api::QlikContext;
 use qlik_context_operator::oauth::address::AddressPolicy;
 use qlik_context_operator::oauth::https::{Https, SystemResolver};
 use qlik_context_operator::oauth::tenant::TenantUrl;
-use qlik_context_operator::oauth::transport::{Request, Transport as _, TransportFailure};
+use qlik_context_operator::oauth::transport::{Method, Request, Transport as _, TransportFailure};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
@@ -63,8 +63,10 @@ async fn ask(tenant: TenantUrl, token: &SecretString, roots: Option<&[u8]>) -> a
     let host = tenant.authority();
     let request = Request {
         tenant,
-        path: "/api/v1/users/me",
+        method: Method::Get,
+        path: "/api/v1/users/me".into(),
         authorization: Some(format!("Bearer {}", token.expose_secret()).into()),
+        header: None,
         body: None,
         limit: BODY_LIMIT,
         redirects: REDIRECTS,

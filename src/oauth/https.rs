@@ -16,16 +16,16 @@ use dns_lookup::LookupErrorKind;
 use futures::future::BoxFuture;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, Proxy, Response, StatusCode, Url};
+use reqwest::{Certificate, Client, Proxy, Response, Url};
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use url::Host;
 use zeroize::Zeroizing;
 
 use super::address::AddressPolicy;
 use super::tenant::TenantUrl;
-use super::transport::{Answer, Request, Transport, TransportFailure, retry_after};
+use super::transport::{Answer, Method, Request, Transport, TransportFailure, retry_after};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
@@ -136,19 +136,27 @@ impl Https {
 
     async fn exchange(&self, request: Request) -> Result<Answer, TransportFailure> {
         let client = self.client(&request.tenant)?;
-        let mut url: Url = request.tenant.join(request.path).parse().map_err(|_| TransportFailure::Name)?;
+        let mut url: Url = request.tenant.join(&request.path).parse().map_err(|_| TransportFailure::Name)?;
         let mut hops = request.redirects;
         loop {
-            let mut call = match &request.body {
-                Some(_) => client.post(url.clone()),
-                None => client.get(url.clone()),
+            let method = match request.method {
+                Method::Get => reqwest::Method::GET,
+                Method::Post => reqwest::Method::POST,
+                Method::Patch => reqwest::Method::PATCH,
+                Method::Delete => reqwest::Method::DELETE,
             };
-            call = call.header(ACCEPT, "application/json");
+            let mut call = client.request(method, url.clone()).header(ACCEPT, "application/json");
             if let Some(authorization) = &request.authorization {
                 call = call.header(AUTHORIZATION, sensitive(authorization)?);
             }
+            if let Some((name, value)) = &request.header {
+                call = call.header(*name, value);
+            }
             if let Some(body) = &request.body {
                 call = call.header(CONTENT_TYPE, "application/json").body(body.expose_secret().to_owned());
+            } else if request.method == Method::Post {
+                // Servers may refuse a POST that does not say that it has no content (RFC 9110, sections 8.6 and 15.5.12).
+                call = call.header(CONTENT_LENGTH, "0");
             }
             let response = call.send().await.map_err(|error| classify(&error))?;
             if !response.status().is_redirection() {
@@ -225,7 +233,7 @@ async fn read(mut response: Response, limit: usize) -> Result<Answer, TransportF
     // As long as it says to be, so that a token is not left behind by growing.
     let length = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
     let mut body = Zeroizing::new(Vec::with_capacity(length.min(limit)));
-    if status == StatusCode::OK {
+    if status.is_success() {
         read_body(&mut response, limit, &mut body).await?;
     } else {
         // What came of it by then is looked at: a gateway's page may be long, slow or broken off, and its status is what counts.

@@ -11,7 +11,7 @@ use super::refusal::Refusal;
 use super::request::TokenRequest;
 use super::tenant::TenantUrl;
 use super::token::AccessToken;
-use super::transport::{Request, Transport, TransportFailure};
+use super::transport::{Method, Request, Transport, TransportFailure};
 
 const BODY_LIMIT: usize = 256 * 1024;
 /// Documented is one: from `users/me` to `users/{id}`.
@@ -136,8 +136,10 @@ pub async fn who_is(
     };
     let call = Request {
         tenant: tenant.clone(),
-        path: "/api/v1/users/me",
+        method: Method::Get,
+        path: "/api/v1/users/me".into(),
         authorization: Some(token.authorization()),
+        header: None,
         body: None,
         limit: BODY_LIMIT,
         redirects: REDIRECTS,

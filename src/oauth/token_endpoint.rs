@@ -12,7 +12,7 @@ use super::lifetime::{NoLifetime, lifetime};
 use super::refusal::Refusal;
 use super::request::{Credential, TOKEN_PATH, TokenRequest};
 use super::token::{AccessToken, Token};
-use super::transport::{Answer, Request, Transport, TransportFailure};
+use super::transport::{Answer, Method, Request, Transport, TransportFailure};
 use crate::clock::{SignedDuration, Timestamp};
 
 const BODY_LIMIT: usize = 64 * 1024;
@@ -87,8 +87,10 @@ async fn post(
     };
     let call = Request {
         tenant: request.tenant.clone(),
-        path: TOKEN_PATH,
+        method: Method::Post,
+        path: TOKEN_PATH.into(),
         authorization: None,
+        header: None,
         body: Some(body.json),
         limit: BODY_LIMIT,
         redirects: 0,

@@ -3,6 +3,7 @@
 //! Above it: requests as values, answers as values, an enum of ways in which no answer came. Below it ([`super::https`]):
 //! sockets, TLS, redirects, the address guard. Tests stand in here to run on virtual time.
 
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use futures::future::BoxFuture;
@@ -13,14 +14,29 @@ use super::tenant::TenantUrl;
 /// Longest accepted `Retry-After`; what is longer is treated as this, or one answer could let a token expire.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
-/// One call to a tenant: `POST` of JSON when it has a body, else `GET`.
+/// The methods that are used of HTTP (RFC 9110, section 9; RFC 5789); each displays as it is sent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, strum::Display)]
+#[strum(serialize_all = "UPPERCASE")]
+#[allow(missing_docs)]
+pub enum Method {
+    Get,
+    Post,
+    Patch,
+    Delete,
+}
+
+/// One call to a tenant.
 pub struct Request {
     /// Where to.
     pub tenant: TenantUrl,
-    /// Path on the tenant, with its leading slash.
-    pub path: &'static str,
+    /// How.
+    pub method: Method,
+    /// Path on the tenant, with its leading slash, and the query where there is one. What stands in it of others is encoded.
+    pub path: Cow<'static, str>,
     /// Value of the `Authorization` header.
     pub authorization: Option<SecretString>,
+    /// One more header; nothing secret.
+    pub header: Option<(&'static str, String)>,
     /// JSON.
     pub body: Option<SecretString>,
     /// How much of an answer's body is read, in bytes; more is a failure where the status is a success.

@@ -246,11 +246,14 @@ impl Transport for InMemory {
 
 impl InMemory {
     async fn exchange(&self, request: Request) -> Result<Answer, TransportFailure> {
-        let (mut path, mut hops) = (request.path.to_owned(), request.redirects);
+        let (mut path, mut hops) = (request.path.to_string(), request.redirects);
         loop {
-            let method = if request.body.is_some() { "POST" } else { "GET" };
+            let method = request.method.to_string();
             let mut call =
-                http::Request::builder().method(method).uri(&path).header("host", request.tenant.authority());
+                http::Request::builder().method(&*method).uri(&path).header("host", request.tenant.authority());
+            if let Some((name, value)) = &request.header {
+                call = call.header(*name, value);
+            }
             if let Some(authorization) = &request.authorization {
                 call = call.header("authorization", authorization.expose_secret());
             }
