@@ -5,6 +5,8 @@
 //! (<https://qlik.dev/authenticate/oauth/oauth-private-key-jwt-reference/>).
 
 mod document;
+mod generated;
+mod public;
 
 use aws_lc_rs::error::KeyRejected;
 use aws_lc_rs::rand::SystemRandom;
@@ -21,6 +23,8 @@ use zeroize::Zeroizing;
 
 use self::document::Content;
 pub(crate) use self::document::is_der;
+pub use self::generated::{GeneratedKey, NotGenerated, generate};
+pub use self::public::PublicJwk;
 
 /// Signature algorithms that Qlik Cloud accepts; each displays as `alg` names it (RFC 7518, section 3.1).
 #[derive(Clone, Copy, Debug, Eq, PartialEq, strum::Display)]
