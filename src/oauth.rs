@@ -1,4 +1,4 @@
-//! Getting an access token from a Qlik Cloud tenant, and learning whose it is.
+//! Getting an access token from a Qlik Cloud tenant, and learning whose it is; managing the tenant's OAuth clients.
 //!
 //! Knows nothing of Kubernetes, nor of what the operator makes of a failure: errors are values, and hold of an answer only
 //! what may be shown. Speaks to tenants through one seam, [`transport::Transport`]; what lies below it
@@ -6,6 +6,7 @@
 
 pub mod address;
 pub mod assertion;
+pub mod clients;
 pub mod https;
 pub mod identity;
 pub mod key;
