@@ -10,8 +10,9 @@
 //! how strictly an assertion's times are judged.
 //!
 //! Everything can be made to go wrong, before HTTP ([`Handshake`]) and after it ([`Script`]), and
-//! everything that was asked is written down ([`Ledger`]). It never leaves loopback, never limits
-//! rates of its own accord, and never logs what it was sent.
+//! everything that was asked is written down ([`Ledger`]). It never leaves loopback, limits rates of
+//! its own accord at the OAuth clients API alone, and never logs what it was sent. What can be chosen
+//! of that API stands in its module, `tenant/oauth_clients.rs`.
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
@@ -39,6 +40,7 @@ mod faults;
 mod fields;
 mod ledger;
 mod mint;
+mod oauth_clients;
 mod origin;
 mod proxy;
 mod refusal;
@@ -59,6 +61,7 @@ pub use self::cloud::{Builder, QlikCloud};
 pub use self::delivery::ReplyBody;
 pub use self::faults::{Fault, FaultBody, Hop, RetryAfter, Script};
 pub use self::ledger::{Ledger, Record};
+pub use self::oauth_clients::{ClientsApi, ConsentAtCreation, KeysTaken, MADE_SECRET, SecretBesideKey};
 pub use self::refusal::Refusal;
 pub use self::reply::{Pacing, Reply, StatusForm};
 pub use self::routes::Route;
@@ -114,6 +117,16 @@ impl Tenant {
     /// Changes a client; false if there is none with this id.
     pub fn edit_client(&self, client_id: &str, edit: impl FnOnce(&mut Client)) -> bool {
         self.with(|account| account.clients.get_mut(client_id).map(edit).is_some())
+    }
+
+    /// Its clients as they are now, in the order of their ids.
+    pub fn clients(&self) -> Vec<Client> {
+        self.with(|account| account.clients.values().cloned().collect())
+    }
+
+    /// Chooses what the OAuth clients API does where that is not documented.
+    pub fn choose(&self, choose: impl FnOnce(&mut ClientsApi)) {
+        self.with(|account| choose(&mut account.clients_api));
     }
 
     /// Removes a client; its tokens stay good.

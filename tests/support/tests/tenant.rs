@@ -13,6 +13,8 @@ mod control_interface;
 mod identity;
 #[path = "tenant/misbehaviour.rs"]
 mod misbehaviour;
+#[path = "tenant/oauth_clients.rs"]
+mod oauth_clients;
 #[path = "tenant/token_answers.rs"]
 mod token_answers;
 #[path = "tenant/token_requests.rs"]

@@ -11,6 +11,7 @@ use super::assertion::OneUse;
 use super::client::Client;
 use super::fields::one_header;
 use super::mint::{Mint, id_of};
+use super::oauth_clients::{Calls, ClientsApi};
 use super::refusal::{Refusal, Refused};
 use super::reply::StatusForm;
 use super::users::{User, UserStatus};
@@ -24,6 +25,9 @@ pub(super) struct Account {
     pub(super) status_form: StatusForm,
     pub(super) clients: BTreeMap<String, Client>,
     pub(super) users: BTreeMap<String, User>,
+    pub(super) clients_api: ClientsApi,
+    /// Calls of the API that count against limits.
+    pub(super) calls: Calls,
     tokens: HashMap<String, Issued>,
     latest: HashMap<String, String>,
     /// Assertions that came, by client id and `jti`, until they are too old to be sent again.
@@ -76,6 +80,8 @@ impl Account {
             status_form: StatusForm::default(),
             clients: BTreeMap::new(),
             users: BTreeMap::new(),
+            clients_api: ClientsApi::default(),
+            calls: Calls::default(),
             tokens: HashMap::new(),
             latest: HashMap::new(),
             used: HashMap::new(),
@@ -92,6 +98,7 @@ impl Account {
             tenant_id: self.id.clone(),
             client_id: client_id.map(str::to_owned),
             status: UserStatus::Active,
+            admin: client_id.is_some(),
         })
     }
 

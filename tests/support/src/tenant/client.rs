@@ -3,9 +3,12 @@
 //! Fields and their words follow <https://qlik.dev/apis/rest/oauth-clients>; several secrets may be
 //! valid at once, because overlap is how Qlik means secrets to be rotated.
 
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
+
+use super::oauth_clients::hint_of;
 
 /// What a client is allowed to ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,6 +111,11 @@ pub struct Client {
     pub client_id: String,
     /// Its name, which becomes the name of its bot.
     pub name: String,
+    /// What is said of it, if anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// `web` for machines.
+    pub app_type: String,
     /// Every secret that is good now.
     pub secrets: Vec<String>,
     /// The scopes it may ask for, and gets when it asks for none.
@@ -126,6 +134,15 @@ pub struct Client {
     pub lifetime_seconds: u64,
     /// What its token answers look like.
     pub answer: AnswerShape,
+    /// When it was made by the API.
+    #[serde(skip)]
+    pub(super) created: Option<SystemTime>,
+    /// When the API made which secret.
+    #[serde(skip)]
+    pub(super) secrets_made: BTreeMap<String, SystemTime>,
+    /// From when on the token endpoint knows a secret, or a key by its id; others it knows.
+    #[serde(skip)]
+    pub(super) good_from: BTreeMap<String, SystemTime>,
 }
 
 impl Default for Client {
@@ -141,6 +158,8 @@ impl Client {
         Self {
             client_id: client_id.to_owned(),
             name: format!("client {client_id}"),
+            description: None,
+            app_type: "web".to_owned(),
             secrets: Vec::new(),
             allowed_scopes: vec!["user_default".to_owned()],
             allowed_grants: vec![Grant::ClientCredentials],
@@ -150,7 +169,20 @@ impl Client {
             disabled: false,
             lifetime_seconds: 21_600,
             answer: AnswerShape::default(),
+            created: None,
+            secrets_made: BTreeMap::new(),
+            good_from: BTreeMap::new(),
         }
+    }
+
+    /// The hints of its secrets.
+    pub fn hints(&self) -> BTreeSet<String> {
+        self.secrets.iter().map(|secret| hint_of(secret)).collect()
+    }
+
+    /// Whether the token endpoint knows this secret, or the key of this id, by now.
+    pub(super) fn is_known(&self, credential: &str, now: SystemTime) -> bool {
+        self.good_from.get(credential).is_none_or(|from| *from <= now)
     }
 
     /// With one more secret.

@@ -22,6 +22,7 @@ use super::account::{Account, Issued};
 use super::authority::{Authority, Handshake};
 use super::client::{Client, Consent};
 use super::faults::Script;
+use super::oauth_clients::ClientsApi;
 use super::origin::Origin;
 use super::users::{User, UserStatus};
 
@@ -56,6 +57,8 @@ pub(super) fn router(origin: Arc<Origin>, authority: Arc<Authority>, here: Strin
         .route("/clients/{id}/scopes", put(scopes))
         .route("/clients/{id}/consent", put(consent))
         .route("/users/{id}/status", put(user_status))
+        .route("/users/{id}/admin", put(user_admin))
+        .route("/tenants/{host}/clients-api", put(choose))
         .route("/revoke-all", post(revoke_all))
         .route("/faults", get(faults).post(add_fault).delete(clear_faults))
         .route("/handshake", put(handshake))
@@ -188,15 +191,17 @@ async fn consent(State(controls): State<Controls>, Path(id): Path<String>, body:
 
 async fn user_status(State(controls): State<Controls>, Path(id): Path<String>, body: Bytes) -> Outcome {
     let status: UserStatus = word_of(&body)?;
-    let mut accounts = controls.origin.accounts();
-    let users = accounts.iter_mut().flat_map(|account| account.users.values_mut());
-    let named: Vec<&mut User> = users.filter(|user| user.id == id || user.subject == id).collect();
-    if named.is_empty() {
-        return Err(no_such("user"));
-    }
-    for user in named {
-        user.status = status;
-    }
+    controls.edit_user(&id, |user| user.status = status)
+}
+
+async fn user_admin(State(controls): State<Controls>, Path(id): Path<String>, body: Bytes) -> Outcome {
+    let admin: bool = json_of(&body)?;
+    controls.edit_user(&id, |user| user.admin = admin)
+}
+
+async fn choose(State(controls): State<Controls>, Path(host): Path<String>, body: Bytes) -> Outcome {
+    let choices: ClientsApi = json_of(&body)?;
+    controls.origin.with_account(&host, |account| account.clients_api = choices);
     DONE
 }
 
@@ -239,6 +244,17 @@ impl Controls {
             }
         }
         if known { DONE } else { Err(no_such("client")) }
+    }
+
+    fn edit_user(&self, id: &str, edit: impl Fn(&mut User)) -> Outcome {
+        let mut accounts = self.origin.accounts();
+        let users = accounts.iter_mut().flat_map(|account| account.users.values_mut());
+        let named: Vec<&mut User> = users.filter(|user| user.id == id || user.subject == id).collect();
+        if named.is_empty() {
+            return Err(no_such("user"));
+        }
+        named.into_iter().for_each(edit);
+        DONE
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream;
 use http::header::CONTENT_LENGTH;
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Response, StatusCode};
 use http_body_util::StreamBody;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Frame;
@@ -27,7 +27,8 @@ pub(super) async fn deliver(reply: Reply) -> io::Result<Response<ReplyBody>> {
     let mut response = Response::new(());
     *response.status_mut() = reply.status;
     response.headers_mut().clone_from(&reply.headers);
-    if reply.pacing != Pacing::Endless {
+    // An answer without content has no length either (RFC 9110, section 8.6).
+    if reply.pacing != Pacing::Endless && reply.status != StatusCode::NO_CONTENT {
         let length = HeaderValue::from(reply.body.len());
         response.headers_mut().insert(CONTENT_LENGTH, length);
     }

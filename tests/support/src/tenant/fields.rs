@@ -78,6 +78,11 @@ impl Fields {
         self.text(name)?.ok_or(Refusal::Malformed.because("a required field is missing"))
     }
 
+    /// All fields.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.values.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
     /// A field of any type.
     pub(super) fn value(&self, name: &str) -> Option<&Value> {
         self.values.get(name)

@@ -37,6 +37,8 @@ pub struct Record {
     pub body: Bytes,
     /// The status it was answered with.
     pub status: StatusCode,
+    /// Whether what was asked for was done, even if the answer was lost.
+    pub done: bool,
 }
 
 /// Counts since the start, or since they were last cleared.
@@ -59,6 +61,8 @@ pub struct Ledger {
     pub max_in_flight: u64,
     /// Requests by route.
     pub routes: BTreeMap<Route, u64>,
+    /// Requests by route of which what was asked for was done, even if the answer was lost.
+    pub done: BTreeMap<Route, u64>,
     /// Requests by tenant host name.
     pub hosts: BTreeMap<String, u64>,
     /// Requests by client and route.
@@ -84,6 +88,11 @@ impl Ledger {
     /// Requests to this route.
     pub fn at(&self, route: Route) -> u64 {
         self.routes.get(&route).copied().unwrap_or_default()
+    }
+
+    /// Requests to this route of which what was asked for was done, even if the answer was lost.
+    pub fn done(&self, route: Route) -> u64 {
+        self.done.get(&route).copied().unwrap_or_default()
     }
 
     /// Requests of this client to this route.
@@ -186,6 +195,9 @@ impl Books {
         self.write(|ledger| {
             ledger.requests += 1;
             *ledger.routes.entry(record.route).or_default() += 1;
+            if record.done {
+                *ledger.done.entry(record.route).or_default() += 1;
+            }
             *ledger.hosts.entry(record.host.clone()).or_default() += 1;
             if let Some(client_id) = record.client_id.clone() {
                 let routes = ledger.clients.entry(client_id.clone()).or_default();

@@ -18,6 +18,7 @@ use super::faults::{self, Echoed, Fault, Script};
 use super::fields::one_header;
 use super::ledger::{Books, Record, TokenOutcome};
 use super::mint::Mint;
+use super::oauth_clients::ClientsEndpoint;
 use super::refusal::{Refusal, Refused};
 use super::reply::{QlikError, Reply};
 use super::routes::{Route, Visit};
@@ -105,6 +106,7 @@ impl Origin {
             headers: request.headers().clone(),
             body: request.body().clone(),
             status: reply.status,
+            done: decided.done,
         };
         self.books.record(record, decided.outcome);
         reply
@@ -127,7 +129,9 @@ impl Origin {
                 Err(refused) => (errors.refuse(refused), TokenOutcome::Refused(refused.refusal)),
             },
         };
+        let done = matches!(outcome, TokenOutcome::Issued) && reply.status.as_u16() < 400;
         Decided {
+            done,
             reply: self.delivered(reply, fault.as_ref()),
             outcome: (arrival.route == Route::Token).then_some(outcome),
             client_id,
@@ -144,6 +148,18 @@ impl Origin {
         let request = arrival.request;
         if request.body().len() > LONGEST_BODY {
             return Err(Refusal::TooLarge.into());
+        }
+        if arrival.route.is_of_clients() {
+            let endpoint = ClientsEndpoint {
+                mint: &self.mint,
+                clock: &self.clock,
+                host: &arrival.host,
+                path: request.uri().path(),
+                query: request.uri().query().unwrap_or_default(),
+                headers: request.headers(),
+                body: request.body(),
+            };
+            return endpoint.answer(arrival.route, account);
         }
         let Some(token_request) = &arrival.token_request else {
             let visit = Visit {
@@ -235,6 +251,8 @@ impl<'a> Arrival<'a> {
 
 struct Decided {
     reply: Reply,
+    /// Whether what was asked for was done.
+    done: bool,
     client_id: Option<String>,
     outcome: Option<TokenOutcome>,
 }

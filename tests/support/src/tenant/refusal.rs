@@ -45,6 +45,12 @@ pub enum Refusal {
     TooLarge,
     /// No tenant has this host name.
     UnknownHost,
+    /// The client has as many secrets as it may have.
+    TooManySecrets,
+    /// The tenant has as many clients as it may have.
+    TooManyClients,
+    /// The user called too often.
+    RateLimited,
 }
 
 impl Refusal {
@@ -62,6 +68,8 @@ impl Refusal {
             Self::NotTrusted | Self::UnknownUser | Self::UserDisabled | Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooManySecrets | Self::TooManyClients => StatusCode::CONFLICT,
+            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         }
     }
 
@@ -84,6 +92,9 @@ impl Refusal {
             Self::NotFound => "HTTP-404",
             Self::TooLarge => "HTTP-413",
             Self::UnknownHost => "LOGIN-2",
+            Self::TooManySecrets => "OAUTH-920",
+            Self::TooManyClients => "OAUTH-921",
+            Self::RateLimited => "HTTP-429",
         }
     }
 
@@ -105,12 +116,15 @@ impl Refusal {
             Self::NotFound => "Not found",
             Self::TooLarge => "Payload too large",
             Self::UnknownHost => "No authentication configured for this hostname",
+            Self::TooManySecrets => "max number of client secrets is 5",
+            Self::TooManyClients => "max number of clients is 200",
+            Self::RateLimited => "API rate limit reached.",
         }
     }
 
     /// The refusal with a sentence for whoever debugs it.
     pub(super) fn because(self, detail: &'static str) -> Refused {
-        Refused { refusal: self, detail: Some(detail) }
+        Refused { refusal: self, detail: Some(detail), wait: None }
     }
 }
 
@@ -119,10 +133,12 @@ impl Refusal {
 pub(super) struct Refused {
     pub(super) refusal: Refusal,
     pub(super) detail: Option<&'static str>,
+    /// `retry-after`, in seconds.
+    pub(super) wait: Option<u64>,
 }
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, detail: None }
+        Self { refusal, detail: None, wait: None }
     }
 }

@@ -4,7 +4,7 @@
 //! TLS or in memory on virtual time.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -104,8 +104,13 @@ pub(super) struct QlikError {
 
 impl QlikError {
     pub(super) fn refuse(&self, refused: Refused) -> Reply {
-        let Refused { refusal, detail } = refused;
-        self.write(refusal.status(), refusal.code(), refusal.title(), detail)
+        let Refused { refusal, detail, wait } = refused;
+        let told = wait.map(|seconds| format!("You need to wait {seconds} seconds until limit is lifted."));
+        let reply = self.write(refusal.status(), refusal.code(), refusal.title(), told.as_deref().or(detail));
+        match wait {
+            Some(seconds) => reply.with(RETRY_AFTER, &seconds.to_string()),
+            None => reply,
+        }
     }
 
     pub(super) fn write(&self, status: StatusCode, code: &str, title: &str, detail: Option<&str>) -> Reply {

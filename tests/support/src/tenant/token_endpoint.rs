@@ -105,12 +105,14 @@ impl Endpoint<'_> {
             (Some(_), None) => AuthMethod::ClientSecret,
             (None, Some(_)) => AuthMethod::PrivateKeyJwt,
         };
-        let client = account.clients.get(client_id).ok_or(Refusal::UnknownClient)?.clone();
+        let mut client = account.clients.get(client_id).ok_or(Refusal::UnknownClient)?.clone();
+        let keys = std::mem::take(&mut client.public_keys);
+        client.public_keys = keys.into_iter().filter(|key| client.is_known(&key.kid, self.clock.now())).collect();
         if !client.auth_methods.contains(&method) {
             return Err(Refusal::MethodNotAllowed.into());
         }
         if let Some(secret) = secret
-            && !client.secrets.iter().any(|valid| valid == secret)
+            && !(client.secrets.iter().any(|valid| valid == secret) && client.is_known(secret, self.clock.now()))
         {
             return Err(Refusal::WrongSecret.into());
         }

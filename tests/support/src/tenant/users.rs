@@ -35,6 +35,8 @@ pub struct User {
     pub client_id: Option<String>,
     /// Whether it may work.
     pub status: UserStatus,
+    /// Whether it administers the tenant, as bots do.
+    pub admin: bool,
 }
 
 /// Which fields of a user are shown.
@@ -66,10 +68,7 @@ impl User {
                 "tenantId": self.tenant_id,
             });
         }
-        let (role, level) = match self.client_id {
-            Some(_) => ("TenantAdmin", "admin"),
-            None => ("Developer", "user"),
-        };
+        let (role, level) = if self.admin { ("TenantAdmin", "admin") } else { ("Developer", "user") };
         let mut user = json!({
             "id": self.id,
             "name": self.name,
