@@ -7,6 +7,9 @@
 #![expect(clippy::disallowed_methods, reason = "peers run beside the test, and know the real time")]
 
 mod attacks;
+mod clients;
+mod clients_errors;
+mod clients_unclear;
 mod door;
 mod log;
 mod proxy;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use hyper_util::client::proxy::matcher::Matcher;
@@ -14,18 +15,21 @@ use qlik_context_operator::oauth::address::AddressPolicy;
 use qlik_context_operator::oauth::https::{Https, Resolver};
 use qlik_context_operator::oauth::identity::{self, Identity, Subject};
 use qlik_context_operator::oauth::request::{Credential, Grant, TokenRequest};
+use qlik_context_operator::oauth::tenant::TenantUrl;
 use qlik_context_operator::oauth::token::{AccessToken, Token};
 use qlik_context_operator::oauth::token_endpoint;
 use qlik_context_operator::oauth::transport::Transport;
 use qlik_context_operator::tenant_failure;
 use support::planted::Planted;
-use support::tenant::{Client, Fault, Handshake, QlikCloud, Route, Script, Tenant};
+use support::tenant::{Client, Fault, Handshake, MADE_SECRET, QlikCloud, Route, Script, Tenant};
 
 use crate::log;
 
-/// What no message and no line of the log may hold; the last one begins every token of the fake tenant.
+/// What no message and no line of the log may hold; the last one begins every token of the fake tenant, and one of them every
+/// secret that it makes.
 pub static PLANTED: LazyLock<Planted> = LazyLock::new(|| {
-    Planted::new(&[CLIENT_ID, CLIENT_SECRET, "planted-token", "planted-proxy", "eyJhbGciOiJFUzM4NCIsImtpZCI6"]).unwrap()
+    let token = "eyJhbGciOiJFUzM4NCIsImtpZCI6";
+    Planted::new(&[CLIENT_ID, CLIENT_SECRET, MADE_SECRET, "planted-token", "planted-proxy", token]).unwrap()
 });
 /// Shares no eight characters with the secret, since the tenant names the client by it.
 pub const CLIENT_ID: &str = "82e0planted7f";
@@ -153,6 +157,18 @@ impl Row<'_> {
     pub fn request(&self) -> TokenRequest {
         let port = if self.port == 443 { String::new() } else { format!(":{}", self.port) };
         request(&format!("https://{}{port}", self.tenant.host()))
+    }
+
+    /// The tenant's URL as the operator knows it.
+    pub fn url(&self) -> TenantUrl {
+        self.request().tenant
+    }
+
+    /// An API key of an administrator.
+    pub fn admin(&self) -> AccessToken {
+        let key = self.tenant.api_key("auth0|admin", Duration::from_hours(1));
+        self.tenant.edit_user("auth0|admin", |user| user.admin = true);
+        AccessToken::parse(&key).unwrap()
     }
 
     pub async fn issue(&self) -> Result<Token, Failure> {
