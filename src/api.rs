@@ -7,6 +7,7 @@ pub mod crd;
 pub mod v1alpha1;
 
 pub use condition::{ConditionType, Reason};
+pub use v1alpha1::oauth_client::{QlikOAuthClient, QlikOAuthClientSpec, QlikOAuthClientStatus};
 pub use v1alpha1::{QlikContext, QlikContextSpec, QlikContextStatus};
 
 /// API group of every kind and of every annotation.
@@ -33,3 +34,28 @@ pub const REFRESHED_FOR_ANNOTATION: &str = "qlikcontext.dev/refreshed-for";
 pub const REFRESH_REQUESTED_ANNOTATION: &str = "qlikcontext.dev/refresh-requested-at";
 /// On a credential Secret: the only hosts it may be sent to.
 pub const ALLOWED_HOSTS_ANNOTATION: &str = "qlikcontext.dev/allowed-hosts";
+
+/// Label that names the QlikOAuthClient a credential's Secret belongs to.
+pub const OAUTH_CLIENT_LABEL: &str = "qlikcontext.dev/oauth-client";
+/// On the Secret of a credential: by what Qlik names the credential, its hint or key id.
+pub const CREDENTIAL_HINT_ANNOTATION: &str = "qlikcontext.dev/credential-hint";
+/// On the Secret of a credential: that its values belong together; see [`crate::oauth_client::credential_secret`].
+pub const CREDENTIAL_BINDING_ANNOTATION: &str = "qlikcontext.dev/credential-binding";
+/// On the Secret of a credential: replaced credentials and when each is removed.
+pub const PREVIOUS_CREDENTIALS_ANNOTATION: &str = "qlikcontext.dev/previous-credentials";
+/// Which rotate request the credential in the Secret answered.
+pub const ROTATED_FOR_ANNOTATION: &str = "qlikcontext.dev/rotated-for";
+/// On a QlikOAuthClient: any new value asks for a new credential.
+pub const ROTATE_REQUESTED_ANNOTATION: &str = "qlikcontext.dev/rotate-requested-at";
+/// Finalizer of a QlikOAuthClient whose OAuth client is deleted with it.
+pub const OAUTH_CLIENT_FINALIZER: &str = "qlikcontext.dev/oauth-client";
+
+/// The kinds of objects that are worked on.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Kind {
+    /// [`QlikContext`].
+    #[default]
+    Context,
+    /// [`QlikOAuthClient`].
+    OAuthClient,
+}

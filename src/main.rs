@@ -31,7 +31,8 @@ fn operate(args: RunArgs) -> anyhow::Result<()> {
 }
 
 fn print_crds() -> anyhow::Result<()> {
-    print(&serde_saphyr::to_string(&api::crd::qlik_contexts())?)
+    let all = api::crd::all().iter().map(|(_, crd)| serde_saphyr::to_string(crd)).collect::<Result<Vec<_>, _>>()?;
+    print(&all.join("---\n"))
 }
 
 /// A reader that has enough, such as `head`, is no error.

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use qlik_context_operator::api::Reason;
-use qlik_context_operator::api::crd::qlik_contexts;
+use qlik_context_operator::api::crd;
 use strum::IntoEnumIterator;
 
 fn read(path: &str) -> String {
@@ -13,17 +13,22 @@ fn read(path: &str) -> String {
 }
 
 #[test]
-fn the_committed_crd_is_what_the_types_say() {
-    let crd = serde_saphyr::to_string(&qlik_contexts()).unwrap();
-    for path in ["crds/qlikcontexts.yaml", "charts/qlik-context-operator/files/crds/qlikcontexts.yaml"] {
-        assert!(read(path) == crd, "{path} is old: run `cargo xtask generate`");
+fn the_committed_crds_are_what_the_types_say() {
+    for (name, crd) in crd::all() {
+        let crd = serde_saphyr::to_string(&crd).unwrap();
+        for folder in ["crds", "charts/qlik-context-operator/files/crds"] {
+            let path = format!("{folder}/{name}");
+            assert!(read(&path) == crd, "{path} is old: run `cargo xtask generate`");
+        }
     }
 }
 
 #[test]
-fn the_crd_has_only_formats_that_the_api_server_knows_and_no_nullable_fields() {
-    let crd = serde_json::to_string(&qlik_contexts()).unwrap();
-    assert!(!crd.contains("nullable") && !crd.contains("uint"));
+fn the_crds_have_only_formats_that_the_api_server_knows_and_no_nullable_fields() {
+    for (name, crd) in crd::all() {
+        let crd = serde_json::to_string(&crd).unwrap();
+        assert!(!crd.contains("nullable") && !crd.contains("uint"), "{name}");
+    }
 }
 
 /// The rows of the tables of reasons in `docs/reference.md`, as cells.

@@ -6,13 +6,16 @@
 use prometheus_client::encoding::EncodeLabelValue;
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
-/// Types of `status.conditions`. `True` is good for the first five; the last two are kstatus's and absent when healthy.
+/// Types of `status.conditions`: of a QlikContext, then of a QlikOAuthClient, then of both. `True` is good for all but the last
+/// two, which are kstatus's and absent when healthy.
 #[derive(Clone, Copy, Debug, Display, EnumIter, EnumString, Eq, Hash, IntoStaticStr, Ord, PartialEq, PartialOrd)]
 #[allow(missing_docs)]
 pub enum ConditionType {
     CredentialsAvailable,
     TokenIssued,
     Verified,
+    ClientSynced,
+    CredentialVerified,
     SecretSynced,
     Ready,
     Reconciling,
@@ -41,6 +44,9 @@ pub enum Reason {
     IdentityConfirmed,
     SecretPublished,
     TokenValid,
+    ClientInSync,
+    CredentialConfirmed,
+    ClientReady,
     // the credential Secret
     SecretNotFound,
     KeyNotFound,
@@ -71,6 +77,21 @@ pub enum Reason {
     SecretContested,
     // the Kubernetes API
     SecretNotReadable,
+    // the OAuth client of a QlikOAuthClient
+    AdminContextNotFound,
+    AdminContextNotReady,
+    AdminTokenRejected,
+    AdminNotPermitted,
+    ClientCreating,
+    ClientGone,
+    ClientNotOwned,
+    ClientNotSuitable,
+    ClientRejected,
+    ClientLimitReached,
+    ClientConflict,
+    SecretLimitReached,
+    CredentialNotAccepted,
+    SyncFailing,
     // overall
     RenewalFailing,
     TokenExpired,
@@ -82,8 +103,16 @@ pub enum Reason {
 #[derive(Clone, Copy, Debug, Display, EnumIter, Eq, PartialEq)]
 #[allow(missing_docs)]
 pub enum Notice {
+    ClientCreated,
+    ClientAdopted,
+    ClientRepaired,
+    ClientDeleted,
+    ClientNotDeleted,
+    CredentialIssued,
+    CredentialRemoved,
     CredentialTrimmed,
     RefreshRequestIgnored,
+    RotateRequestIgnored,
     ScopesNotGranted,
     SecretContested,
 }
@@ -108,6 +137,13 @@ impl Reason {
                 | IdentityMismatch
                 | SecretNotOwned
                 | TemplateInvalid
+                | AdminNotPermitted
+                | ClientGone
+                | ClientNotOwned
+                | ClientNotSuitable
+                | ClientRejected
+                | ClientLimitReached
+                | SecretLimitReached
                 | SpecInvalid
         )
     }
@@ -116,8 +152,20 @@ impl Reason {
     pub fn class(self) -> Class {
         use Reason::*;
         match self {
-            RateLimited | TenantUnavailable | TenantUnreachable | UnexpectedResponse | LifetimeTooShort
-            | TokenRejected | TokenExpired | RenewalFailing => Class::Tenant,
+            RateLimited
+            | TenantUnavailable
+            | TenantUnreachable
+            | UnexpectedResponse
+            | LifetimeTooShort
+            | TokenRejected
+            | TokenExpired
+            | RenewalFailing
+            | AdminContextNotReady
+            | AdminTokenRejected
+            | ClientCreating
+            | ClientConflict
+            | CredentialNotAccepted
+            | SyncFailing => Class::Tenant,
             WriteRejected | SecretContested | SecretNotReadable => Class::Cluster,
             _ => Class::User,
         }

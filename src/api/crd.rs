@@ -11,11 +11,24 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::CustomResourceExt;
 use serde_json::json;
 
-use super::QlikContext;
+use super::{QlikContext, QlikOAuthClient};
+
+/// Every CRD, by the name of its file.
+pub fn all() -> [(&'static str, CustomResourceDefinition); 2] {
+    [("qlikcontexts.yaml", qlik_contexts()), ("qlikoauthclients.yaml", qlik_oauth_clients())]
+}
 
 /// The CRD of `QlikContext`.
 pub fn qlik_contexts() -> CustomResourceDefinition {
-    let mut crd = QlikContext::crd();
+    corrected(QlikContext::crd())
+}
+
+/// The CRD of `QlikOAuthClient`.
+pub fn qlik_oauth_clients() -> CustomResourceDefinition {
+    corrected(QlikOAuthClient::crd())
+}
+
+fn corrected(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
         if let Some(root) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) {
             correct(root);

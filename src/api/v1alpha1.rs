@@ -11,6 +11,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub mod oauth_client;
 mod rules;
 
 /// Asks one Qlik Cloud tenant for an access token and keeps a fresh, verified one in a Secret.

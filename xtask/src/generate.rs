@@ -1,4 +1,4 @@
-//! `cargo xtask generate`: writes what is made from code and committed: the CRD, where `kubectl
+//! `cargo xtask generate`: writes what is made from code and committed: the CRDs, where `kubectl
 //! apply` and where the chart look for it, and what tests make: the tables of metrics, of states and of the chart's values, and the
 //! manifest for `kubectl apply`.
 
@@ -11,10 +11,10 @@ use support::operator::repository;
 use crate::cargo;
 use crate::screen::Screen;
 
-/// The CRD as a file, and its copy for Helm, which sees nothing outside of the chart.
-const CRD: [&str; 2] = ["crds/qlikcontexts.yaml", "charts/qlik-context-operator/files/crds/qlikcontexts.yaml"];
+/// Where each CRD is a file, and its copy for Helm, which sees nothing outside of the chart.
+const FOLDERS: [&str; 2] = ["crds", "charts/qlik-context-operator/files/crds"];
 
-/// What tests make: the test, which of its cases, and the files. Theirs is the CRD in the chart, so they come after it.
+/// What tests make: the test, which of its cases, and the files. They read the CRDs in the chart, so they come after it.
 const MADE_BY_TESTS: [(&str, &str, &str); 4] = [
     ("docs", "metrics::", "docs/reference.md"),
     ("states", "", "docs/states.md"),
@@ -32,24 +32,26 @@ pub struct Args {
 
 /// Writes the generated files, or compares them.
 pub fn run(args: Args, screen: Screen) -> anyhow::Result<()> {
-    let crd = printed_crd()?;
     let mut stale = Vec::new();
-    for file in CRD {
-        let path = repository().join(file);
-        if fs::read(&path).is_ok_and(|found| found == crd) {
-            screen.text(&format!("{file}: up to date"));
-        } else if args.check {
-            stale.push(file);
-        } else {
-            fs::write(&path, &crd).with_context(|| format!("cannot write {file}"))?;
-            screen.text(&format!("{file}: written"));
+    for (name, crd) in printed_crds()? {
+        for folder in FOLDERS {
+            let file = format!("{folder}/{name}");
+            let path = repository().join(&file);
+            if fs::read(&path).is_ok_and(|found| found == crd.as_bytes()) {
+                screen.text(&format!("{file}: up to date"));
+            } else if args.check {
+                stale.push(file);
+            } else {
+                fs::write(&path, &crd).with_context(|| format!("cannot write {file}"))?;
+                screen.text(&format!("{file}: written"));
+            }
         }
     }
     for (test, cases, files) in MADE_BY_TESTS {
         if made_by(test, cases, args)? {
             screen.text(&format!("{files}: up to date"));
         } else {
-            stale.push(files);
+            stale.push(files.to_owned());
         }
     }
     ensure!(stale.is_empty(), "not as generated: {}; run cargo xtask generate", stale.join(", "));
@@ -65,8 +67,8 @@ fn made_by(test: &str, cases: &str, args: Args) -> anyhow::Result<bool> {
     Ok(test.status().context("cannot run cargo")?.success())
 }
 
-/// What users of the program get from it.
-fn printed_crd() -> anyhow::Result<Vec<u8>> {
+/// What users of the program get from it: each CRD with the name of its file.
+fn printed_crds() -> anyhow::Result<Vec<(String, String)>> {
     let program = cargo::build_operator(false)?;
     let output = Command::new(&program).arg("crd").output();
     let output = output.with_context(|| format!("cannot run {}", program.display()))?;
@@ -75,5 +77,11 @@ fn printed_crd() -> anyhow::Result<Vec<u8>> {
         "qlik-context-operator crd failed: {}",
         String::from_utf8_lossy(&output.stderr).trim_end()
     );
-    Ok(output.stdout)
+    let text = String::from_utf8(output.stdout).context("the CRDs are no text")?;
+    let named = |crd: &str| {
+        let name = crd.lines().find_map(|line| line.strip_prefix("  name: ")).context("a CRD has no name")?;
+        let plural = name.split('.').next().unwrap_or_default();
+        Ok((format!("{plural}.yaml"), crd.to_owned()))
+    };
+    text.split("---\n").map(named).collect()
 }

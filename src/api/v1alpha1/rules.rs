@@ -37,6 +37,30 @@ pub(super) const TARGET_IS_NOT_THE_CREDENTIAL: &str = concat!(
     ")"
 );
 
+pub(super) const AUTH_METHOD_STAYS: &str = "(has(self.spec.authMethod) ? self.spec.authMethod : 'ClientSecret') == (has(oldSelf.spec.authMethod) ? oldSelf.spec.authMethod : 'ClientSecret')";
+
+/// The effective name of a credential's Secret, as CEL over an object called `$object`.
+macro_rules! credential_secret_name {
+    ($object:literal) => {
+        concat!(
+            "(has(",
+            $object,
+            ".spec.secret) && has(",
+            $object,
+            ".spec.secret.name) ? ",
+            $object,
+            ".spec.secret.name : ",
+            $object,
+            ".metadata.name + '-oauth')"
+        )
+    };
+}
+
+pub(super) const CREDENTIAL_SECRET_STAYS: &str =
+    concat!(credential_secret_name!("self"), " == ", credential_secret_name!("oldSelf"));
+
+pub(super) const ADOPTION_STAYS: &str = "has(self.spec.adopt) == has(oldSelf.spec.adopt) && (!has(self.spec.adopt) || self.spec.adopt.clientId == oldSelf.spec.adopt.clientId)";
+
 const PORT: &str = "(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?";
 const OCTET: &str = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
 const LABEL: &str = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?";
@@ -124,6 +148,41 @@ pub(super) fn data_key(_: &mut SchemaGenerator) -> Schema {
     text(
         253,
         &[("self.matches('^[-._a-zA-Z0-9]+$')".into(), "must be a key of a Secret: letters, digits, '-', '_' and '.'")],
+    )
+}
+
+/// Name of a QlikContext.
+pub(super) fn context_name(_: &mut SchemaGenerator) -> Schema {
+    let pattern = "self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*$')";
+    text(63, &[(pattern.into(), "must be the name of a QlikContext: lower case letters, digits, '-' and '.'")])
+}
+
+/// Name of an OAuth client as Qlik shows it.
+pub(super) fn client_name(_: &mut SchemaGenerator) -> Schema {
+    let rule = r"self.matches('^[^\\s]([^\\n\\r\\t]*[^\\s])?$')";
+    text(128, &[(rule.into(), "must be a name on one line, without blanks at its ends")])
+}
+
+/// Description of an OAuth client; the mark is the operator's.
+pub(super) fn client_description(_: &mut SchemaGenerator) -> Schema {
+    text(
+        512,
+        &[(
+            "!self.contains('[qlikcontext.dev')".into(),
+            "must not contain [qlikcontext.dev: the operator marks its OAuth clients with it",
+        )],
+    )
+}
+
+/// Id of an OAuth client that exists.
+pub(super) fn adopted_id(_: &mut SchemaGenerator) -> Schema {
+    // It becomes part of a path at the tenant.
+    text(
+        256,
+        &[(
+            "self.matches('^[A-Za-z0-9_-]+$')".into(),
+            "must be the id of an OAuth client: letters, digits, '-' and '_'",
+        )],
     )
 }
 
