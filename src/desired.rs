@@ -265,15 +265,20 @@ fn grant(impersonate: Option<&Impersonate>) -> Result<Grant, Failure> {
 
 /// `spec.verifyInterval`; zero is none.
 fn interval(text: &str) -> Result<Option<Duration>, Failure> {
-    let invalid = |problem: &dyn std::fmt::Display| invalid("spec.verifyInterval", problem);
+    let interval = duration("spec.verifyInterval", text)?;
+    Ok((!interval.is_zero()).then(|| interval.clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL)))
+}
+
+/// A duration as Go writes it.
+pub fn duration(field: &str, text: &str) -> Result<Duration, Failure> {
+    let invalid = |problem: &dyn std::fmt::Display| invalid(field, problem);
     // The parser panics on what no duration holds; it never sees a number that long, or a sign.
     let longest = text.split(|c: char| !c.is_ascii_digit()).map(str::len).max();
     if text.contains('-') || longest > Some(9) {
         return Err(invalid(&"it is negative or has a number of more than nine digits"));
     }
     let parsed: GoDuration = text.parse().map_err(|problem| invalid(&problem))?;
-    let interval = Duration::from(parsed);
-    Ok((!interval.is_zero()).then(|| interval.clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL)))
+    Ok(parsed.into())
 }
 
 fn invalid(field: &str, problem: &dyn std::fmt::Display) -> Failure {

@@ -22,6 +22,7 @@
 //! - [`binding`]: which spec and which credential a stored token belongs to.
 //! - [`template`]: placeholders of `target.data`, and qlik-cli's context file.
 //! - [`retry`]: when to try again.
+//! - [`conditions`], [`secret_write`]: what every kind has in common.
 //! - [`error`]: what can go wrong: a failure of one context, or trouble with the Kubernetes API.
 //! - [`api`]: what users see: kinds, condition types, reasons, names.
 //! - [`controller`]: the control loop, from its parts: [`watch`] and [`index`] say what wakes it, [`scope`] what is this
@@ -32,6 +33,7 @@ pub mod api;
 pub mod args;
 pub mod binding;
 pub mod clock;
+pub mod conditions;
 pub mod context;
 pub mod controller;
 pub mod desired;
@@ -49,6 +51,7 @@ pub mod retry;
 pub mod run;
 pub mod scope;
 pub mod secret;
+pub mod secret_write;
 pub mod server;
 pub mod telemetry;
 pub mod template;

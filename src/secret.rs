@@ -38,6 +38,9 @@ const NEVER_A_CREDENTIAL: [&str; 5] = [
     "helm.sh/release.v1",
 ];
 
+/// An apply with this version can only create: 409 if the name exists.
+pub const CREATE_ONLY: &str = "1";
+
 /// A Secret as this program sees it.
 #[derive(kube::Resource, Clone, Deserialize)]
 #[resource(inherit = "k8s_openapi::api::core::v1::Secret")]

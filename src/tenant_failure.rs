@@ -130,7 +130,7 @@ fn verification_refused(subject: Subject<'_>, refusal: Refusal) -> Failure {
 }
 
 /// Why no answer came.
-fn unreachable(condition: ConditionType, failure: TransportFailure) -> Failure {
+pub fn unreachable(condition: ConditionType, failure: TransportFailure) -> Failure {
     use TransportFailure::*;
     let (reason, cure) = match failure {
         AddressNotPublic => (
@@ -288,7 +288,7 @@ fn mentions(refusal: &Refusal, word: &str) -> bool {
 }
 
 /// `HTTP 401, OAUTH-5 "Unauthorized"`.
-fn describe(refusal: &Refusal) -> String {
+pub fn describe(refusal: &Refusal) -> String {
     let status = refusal.status;
     let mut text = format!("HTTP {status}");
     // A gateway's code may say no more than the status.

@@ -4,25 +4,24 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::Resource;
-use kube::api::{Api, PartialObjectMeta, Patch, PatchParams};
+use kube::api::{Api, PartialObjectMeta};
 use kube::runtime::reflector::ObjectRef;
 use tokio::time::Instant;
 
-use crate::api::ConditionType::SecretSynced;
-use crate::api::{FIELD_MANAGER, QlikContext, Reason};
+use crate::api::QlikContext;
 use crate::context::Context;
 use crate::desired::Desired;
 use crate::error::{Error, Failure, WRITING_SECRET};
 use crate::index::{ContextName, SecretVersion};
 use crate::metrics::SecretWrite;
 use crate::oauth::token::VerifiedToken;
+use crate::secret::CREATE_ONLY;
 use crate::secret::derived::{Target, WrittenSecret};
+use crate::secret_write::{self, Applied, WRITE_TIMEOUT};
 use crate::tokens::TokenDigest;
 use crate::tokens::scheduler::Caller;
 use crate::values::{Facts, Secrets, SecretsRead};
 
-/// An admission webhook may take 30 s, and the API server gives it that long; one that is slow is waited for.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(34);
 /// What a watch has shown counts as what is there now, for a run that took no longer than this.
 const WATCHES_TRUSTED: Duration = Duration::from_secs(5);
 /// A single refusal that may pass by itself is no finding yet.
@@ -76,8 +75,7 @@ pub async fn publish(
             SecretWrite::Update
         }
         _ => {
-            // An apply with this version can only create: 409 if the name exists.
-            secret.metadata.resource_version = Some("1".into());
+            secret.metadata.resource_version = Some(CREATE_ONLY.into());
             SecretWrite::Create
         }
     };
@@ -86,18 +84,20 @@ pub async fn publish(
     }
     let name = &facts.desired.target_name;
     let secrets: Api<Secret> = Api::namespaced(cx.client.clone(), &caller.namespace);
-    let params = PatchParams::apply(FIELD_MANAGER).force();
     let context = ContextName { namespace: caller.namespace.to_string(), name: caller.name.to_string() };
     cx.leadership.check()?;
     let writing = cx.index.writing(&context, name);
     let begun = Instant::now();
-    let patch = Patch::Apply(&secret);
-    let write = tokio::time::timeout(WRITE_TIMEOUT, secrets.patch_metadata(name, &params, &patch));
-    let stored = match write.await {
-        Ok(Ok(stored)) => stored,
-        Ok(Err(error)) => return failed(cx, caller, name, error, begun.elapsed()),
+    let stored = match secret_write::apply(&secrets, name, &secret).await {
+        Applied::Done(stored) => stored,
+        Applied::Stale => {
+            cx.memories.with(&caller.uid, |memory| memory.written = None);
+            return Ok(Written::Stale);
+        }
+        Applied::Terminating(error) => return Err(Error::kubernetes(WRITING_SECRET)(error)),
+        Applied::Refused { code, error } => return failed(cx, caller, name, code, error, begun.elapsed()),
         // Whether it was written is not known: the next run reads it.
-        Err(_) => return unclear(cx, caller, name, begun.elapsed()),
+        Applied::Unclear => return unclear(cx, caller, name, begun.elapsed()),
     };
     if let Some(version) = &stored.metadata.resource_version {
         writing.written(version);
@@ -153,21 +153,19 @@ fn is_as_read(cx: &Context, caller: &Caller, name: &str, version: Option<&str>, 
     shown.is_watched() && (shown.is(version) || shown == read_at.credential && version.is_some_and(ahead))
 }
 
-fn failed(cx: &Context, caller: &Caller, name: &str, error: kube::Error, took: Duration) -> Result<Written, Error> {
-    let kube::Error::Api(status) = &error else { return unclear(cx, caller, name, took) };
-    if status.is_conflict() || names_cause(status, "metadata.uid", None) {
-        cx.memories.with(&caller.uid, |memory| memory.written = None);
-        return Ok(Written::Stale);
-    }
-    if names_cause(status, "", Some("NamespaceTerminating")) {
-        return Err(Error::kubernetes(WRITING_SECRET)(error));
-    }
+fn failed(
+    cx: &Context,
+    caller: &Caller,
+    name: &str,
+    code: u16,
+    error: kube::Error,
+    took: Duration,
+) -> Result<Written, Error> {
     let count = cx.memories.with(&caller.uid, |memory| memory.failures).unwrap_or_default();
-    let passing = matches!(status.code, 408 | 429 | 500..=599);
-    if passing && count < PASSING && took < LASTING {
+    if secret_write::may_pass(code) && count < PASSING && took < LASTING {
         return Err(Error::kubernetes(WRITING_SECRET)(error));
     }
-    Ok(Written::Refused(rejected(name, status.code)))
+    Ok(Written::Refused(secret_write::refused(name, "spec.target", code)))
 }
 
 /// Nobody knows whether it was written: the next run reads it. What happens again and again is told.
@@ -179,35 +177,5 @@ fn unclear(cx: &Context, caller: &Caller, name: &str, took: Duration) -> Result<
     if count.unwrap_or_default() < PASSING && took < LASTING {
         return Err(Error::Deadline(WRITE_TIMEOUT));
     }
-    Ok(Written::Refused(Failure::new(
-        SecretSynced,
-        Reason::WriteRejected,
-        format!(
-            "Writing Secret {name} failed: the Kubernetes API did not answer in time. The operator retries. Check the API \
-             server and the admission webhooks for Secrets."
-        ),
-    )))
-}
-
-/// True when one of the causes that the API server gives has this field or this type.
-fn names_cause(status: &kube::core::Status, field: &str, kind: Option<&str>) -> bool {
-    let mut causes = status.details.iter().flat_map(|details| &details.causes);
-    causes.any(|cause| kind.map_or(cause.field == field, |kind| cause.reason == kind))
-}
-
-/// The API server's own message stays out: it may quote what was sent.
-fn rejected(name: &str, code: u16) -> Failure {
-    let fix = match code {
-        403 => {
-            "Check that the operator may write Secrets in this namespace, the namespace's quota and the admission policies"
-        }
-        404 => "Check that the namespace exists",
-        429 | 500..=599 => "The operator retries. Check the API server and the admission webhooks for Secrets",
-        _ => "Check spec.target and the cluster's admission policies and webhooks",
-    };
-    Failure::new(
-        SecretSynced,
-        Reason::WriteRejected,
-        format!("The Kubernetes API refused to write Secret {name} (HTTP {code}). {fix}."),
-    )
+    Ok(Written::Refused(secret_write::unanswered(name)))
 }

@@ -1,20 +1,17 @@
-//! What the status says. Pure; the one place that makes conditions.
+//! What the status of a context says. Pure.
 //!
-//! The same finding makes the same status, to the byte, so that nothing is written when nothing changed; a transition time
-//! moves only when a condition's status does. kstatus's rules hold: `Stalled` or `Reconciling` while not ready, never both,
-//! neither while ready.
+//! The same finding makes the same status, to the byte, so that nothing is written when nothing changed.
 
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use crate::api::ConditionType::{
-    self, CredentialsAvailable, Ready, Reconciling, SecretSynced, Stalled, TokenIssued, Verified,
-};
+use crate::api::ConditionType::{self, CredentialsAvailable, Ready, SecretSynced, TokenIssued, Verified};
 use crate::api::condition::Class;
 use crate::api::v1alpha1::{FailureStatus, IdentityStatus, QlikContextStatus, TargetStatus, TokenStatus};
 use crate::api::{QlikContext, Reason};
 use crate::clock::Timestamp;
+use crate::conditions::{Finding, conditions};
 use crate::desired::{Desired, Method, not_granted};
 use crate::error::{Failure, bounded};
 use crate::oauth::identity::Identity;
@@ -24,14 +21,6 @@ use crate::values::{Backoff, Holds, Next, Outcome, Problem, Published, Serving};
 
 /// The shortest wait between two runs that nothing wakes.
 const SOON: Duration = Duration::from_secs(1);
-
-/// A finding: one condition before its time.
-struct Finding {
-    condition: ConditionType,
-    good: bool,
-    reason: Reason,
-    message: String,
-}
 
 /// The status of a context after a run that had something to say. `credential`: whether the credential Secret was understood,
 /// or why not; `handled`: the last refresh request whose token is in the Secret.
@@ -50,7 +39,7 @@ pub fn status(
     let published = holds.published();
     QlikContextStatus {
         observed_generation: context.metadata.generation,
-        conditions: conditions(context, findings, problem.map(|problem| &problem.failure), now),
+        conditions: of(context, findings, problem.map(|problem| &problem.failure), now),
         identity: published.and_then(|published| published.identity.as_ref()).map(IdentityStatus::from),
         token: published.map(token_status),
         target: Some(TargetStatus { name: desired.target_name.clone() }),
@@ -65,7 +54,7 @@ pub fn invalid(context: &QlikContext, failure: &Failure, now: Timestamp) -> Qlik
     let finding = Finding { condition: Ready, good: false, reason: failure.reason, message: failure.message.clone() };
     QlikContextStatus {
         observed_generation: context.metadata.generation,
-        conditions: conditions(context, vec![finding], Some(failure), now),
+        conditions: of(context, vec![finding], Some(failure), now),
         failure: None,
         ..before
     }
@@ -235,32 +224,9 @@ fn not_ready(
     }
 }
 
-fn conditions(
-    context: &QlikContext,
-    findings: Vec<Finding>,
-    failure: Option<&Failure>,
-    now: Timestamp,
-) -> Vec<Condition> {
+fn of(context: &QlikContext, findings: Vec<Finding>, failure: Option<&Failure>, now: Timestamp) -> Vec<Condition> {
     let before = context.status.as_ref().map(|status| &status.conditions[..]).unwrap_or_default();
-    let make = |condition: ConditionType, good: bool, reason: String, message: String| {
-        let (type_, status) = (condition.to_string(), if good { "True" } else { "False" }.to_owned());
-        let unchanged = before.iter().find(|old| old.type_ == type_ && old.status == status);
-        let last_transition_time = unchanged.map_or(Time(now), |old| old.last_transition_time.clone());
-        let observed_generation = context.metadata.generation;
-        Condition { type_, status, reason, message, last_transition_time, observed_generation }
-    };
-    let kstatus = findings.iter().find(|finding| finding.condition == Ready && !finding.good).and_then(|ready| {
-        if ready.reason == Reason::Suspended {
-            return None;
-        }
-        let stalled = failure.is_some_and(|failure| failure.stalled);
-        let condition = if stalled { Stalled } else { Reconciling };
-        Some(make(condition, true, ready.reason.to_string(), ready.message.clone()))
-    });
-    let judged = findings
-        .into_iter()
-        .map(|finding| make(finding.condition, finding.good, finding.reason.to_string(), finding.message));
-    judged.chain(kstatus).collect()
+    conditions(before, context.metadata.generation, findings, failure, now)
 }
 
 fn token_status(holding: &Published) -> TokenStatus {
