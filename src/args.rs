@@ -96,6 +96,10 @@ pub struct RunArgs {
     #[arg(long, env = "QLIK_CONTEXT_CONCURRENCY", default_value = "32", value_name = "N")]
     concurrency: NonZeroU16,
 
+    /// Work on QlikOAuthClients as well, if the cluster has their CRD.
+    #[arg(long, env = "QLIK_CONTEXT_OAUTH_CLIENTS")]
+    pub oauth_clients: bool,
+
     /// Let only one of several instances work, the one that holds a Lease.
     #[arg(long, env = "QLIK_CONTEXT_LEADER_ELECT")]
     pub leader_elect: bool,

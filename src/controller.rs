@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::channel::mpsc;
+use futures::channel::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use futures::{Stream, StreamExt};
 use kube::Client;
 use kube::runtime::controller::{self, Controller};
@@ -12,13 +12,16 @@ use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::api::Kind;
 use crate::clock::{Clock, Jitter};
 use crate::context::{Context, StoredContext};
-use crate::index::Index;
+use crate::index::{ContextName, Index};
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
 use crate::oauth::tenant::AllowedHosts;
 use crate::oauth::transport::Transport;
+use crate::oauth_client;
+use crate::oauth_client::controller::Wakes;
 use crate::reconcile::events::Events;
 use crate::reconcile::memory::Memories;
 use crate::reconcile::{error_policy, reconcile};
@@ -58,16 +61,31 @@ pub struct Parts {
     pub clock: Clock,
     /// Chance.
     pub jitter: Jitter,
+    /// `--oauth-clients`: `QlikOAuthClient` objects are worked on, too.
+    pub oauth_clients: bool,
 }
 
 /// Runs until it is stopped and the runs in flight are done.
 pub async fn control(parts: Parts, stop: CancellationToken) {
-    let Parts { client, scope, transport, allowed_hosts, limits, leadership, instance, metrics, health, clock, jitter } =
-        parts;
-    let (waker, called) = mpsc::unbounded();
+    let Parts {
+        client,
+        scope,
+        transport,
+        allowed_hosts,
+        limits,
+        leadership,
+        instance,
+        metrics,
+        health,
+        clock,
+        jitter,
+        oauth_clients,
+    } = parts;
+    let (wakers, called, wakes) = wakers();
+    let waker = wakers.clone();
     let wake = Arc::new(move |caller: &Caller| {
-        // Nobody listens any more when the loop has ended.
-        let _ = waker.unbounded_send(ObjectRef::new(&caller.name).within(&caller.namespace));
+        let (namespace, name) = (caller.namespace.to_string(), caller.name.to_string());
+        waker.wake(ContextName { kind: caller.kind, namespace, name });
     });
     let call = wake.clone();
     let scheduler = Scheduler::new(limits, Box::new(move |caller| call(caller)), Box::new(metrics.clone()));
@@ -82,7 +100,7 @@ pub async fn control(parts: Parts, stop: CancellationToken) {
         index: index.clone(),
         credential_selector: (!scope.credentials.selects_all()).then(|| scope.credentials.to_string()),
         tokens: TokenCache::new(
-            transport,
+            transport.clone(),
             scheduler.clone(),
             wake,
             clock.clone(),
@@ -103,15 +121,31 @@ pub async fn control(parts: Parts, stop: CancellationToken) {
     // Wider than what may be under way at tenants: kube's queue has no order, so whose turn it is is not decided there.
     let width = limits.concurrency.saturating_mul(WIDTH);
     let config = controller::Config::default().concurrency(width);
-    let watched = watch::contexts(&client, &scope, store, &context, &index, &unanswered);
+    let changed = oauth_clients.then(|| wakers.contexts.clone());
+    let watched = watch::contexts(&client, &scope, store, &context, &index, &unanswered, changed);
+    let secrets = watch::secrets(&client, &scope, &index, woken, &metrics);
+    // Those of the other kind go to their own loop.
+    let secrets = secrets.filter_map(move |name| {
+        let of_context = (name.kind == Kind::Context).then(|| ObjectRef::new(&name.name).within(&name.namespace));
+        if of_context.is_none() {
+            wakers.wake(ContextName::clone(&name));
+        }
+        std::future::ready(of_context)
+    });
+    let others = async {
+        if oauth_clients {
+            let (base, stop) = (context.clone(), stop.clone());
+            oauth_client::controller::control(base, transport, &scope, wakes, width, &unanswered, stop).await;
+        }
+    };
     let runs = Controller::for_stream(watched, contexts.clone())
-        .reconcile_on(watch::secrets(&client, &scope, &index, woken, &metrics))
+        .reconcile_on(secrets)
         .reconcile_on(called)
         .reconcile_on(heartbeat(health.clone()))
         .reconcile_all_on(clock_jumps(clock))
         .with_config(config)
-        .graceful_shutdown_on(stop.cancelled_owned())
-        .run(reconcile, error_policy, context)
+        .graceful_shutdown_on(stop.clone().cancelled_owned())
+        .run(reconcile, error_policy, context.clone())
         .for_each(|result| async move {
             // What failed was logged by the error policy; an object that is gone is nothing to tell.
             if let Ok((object, action)) = result {
@@ -126,13 +160,42 @@ pub async fn control(parts: Parts, stop: CancellationToken) {
         }
     };
     let work = async {
-        tokio::join!(runs, ready);
+        tokio::join!(runs, others, ready);
     };
     tokio::select! {
         () = work => {}
         () = scheduler.run() => {}
         ((), ()) = async { tokio::join!(event_writer.run(), std::future::pending::<()>()) } => {}
     }
+}
+
+/// Whom the scheduler and the Secrets wake, by kind.
+#[derive(Clone)]
+struct Wakers {
+    called: UnboundedSender<ObjectRef<StoredContext>>,
+    oauth_clients: UnboundedSender<ContextName>,
+    contexts: UnboundedSender<ContextName>,
+}
+
+impl Wakers {
+    fn wake(&self, name: ContextName) {
+        // Nobody listens any more when the loop has ended.
+        let _ = match name.kind {
+            Kind::Context => {
+                let called = ObjectRef::new(&name.name).within(&name.namespace);
+                self.called.unbounded_send(called).is_ok()
+            }
+            Kind::OAuthClient => self.oauth_clients.unbounded_send(name).is_ok(),
+        };
+    }
+}
+
+fn wakers() -> (Wakers, UnboundedReceiver<ObjectRef<StoredContext>>, Wakes) {
+    let (called, of_contexts) = mpsc::unbounded();
+    let (oauth_clients, of_oauth_clients) = mpsc::unbounded();
+    let (contexts, changed) = mpsc::unbounded();
+    let wakes = Wakes { called: of_oauth_clients, contexts: changed };
+    (Wakers { called, oauth_clients, contexts }, of_contexts, wakes)
 }
 
 /// Marks the loop as alive whenever it is polled, and wakes nobody.

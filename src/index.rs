@@ -30,13 +30,16 @@ use parking_lot::Mutex;
 use self::references::References;
 use self::versions::{Change, Versions};
 use self::writes::Writes;
+use crate::api::Kind;
 
 /// The key of every hash here, drawn once for the process: nobody can choose names that collide.
 static HASHES: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
-/// A context.
+/// A context, or another object that has a Secret.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ContextName {
+    /// What it is.
+    pub kind: Kind,
     /// Its namespace.
     pub namespace: String,
     /// Its name.
@@ -164,9 +167,9 @@ impl Index {
         self.state.lock().references.remove(context);
     }
 
-    /// These contexts are all there are: deletions may have been missed.
-    pub fn contexts_listed(&self, contexts: &HashSet<ContextName>) {
-        self.state.lock().references.retain(contexts);
+    /// These contexts are all there are of their kind: deletions may have been missed.
+    pub fn contexts_listed(&self, kind: Kind, contexts: &HashSet<ContextName>) {
+        self.state.lock().references.retain(kind, contexts);
     }
 
     /// The watch has shown a Secret. Returns the contexts to wake.

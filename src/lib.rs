@@ -22,7 +22,8 @@
 //! - [`binding`]: which spec and which credential a stored token belongs to.
 //! - [`template`]: placeholders of `target.data`, and qlik-cli's context file.
 //! - [`retry`]: when to try again.
-//! - [`conditions`], [`secret_write`]: what every kind has in common.
+//! - [`oauth_client`]: the same picture for the second kind, `QlikOAuthClient`; one file for each step, as above.
+//! - [`conditions`], [`secret_write`]: what both kinds have in common.
 //! - [`error`]: what can go wrong: a failure of one context, or trouble with the Kubernetes API.
 //! - [`api`]: what users see: kinds, condition types, reasons, names.
 //! - [`controller`]: the control loop, from its parts: [`watch`] and [`index`] say what wakes it, [`scope`] what is this
@@ -43,6 +44,7 @@ pub mod kubeconfig;
 pub mod lease;
 pub mod metrics;
 pub mod oauth;
+pub mod oauth_client;
 pub mod panics;
 pub mod reconcile;
 pub mod retry;

@@ -26,7 +26,7 @@ use tokio::time::Instant;
 
 pub use self::exposition::Format;
 use self::labels::{
-    Code, ContextLabels, GrantLabel, Outcome, OutcomeLabels, ReconcileLabels, RequestLabels, TokenRequestLabels,
+    ClientRequestLabels, Code, ContextLabels, GrantLabel, OperationLabel, Outcome, OutcomeLabels, ReconcileLabels, RequestLabels, TokenRequestLabels,
     VerbLabels, WatchLabels, WriteLabels,
 };
 pub use self::labels::{Reconciled, RequestVerb, SecretWrite, Watch};
@@ -36,7 +36,7 @@ use crate::api::Reason;
 use crate::clock::Timestamp;
 use crate::oauth::request::Grant;
 use crate::tokens::CallObserver;
-use crate::tokens::scheduler::{Observer, Scheduler};
+use crate::tokens::scheduler::{Observer, RequestKind, Scheduler};
 
 /// A call of a tenant takes tenths of a second, and ends after 15 s at the latest.
 const TENANT_SECONDS: [f64; 10] = [0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 5.0, 10.0, 15.0];
@@ -68,6 +68,11 @@ pub struct Metrics {
     kubernetes_request_duration: Family<VerbLabels, Histogram, KubernetesBuckets>,
     events_dropped: Counter,
     leader: Gauge,
+    oauth_client_ready: Family<ContextLabels, Gauge>,
+    oauth_client_rotation: Family<ContextLabels, Gauge>,
+    oauth_client_requests: Family<ClientRequestLabels, Counter>,
+    oauth_client_reconciles: Family<ReconcileLabels, Counter>,
+    oauth_client_reconcile_duration: Histogram,
     expired_served: Counter<f64, AtomicU64>,
     served: Mutex<Served>,
     queue: Mutex<Option<Scheduler>>,
@@ -107,6 +112,11 @@ impl Metrics {
             kubernetes_request_duration: Family::new_with_constructor(KubernetesBuckets),
             events_dropped: Counter::default(),
             leader: Gauge::default(),
+            oauth_client_ready: Family::default(),
+            oauth_client_rotation: Family::default(),
+            oauth_client_requests: Family::default(),
+            oauth_client_reconciles: Family::default(),
+            oauth_client_reconcile_duration: Histogram::new(RECONCILE_SECONDS),
             expired_served: Counter::default(),
             served: Mutex::default(),
             queue: Mutex::default(),
@@ -160,6 +170,23 @@ impl Metrics {
         r.register("leader", "Whether this instance is the leader: 1 if it is, else 0", self.leader.clone());
         let help = "Version of the running operator, as a label; the value is always 1";
         r.register("build", help, Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        self.register_oauth_clients();
+    }
+
+    fn register_oauth_clients(&mut self) {
+        let r = self.registry.sub_registry_with_prefix("qlik_context");
+        let help = "Whether the QlikOAuthClient is Ready: 1 if it is, else 0";
+        r.register("oauth_client_ready", help, self.oauth_client_ready.clone());
+        let help = "Time at which the credential of the QlikOAuthClient is due for rotation, in seconds since the Unix epoch";
+        let rotation = self.oauth_client_rotation.clone();
+        r.register_with_unit("oauth_client_rotation_timestamp", help, Unit::Seconds, rotation);
+        let help = "Total number of requests to the OAuth clients API, by operation and outcome: Success, or the reason of the failure";
+        r.register("oauth_client_requests", help, self.oauth_client_requests.clone());
+        let help = "Total number of reconciliations of QlikOAuthClients, by outcome";
+        r.register("oauth_client_reconciles", help, self.oauth_client_reconciles.clone());
+        let help = "Duration of reconciliations of QlikOAuthClients";
+        let duration = self.oauth_client_reconcile_duration.clone();
+        r.register_with_unit("oauth_client_reconcile_duration", help, Unit::Seconds, duration);
     }
 
     fn begin_at_zero(&self) {
@@ -212,6 +239,42 @@ impl Metrics {
     pub fn reconciled(&self, outcome: Reconciled, took: Duration) {
         self.reconciles.get_or_create(&ReconcileLabels { outcome }).inc();
         self.reconcile_duration.observe(took.as_secs_f64());
+    }
+
+    /// A run for a QlikOAuthClient ended.
+    pub fn oauth_client_reconciled(&self, outcome: Reconciled, took: Duration) {
+        self.oauth_client_reconciles.get_or_create(&ReconcileLabels { outcome }).inc();
+        self.oauth_client_reconcile_duration.observe(took.as_secs_f64());
+    }
+
+    /// A request about OAuth clients ended.
+    pub fn oauth_client_request(&self, kind: RequestKind, why: Option<Reason>) {
+        let operation = match kind {
+            RequestKind::Check => OperationLabel::Read,
+            RequestKind::Token => OperationLabel::Change,
+        };
+        self.oauth_client_requests.get_or_create(&ClientRequestLabels { operation, outcome: Outcome(why) }).inc();
+    }
+
+    /// What is now known of a QlikOAuthClient; `rotation`: when its credential is replaced.
+    pub fn oauth_client(&self, namespace: &str, name: &str, ready: bool, rotation: Option<Timestamp>) {
+        let labels = ContextLabels { namespace: namespace.into(), name: name.into() };
+        self.oauth_client_ready.get_or_create(&labels).set(i64::from(ready));
+        match rotation {
+            Some(at) => {
+                self.oauth_client_rotation.get_or_create(&labels).set(at.as_second());
+            }
+            None => {
+                self.oauth_client_rotation.remove(&labels);
+            }
+        }
+    }
+
+    /// A QlikOAuthClient is gone.
+    pub fn forget_oauth_client(&self, namespace: &str, name: &str) {
+        let labels = ContextLabels { namespace: namespace.into(), name: name.into() };
+        self.oauth_client_ready.remove(&labels);
+        self.oauth_client_rotation.remove(&labels);
     }
 
     /// A derived Secret was written.
@@ -281,6 +344,8 @@ impl Metrics {
         self.ready.clear();
         self.expiry.clear();
         self.renewal.clear();
+        self.oauth_client_ready.clear();
+        self.oauth_client_rotation.clear();
         *self.served.lock() = Served::default();
         self.queue(None);
     }

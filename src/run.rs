@@ -20,7 +20,7 @@ use kube::client::ClientBuilder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::QlikContext;
+use crate::api::{QlikContext, QlikOAuthClient};
 use crate::args::RunArgs;
 use crate::clock::{Clock, Jitter};
 use crate::controller::{Parts, control};
@@ -48,6 +48,7 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
     let health = Arc::new(Health::new());
     let counts = CountRequests::new(metrics.clone(), health.clone());
     let (client, namespace) = connect(&args.watch_namespaces, &counts).await?;
+    let oauth_clients = args.oauth_clients && knows_oauth_clients(&client, &args.watch_namespaces).await;
     let transport = Arc::new(transport(&args)?);
     let listener = server::listen(args.listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {}; use another --listen", args.listen))?;
@@ -79,6 +80,7 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
         health: health.clone(),
         clock: clock.clone(),
         jitter: Jitter::random(),
+        oauth_clients,
     };
     let work = async {
         let Some(mut candidate) = election.take() else {
@@ -216,6 +218,24 @@ async fn connect(namespaces: &Namespaces, counts: &CountRequests) -> anyhow::Res
         Ok(Err(_)) | Err(_) => {
             Err(anyhow!("cannot reach the Kubernetes API at {url}; check the address and the network"))
         }
+    }
+}
+
+/// Whether the cluster has the CRD of `QlikOAuthClient`. Without it contexts are worked on all the same; what else may be wrong
+/// the watch says.
+async fn knows_oauth_clients(client: &Client, namespaces: &Namespaces) -> bool {
+    let first = ListParams::default().limit(1);
+    let Some(api) = namespaces.apis::<PartialObjectMeta<QlikOAuthClient>>(client).into_iter().next() else {
+        return false;
+    };
+    match tokio::time::timeout(Duration::from_secs(15), api.list_metadata(&first)).await {
+        Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
+            tracing::warn!(
+                "the cluster does not know QlikOAuthClient, so only QlikContexts are worked on; install the CRD                  (qlik-context-operator crd | kubectl apply -f -) and restart, or leave out --oauth-clients"
+            );
+            false
+        }
+        _ => true,
     }
 }
 

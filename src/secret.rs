@@ -5,6 +5,7 @@
 
 pub mod derived;
 pub mod lookalike;
+pub mod oauth_credential;
 mod text;
 
 use std::collections::BTreeMap;

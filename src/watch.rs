@@ -11,19 +11,24 @@ mod metadata;
 mod secrets;
 mod union;
 
+use std::fmt::Debug;
 use std::sync::Arc;
 
+use futures::channel::mpsc::UnboundedSender;
 use futures::{Stream, StreamExt, TryStreamExt};
+use k8s_openapi::NamespaceResourceScope;
 use kube::core::Selector;
 use kube::runtime::reflector::Store;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Client, ResourceExt};
+use kube::{Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 use tokio_util::task::TaskTracker;
 
 pub use self::secrets::secrets;
 use self::union::union;
+use crate::api::Kind;
 use crate::context::{Context, StoredContext};
 use crate::error::describe;
 use crate::index::{ContextName, Index};
@@ -45,7 +50,7 @@ impl<K, S: Stream<Item = watcher::Result<K>> + Send + 'static> Events<K> for S {
 /// What is remembered of a context goes when it does, also when that was missed while the watch was away. A context that is
 /// not selected any more is gone as well: nothing of it is touched, its Secret neither.
 ///
-/// `unanswered` is held until each namespace was listed or refused once.
+/// `changed` is told of every change, that of a status as well. `unanswered` is held until each namespace was listed or refused once.
 pub fn contexts(
     client: &Client,
     scope: &Scope,
@@ -53,14 +58,57 @@ pub fn contexts(
     context: &Arc<Context>,
     index: &Arc<Index>,
     unanswered: &TaskTracker,
+    changed: Option<UnboundedSender<ContextName>>,
 ) -> impl Events<StoredContext> + use<> {
-    let watches = scope.namespaces.apis::<StoredContext>(client).into_iter().map(|api| {
+    let (cx, index) = (context.clone(), index.clone());
+    let stream = union_of(client, scope, &store, unanswered, Watch::Contexts, &context.metrics)
+        .reflect(writer)
+        .inspect_ok(move |event| match event {
+            Event::Apply(object) | Event::InitApply(object) => {
+                refer(&index, object);
+                if let Some(changed) = &changed {
+                    // Nobody listens any more when the loop has ended.
+                    let _ = changed.unbounded_send(context_name(object));
+                }
+            }
+            Event::Delete(object) => {
+                index.context_deleted(&context_name(object));
+                cx.gone(uid(object));
+            }
+            Event::InitDone => {
+                let all = store.state();
+                index.contexts_listed(Kind::Context, &all.iter().map(|object| context_name(object)).collect());
+                cx.only(&all);
+            }
+            Event::Init => {}
+        })
+        .applied_objects();
+    let (cx, metrics) = (context.clone(), context.metrics.clone());
+    stream.inspect_err(move |error| failed(Watch::Contexts, &metrics, error)).filter(move |object| {
+        std::future::ready(object.as_ref().is_ok_and(|object| cx.memories.needs_reconcile(object)))
+    })
+}
+
+/// The watches of one kind, joined: those that `--context-selector` selects, in all namespaces of the scope.
+pub fn union_of<K>(
+    client: &Client,
+    scope: &Scope,
+    store: &Store<K>,
+    unanswered: &TaskTracker,
+    watch: Watch,
+    metrics: &Arc<Metrics>,
+) -> impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static + use<K>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let watches = scope.namespaces.apis::<K>(client).into_iter().map(|api| {
         let (namespace, mut unanswered) = (api.namespace().map(str::to_owned), Some(unanswered.token()));
-        let mut restarts = Restarts::of(Watch::Contexts, &context.metrics);
+        let mut restarts = Restarts::of(watch, metrics);
         let events = watcher(api, config(&scope.contexts).page_size(PAGE_SIZE))
-            .modify(|context| {
-                context.managed_fields_mut().clear();
-                context.annotations_mut().remove(LAST_APPLIED_ANNOTATION);
+            .modify(|object| {
+                object.managed_fields_mut().clear();
+                object.annotations_mut().remove(LAST_APPLIED_ANNOTATION);
             })
             .default_backoff()
             .inspect(move |event| {
@@ -71,27 +119,7 @@ pub fn contexts(
             });
         (namespace, events.boxed())
     });
-    let (cx, index) = (context.clone(), index.clone());
-    let stream = union(watches.collect(), &store)
-        .reflect(writer)
-        .inspect_ok(move |event| match event {
-            Event::Apply(object) | Event::InitApply(object) => refer(&index, object),
-            Event::Delete(object) => {
-                index.context_deleted(&context_name(object));
-                cx.gone(uid(object));
-            }
-            Event::InitDone => {
-                let all = store.state();
-                index.contexts_listed(&all.iter().map(|object| context_name(object)).collect());
-                cx.only(&all);
-            }
-            Event::Init => {}
-        })
-        .applied_objects();
-    let (cx, metrics) = (context.clone(), context.metrics.clone());
-    stream.inspect_err(move |error| failed(Watch::Contexts, &metrics, error)).filter(move |object| {
-        std::future::ready(object.as_ref().is_ok_and(|object| cx.memories.needs_reconcile(object)))
-    })
+    union(watches.collect(), store)
 }
 
 /// Tells the index which Secrets a context refers to; one that cannot be read refers to none.
@@ -104,7 +132,7 @@ fn refer(index: &Index, object: &StoredContext) {
 }
 
 fn context_name(object: &StoredContext) -> ContextName {
-    ContextName { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+    ContextName { kind: Kind::Context, namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
 }
 
 fn config(selector: &Selector) -> watcher::Config {
@@ -141,7 +169,7 @@ impl Restarts {
 }
 
 /// Counts and logs that a watch failed.
-fn failed(watch: Watch, metrics: &Metrics, error: &watcher::Error) {
+pub fn failed(watch: Watch, metrics: &Metrics, error: &watcher::Error) {
     metrics.watch_failed(watch);
     tracing::warn!(%watch, error = described(error), "a watch failed and will be restarted");
 }

@@ -9,12 +9,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules that decide: values in, values out. Time and chance are arguments.
-const PURE: [&str; 11] = [
+const PURE: [&str; 19] = [
     "api",
     "binding",
+    "conditions",
     "desired",
     "index",
     "oauth/lifetime",
+    "oauth_client/admin",
+    "oauth_client/decide",
+    "oauth_client/desired",
+    "oauth_client/facts",
+    "oauth_client/findings",
+    "oauth_client/mark",
+    "oauth_client/status",
     "reconcile/decide",
     "reconcile/status",
     "retry",
@@ -25,15 +33,23 @@ const PURE: [&str; 11] = [
 /// The words for what a pure module never does: call the Kubernetes API, wait, read a clock.
 const EFFECTS: [&str; 6] = ["Api", "Client", "Instant", "async", "await", "tokio"];
 /// Modules that wait for others or change something outside of the process.
-const EFFECTFUL: [&str; 10] = [
+const EFFECTFUL: [&str; 18] = [
     "context",
     "controller",
     "lease",
+    "oauth_client/act",
+    "oauth_client/controller",
+    "oauth_client/memory",
+    "oauth_client/observe",
+    "oauth_client/prove",
+    "oauth_client/publish",
+    "oauth_client/write_status",
     "reconcile/memory",
     "reconcile/observe",
     "reconcile/publish",
     "reconcile/write_status",
     "run",
+    "secret_write",
     "server",
     "watch",
 ];

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::{ContextName, SecretKey};
+use crate::api::Kind;
 
 /// Both directions; each is changed with the other.
 #[derive(Default)]
@@ -38,9 +39,9 @@ impl References {
         }
     }
 
-    /// Forgets all contexts but these.
-    pub(super) fn retain(&mut self, contexts: &HashSet<ContextName>) {
-        let gone = self.secrets.keys().filter(|context| !contexts.contains(&***context));
+    /// Forgets all contexts of a kind but these.
+    pub(super) fn retain(&mut self, kind: Kind, contexts: &HashSet<ContextName>) {
+        let gone = self.secrets.keys().filter(|context| context.kind == kind && !contexts.contains(&***context));
         for context in gone.cloned().collect::<Vec<_>>() {
             self.remove(&context);
         }

@@ -10,7 +10,7 @@ use super::*;
 type Woken = UnboundedReceiver<Arc<ContextName>>;
 
 fn context(name: &str) -> ContextName {
-    ContextName { namespace: "ns".into(), name: name.into() }
+    ContextName { kind: Kind::Context, namespace: "ns".into(), name: name.into() }
 }
 
 fn version(number: &str) -> SecretVersion {

@@ -19,6 +19,21 @@ pub(super) struct TokenRequestLabels {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct ClientRequestLabels {
+    pub(super) operation: OperationLabel,
+    pub(super) outcome: Outcome,
+}
+
+/// A request to the OAuth clients API.
+#[derive(Clone, Copy, Debug, EncodeLabelValue, EnumIter, Eq, Hash, PartialEq)]
+pub(super) enum OperationLabel {
+    /// Nothing is changed in the tenant.
+    Read,
+    /// Something is changed.
+    Change,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub(super) struct OutcomeLabels {
     pub(super) outcome: Outcome,
 }
@@ -100,6 +115,8 @@ pub enum SecretWrite {
 pub enum Watch {
     /// `QlikContext` objects.
     Contexts,
+    /// `QlikOAuthClient` objects.
+    OAuthClients,
     /// Metadata of the Secrets that `--credential-selector` selects; without it, of all.
     Credentials,
     /// Metadata of the Secrets that the operator wrote, where the other watch may not show them.

@@ -222,6 +222,14 @@ pub(super) struct Body {
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
 pub struct RequestKey([u8; 32]);
 
+impl RequestKey {
+    /// The key of everything that one object asks for, which nothing else asks for.
+    pub fn of_object(uid: &str) -> Self {
+        let digest = digest::digest(&digest::SHA256, uid.as_bytes());
+        Self(digest.as_ref().first_chunk().copied().unwrap_or_default())
+    }
+}
+
 /// Makes keys, with a random secret of this process.
 pub struct RequestKeys(hmac::Key);
 

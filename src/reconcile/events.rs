@@ -43,6 +43,16 @@ pub struct EventDraft {
 }
 
 impl EventDraft {
+    /// Something that happened, told each time.
+    pub fn new(warning: bool, reason: Notice, note: String) -> Self {
+        Self { warning, reason: reason.to_string(), note, once: false }
+    }
+
+    /// `Ready` is another now.
+    pub fn transition(warning: bool, reason: String, note: String) -> Self {
+        Self { warning, reason, note, once: false }
+    }
+
     /// Somebody else keeps changing the derived Secret.
     pub fn contested(secret: &str, managers: &[String]) -> Self {
         let managers = if managers.is_empty() { "unknown field managers".to_owned() } else { managers.join(", ") };
@@ -92,9 +102,16 @@ impl Events {
                 !draft.once
                     || memory.noted.insert(draft.reason.clone(), draft.note.clone()).as_ref() != Some(&draft.note)
             });
-            if new == Some(true) && self.queue.try_send((context.object_ref(&()), draft)).is_err() {
-                self.metrics.event_dropped();
+            if new == Some(true) {
+                self.send(context.object_ref(&()), draft);
             }
+        }
+    }
+
+    /// Hands over an event of any object.
+    pub fn send(&self, object: ObjectReference, draft: EventDraft) {
+        if self.queue.try_send((object, draft)).is_err() {
+            self.metrics.event_dropped();
         }
     }
 }

@@ -7,11 +7,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube::api::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::api::{QlikContext, QlikContextStatus};
+use crate::api::{Kind, QlikContext, QlikContextStatus};
 use crate::context::StoredContext;
 use crate::secret::derived::WrittenSecret;
 use crate::tokens::TokenDigest;
@@ -82,7 +83,7 @@ impl Memory {
     fn of(object: &StoredContext) -> Self {
         Self {
             caller: caller(object),
-            seen: digest(object),
+            seen: digest(object.meta()),
             pending: None,
             failures: 0,
             noted: HashMap::new(),
@@ -207,10 +208,9 @@ impl Memories {
     }
 }
 
-/// A digest of what wakes a context.
-fn digest(object: &StoredContext) -> u64 {
+/// A digest of what wakes an object.
+pub fn digest(meta: &ObjectMeta) -> u64 {
     let mut seen = DefaultHasher::new();
-    let meta = object.meta();
     (meta.generation, &meta.annotations, &meta.finalizers, meta.deletion_timestamp.is_some()).hash(&mut seen);
     seen.finish()
 }
@@ -218,6 +218,7 @@ fn digest(object: &StoredContext) -> u64 {
 /// The name of an object, readable or not.
 pub fn caller(object: &StoredContext) -> Caller {
     Caller {
+        kind: Kind::Context,
         uid: uid(object).into(),
         namespace: object.namespace().unwrap_or_default().into(),
         name: object.name_any().into(),

@@ -84,7 +84,8 @@ pub async fn publish(
     }
     let name = &facts.desired.target_name;
     let secrets: Api<Secret> = Api::namespaced(cx.client.clone(), &caller.namespace);
-    let context = ContextName { namespace: caller.namespace.to_string(), name: caller.name.to_string() };
+    let context =
+        ContextName { kind: caller.kind, namespace: caller.namespace.to_string(), name: caller.name.to_string() };
     cx.leadership.check()?;
     let writing = cx.index.writing(&context, name);
     let begun = Instant::now();

@@ -273,7 +273,7 @@ fn is_orphan_of(secret: &SealedSecret, context: &QlikContext) -> bool {
         && binding.is_some_and(binding::is_well_formed)
 }
 
-fn controller(metadata: &ObjectMeta) -> Option<&OwnerReference> {
+pub(super) fn controller(metadata: &ObjectMeta) -> Option<&OwnerReference> {
     metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
 }
 
@@ -305,7 +305,7 @@ impl SealedSecret {
     }
 
     /// True when every field of ours is as wanted and none is left over from an earlier wish.
-    fn is_as(&self, wanted: &Secret) -> bool {
+    pub(super) fn is_as(&self, wanted: &Secret) -> bool {
         let data = wanted.data.iter().flatten().all(|(key, value)| self.bytes(key) == Some(&value.0[..]));
         let same = |stored: &Option<BTreeMap<_, _>>, wanted: &Option<BTreeMap<_, _>>| {
             let stored = stored.as_ref();

@@ -30,6 +30,7 @@ use tokio::time::{Instant, sleep_until};
 
 pub use self::circuit::Health;
 use self::state::{State, Ticket};
+use crate::api::Kind;
 use crate::oauth::request::RequestKey;
 
 /// `--host-token-requests-per-minute`, `--host-api-requests-per-minute`, `--key-token-requests-per-minute`,
@@ -113,6 +114,8 @@ pub struct Wait {
 /// A context, as its waker knows it.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Caller {
+    /// Only passed on to the waker.
+    pub kind: Kind,
     /// Identifies the context: each has one place in the queue.
     pub uid: Arc<str>,
     /// Namespaces share a host evenly.
@@ -276,6 +279,12 @@ impl Permit {
         now: Instant,
     ) -> Result<(), Wait> {
         self.shared.change(now, |state, now| state.request(self.ticket, (key, kind), urgency, working, now))
+    }
+
+    /// A further request of the same run, which must not be cut off in the middle: it is charged, and waits for no turn. What
+    /// that is too much, the next in the queue wait for. `Err`: the host asked for a pause, of which this much is left.
+    pub fn follow(&self, key: RequestKey, kind: RequestKind, working: bool, now: Instant) -> Result<(), Duration> {
+        self.shared.change(now, |state, now| state.follow(self.ticket, (key, kind), working, now))
     }
 
     /// The last request ended. The pause that a context without a working token gets is its own and ignored here.

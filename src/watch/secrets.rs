@@ -17,7 +17,6 @@ use futures::stream::{self, BoxStream, select, select_all};
 use futures::{Stream, StreamExt};
 use kube::api::Api;
 use kube::core::{Expression, Selector};
-use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::{self, Error, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Client, Error as ClientError, ResourceExt};
@@ -27,7 +26,6 @@ use tokio::time::{Instant, timeout_at};
 use super::metadata::SecretMetadata;
 use super::{Restarts, config, failed};
 use crate::api::{MANAGED_BY_LABEL, OPERATOR_NAME};
-use crate::context::StoredContext;
 use crate::index::{ContextName, Index, Selection, WatchId};
 use crate::metrics::{Metrics, Watch};
 use crate::scope::Scope;
@@ -48,7 +46,7 @@ pub fn secrets(
     index: &Arc<Index>,
     own: UnboundedReceiver<Arc<ContextName>>,
     metrics: &Arc<Metrics>,
-) -> impl Stream<Item = ObjectRef<StoredContext>> + Send + 'static + use<> {
+) -> impl Stream<Item = Arc<ContextName>> + Send + 'static + use<> {
     let ours: Selector = Expression::Equal(MANAGED_BY_LABEL.into(), OPERATOR_NAME.into()).into();
     let kinds = if scope.credentials.selects_all() {
         vec![(Watch::Credentials, Selection::All, &scope.credentials)]
@@ -77,7 +75,6 @@ pub fn secrets(
         })
     });
     select(select_all(watches.collect::<Vec<_>>()), own)
-        .map(|context| ObjectRef::new(&context.name).within(&context.namespace))
 }
 
 /// Feeds the index with one event; the contexts that it wakes.

@@ -202,6 +202,27 @@ impl State {
         Err(self.refuse(&caller.uid, now))
     }
 
+    pub(super) fn follow(
+        &mut self,
+        ticket: Ticket,
+        (key, kind): (RequestKey, RequestKind),
+        working: bool,
+        now: Instant,
+    ) -> Result<(), Duration> {
+        let Some(held) = self.permits.get_mut(&ticket) else { return Ok(()) };
+        let host = Arc::clone(&held.host);
+        held.sent = Some((key, working));
+        if let Some(pause) = self.paused(&host, now) {
+            return Err(pause);
+        }
+        let turn = Turn { kind, lane: LaneId::of(Some(kind), Urgency::Routine, working), key };
+        self.change(&host, now, |host| {
+            host.reserve(&turn, now);
+            host.begin(&turn, now);
+        });
+        Ok(())
+    }
+
     pub(super) fn ended(&mut self, ticket: Ticket, end: RequestEnd, now: Instant) {
         let Some(held) = self.permits.get_mut(&ticket) else {
             return;

@@ -77,7 +77,12 @@ pub(super) fn key(n: usize) -> RequestKey {
 }
 
 pub(super) fn caller(n: usize, namespace: &str) -> Caller {
-    Caller { uid: n.to_string().into(), namespace: namespace.into(), name: format!("context-{n}").into() }
+    Caller {
+        kind: Kind::Context,
+        uid: n.to_string().into(),
+        namespace: namespace.into(),
+        name: format!("context-{n}").into(),
+    }
 }
 
 /// What a context with a key of its own asks for.

@@ -1,0 +1,283 @@
+//! One run for one `QlikOAuthClient`: observe, decide, act, decide again; at the end the status. Begin here.
+//!
+//! Promises: never two clients for one object, no credential left behind whose value is lost, no Secret with a credential that
+//! was not proven, whatever is cut off when. Each run reads everything anew, from the cluster and from the tenant, and finds in it
+//! how far an earlier one came. A run ends within two minutes; every path says when the next one is due, or leaves that to the
+//! scheduler.
+
+mod act;
+pub mod admin;
+pub mod controller;
+pub mod decide;
+pub mod desired;
+pub mod facts;
+mod findings;
+pub mod mark;
+mod memory;
+mod observe;
+mod prove;
+mod publish;
+pub mod status;
+mod turn;
+mod write_status;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::api::{Api, ApiResource, DynamicObject};
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::Store;
+use kube::{Resource, ResourceExt};
+use tokio::time::Instant;
+
+use self::act::{Done, Run};
+use self::decide::decide;
+use self::facts::{Facts, Next, Outcome, Step};
+use self::memory::Memories;
+use self::observe::{Observed, observe};
+use self::status::{count, invalid, status};
+use self::turn::Turn;
+use self::write_status::{StatusWrite, write_status};
+use crate::api::ConditionType::Ready;
+use crate::api::condition::{Class, Notice};
+use crate::api::{QlikOAuthClient, QlikOAuthClientSpec, QlikOAuthClientStatus, ROTATE_REQUESTED_ANNOTATION, Reason};
+use crate::clock::Timestamp;
+use crate::context;
+use crate::desired::is_refresh_request;
+use crate::error::{Error, Failure};
+use crate::metrics::Reconciled;
+use crate::oauth::lifetime::until;
+use crate::oauth::transport::Transport;
+use crate::reconcile::events::EventDraft;
+use crate::retry;
+use crate::tokens::scheduler::Caller;
+use crate::values::Serving;
+
+const DEADLINE: Duration = Duration::from_mins(2);
+/// Steps of one run; the longest, a creation by key with everything to repair, takes fifteen.
+const STEPS: usize = 40;
+/// What changed under a run is judged anew.
+const SOON: Duration = Duration::from_millis(200);
+
+/// An object as it came: a `QlikOAuthClient`, or what could not be read as one.
+pub type StoredClient = DeserializeGuard<QlikOAuthClient>;
+
+/// What every run needs.
+pub struct Context {
+    /// What it shares with the runs for contexts.
+    pub base: Arc<context::Context>,
+    /// The way to tenants.
+    pub transport: Arc<dyn Transport>,
+    /// The objects, as the watch shows them.
+    pub objects: Store<StoredClient>,
+    /// What is remembered of each.
+    memories: Memories,
+}
+
+/// How a run ended, and when the next is due; `None`: the scheduler calls.
+type Ended = (Reconciled, Option<Duration>);
+
+impl Context {
+    fn new(base: Arc<context::Context>, transport: Arc<dyn Transport>, objects: Store<StoredClient>) -> Self {
+        Self { base, transport, objects, memories: Memories::default() }
+    }
+
+    /// An object is gone: whatever is remembered of it goes with it.
+    fn gone(&self, uid: &str) {
+        let Some(memory) = self.memories.forget(uid) else { return };
+        let now = Instant::now();
+        self.base.metrics.forget_oauth_client(&memory.caller.namespace, &memory.caller.name);
+        self.base.tokens.scheduler.leave(uid, now);
+        if let Some(host) = memory.host {
+            self.base.tokens.scheduler.forget(&host, crate::oauth::request::RequestKey::of_object(uid), now);
+        }
+    }
+}
+
+/// One run, with its deadline.
+async fn reconcile(object: Arc<StoredClient>, cx: Arc<Context>) -> Result<Action, Error> {
+    let caller = cx.memories.begin(&object);
+    let begun = Instant::now();
+    let run = async {
+        match &object.0 {
+            Ok(_) => run(&cx, &caller).await,
+            Err(problem) => report_unreadable(&cx, &caller, &object, &problem.error).await,
+        }
+    };
+    let result = tokio::time::timeout(DEADLINE, run).await.unwrap_or(Err(Error::Deadline(DEADLINE)));
+    match &result {
+        Ok(_) => {
+            cx.base.health.kubernetes_answered();
+            cx.memories.with(&caller.uid, |memory| memory.failures = 0);
+        }
+        Err(_) => {
+            cx.base.health.kubernetes_failed();
+            cx.memories.with(&caller.uid, |memory| memory.failures = memory.failures.saturating_add(1));
+        }
+    }
+    let outcome = result.as_ref().map_or(Reconciled::Error, |(outcome, _)| *outcome);
+    cx.base.metrics.oauth_client_reconciled(outcome, begun.elapsed());
+    result.map(|(_, again)| again.map_or_else(Action::await_change, Action::requeue))
+}
+
+/// The data's path.
+async fn run(cx: &Context, caller: &Caller) -> Result<Ended, Error> {
+    let mut facts = match observe(cx, caller).await? {
+        Observed::Gone => {
+            cx.gone(&caller.uid);
+            return Ok((Reconciled::Unchanged, None));
+        }
+        Observed::Invalid(object, failure) => return refuse(cx, &object, &failure).await,
+        Observed::Facts(facts) => *facts,
+    };
+    ignored_request(cx, &facts, caller);
+    let failed = facts.object.status.as_ref().is_some_and(|status| status.failure.is_some());
+    let turn = Turn::new(caller, facts.secret.held().is_some(), failed, facts.expects_change());
+    let mut run = Run { cx, caller, turn };
+    for _ in 0..STEPS {
+        facts.now = facts.now.max(cx.base.clock.now());
+        match decide(&facts, &cx.base.allowed_hosts) {
+            Step::Rest { outcome, next } => {
+                if !next.parked {
+                    cx.base.tokens.scheduler.leave(&caller.uid, Instant::now());
+                }
+                drop(run);
+                return rest(cx, &facts, &outcome, next).await;
+            }
+            step => match run.act(&mut facts, step).await? {
+                Done::Next => {}
+                Done::Stale => return Ok((Reconciled::Waiting, Some(SOON))),
+            },
+        }
+    }
+    Ok((Reconciled::Waiting, Some(Duration::from_secs(1))))
+}
+
+/// Says how the run leaves its object, and when to look again.
+async fn rest(cx: &Context, facts: &Facts, outcome: &Outcome, next: Next) -> Result<Ended, Error> {
+    let now = facts.now;
+    let retry = next.retry.map(|class| wait(facts, outcome, class, cx.base.jitter.draw()));
+    let attempt = retry.map(|wait| now.saturating_add(wait).unwrap_or(Timestamp::MAX));
+    let due = next.due.map(|at| until(at, now).max(Duration::from_secs(1)));
+    let again = [due, retry].into_iter().flatten().min();
+    let ended = match outcome {
+        Outcome::Unchanged => {
+            return Ok((if next.parked { Reconciled::Waiting } else { Reconciled::Unchanged }, again));
+        }
+        Outcome::Ready => Reconciled::Ready,
+        Outcome::Failing(_) | Outcome::Suspended => Reconciled::NotReady,
+    };
+    // Whole seconds, as Kubernetes writes them.
+    let attempt = attempt.map(|at| Timestamp::from_second(at.as_second()).unwrap_or(at));
+    let status = status(facts, outcome, attempt);
+    let written = write_status(cx, &facts.object, &status).await?;
+    record(cx, &facts.object, &status, *outcome == Outcome::Suspended, facts.rotation_time(), &written);
+    match written {
+        StatusWrite::Done(_) => Ok((ended, again)),
+        StatusWrite::Gone => Ok((ended, None)),
+        StatusWrite::Conflict => Ok((Reconciled::Waiting, Some(SOON))),
+    }
+}
+
+/// The wait before the next attempt.
+fn wait(facts: &Facts, outcome: &Outcome, class: Class, jitter: f64) -> Duration {
+    let failures = facts.object.status.as_ref().map_or(0, count);
+    let failures = u32::try_from(failures).unwrap_or_default().saturating_add(1);
+    let pause = match outcome {
+        Outcome::Failing(failure) => failure.retry_after,
+        _ => None,
+    };
+    retry::delay(class, failures, pause, Serving::Nothing, jitter)
+}
+
+/// The spec was read but says nothing that can be done.
+async fn refuse(cx: &Context, object: &QlikOAuthClient, failure: &Failure) -> Result<Ended, Error> {
+    let status = invalid(object, failure, cx.base.clock.now());
+    let written = write_status(cx, object, &status).await?;
+    record(cx, object, &status, false, None, &written);
+    Ok((Reconciled::NotReady, Some(retry::delay(Class::User, 1, None, Serving::Nothing, cx.base.jitter.draw()))))
+}
+
+/// The object was stored under an older schema and cannot even be read; its metadata can.
+async fn report_unreadable(
+    cx: &Context,
+    caller: &Caller,
+    object: &StoredClient,
+    problem: &str,
+) -> Result<Ended, Error> {
+    let message = format!(
+        "The QlikOAuthClient cannot be read: {problem}. It was stored under an older schema; correct it and apply it again."
+    );
+    let failure = Failure::new(Ready, Reason::SpecInvalid, message);
+    let kind = ApiResource::erase::<QlikOAuthClient>(&());
+    let objects: Api<DynamicObject> = Api::namespaced_with(cx.base.client.clone(), &caller.namespace, &kind);
+    let stored = objects.get_opt(&caller.name).await.map_err(Error::kubernetes("reading the QlikOAuthClient"))?;
+    let status = stored.and_then(|mut stored| serde_json::from_value(stored.data["status"].take()).ok());
+    let metadata = object.meta().clone();
+    refuse(cx, &QlikOAuthClient { metadata, spec: QlikOAuthClientSpec::default(), status }, &failure).await
+}
+
+/// Tells people and machines what changed.
+fn record(
+    cx: &Context,
+    object: &QlikOAuthClient,
+    status: &QlikOAuthClientStatus,
+    suspended: bool,
+    rotation: Option<Timestamp>,
+    written: &StatusWrite,
+) {
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let find = |status: &QlikOAuthClientStatus| {
+        let ready = status.conditions.iter().find(|condition| condition.type_ == Ready.to_string());
+        ready.map(|ready| (ready.status == "True", ready.reason.clone(), ready.message.clone()))
+    };
+    let Some((ready, reason, message)) = find(status) else { return };
+    if suspended {
+        // What somebody has suspended alarms nobody.
+        cx.base.metrics.forget_oauth_client(&namespace, &name);
+    } else {
+        cx.base.metrics.oauth_client(&namespace, &name, ready, rotation);
+    }
+    if !matches!(written, StatusWrite::Done(_)) {
+        return;
+    }
+    let before = object.status.as_ref().and_then(find);
+    if before.is_some_and(|(was, why, _)| was == ready && why == reason) {
+        tracing::debug!(%namespace, %name, %reason, "unchanged");
+        return;
+    }
+    let good = ready && reason != Reason::SyncFailing.to_string();
+    if good {
+        tracing::info!(%namespace, %name, %reason, "{message}");
+    } else {
+        tracing::warn!(%namespace, %name, %reason, "{message}");
+    }
+    cx.base.events.send(object.object_ref(&()), EventDraft::transition(!good, reason, message));
+}
+
+/// A rotate request that cannot be echoed.
+fn ignored_request(cx: &Context, facts: &Facts, caller: &Caller) {
+    let value = facts.object.annotations().get(ROTATE_REQUESTED_ANNOTATION);
+    let Some(value) = value.filter(|value| !is_refresh_request(value)) else { return };
+    let before = cx.memories.with(&caller.uid, |memory| memory.ignored.replace(value.clone())).flatten();
+    if before.as_ref() != Some(value) {
+        let note = format!(
+            "The annotation {ROTATE_REQUESTED_ANNOTATION} of this QlikOAuthClient is ignored: it is not 1 to 64 printable \
+             characters. Set it to a time, such as the output of date +%s."
+        );
+        let object: ObjectReference = facts.object.object_ref(&());
+        cx.base.events.send(object, EventDraft::new(true, Notice::RotateRequestIgnored, note));
+    }
+}
+
+/// Tries again, later each time.
+#[allow(clippy::needless_pass_by_value, reason = "the signature that kube calls")]
+fn error_policy(object: Arc<StoredClient>, error: &Error, cx: Arc<Context>) -> Action {
+    let caller = memory::caller(&object);
+    let (namespace, name) = (&caller.namespace, &caller.name);
+    tracing::warn!(%namespace, %name, %error, "reconcile of a QlikOAuthClient failed, will retry");
+    let count = cx.memories.with(&caller.uid, |memory| memory.failures).unwrap_or(1);
+    Action::requeue(retry::delay(Class::Cluster, count, None, Serving::Nothing, cx.base.jitter.draw()))
+}

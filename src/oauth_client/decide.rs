@@ -1,0 +1,193 @@
+//! What to do next. Pure: no client, no clock, no waiting; the same values give the same step.
+//!
+//! A run asks again after everything that it has done. Every step is found from what the tenant and the Secret say, so a run
+//! that was cut off anywhere is continued by the next: a client is found by its mark, a credential whose value was lost is one
+//! that neither the Secret nor the mark names.
+
+mod credential;
+mod deletion;
+mod difference;
+
+use std::time::Duration;
+
+use kube::ResourceExt;
+
+use self::credential::tend;
+use self::deletion::deleting;
+use self::difference::differences;
+use super::desired::{Desired, auth_method};
+use super::facts::{Facts, Next, Outcome, Remote, Step};
+use super::findings;
+use super::mark::Mark;
+use crate::api::v1alpha1::oauth_client::AuthMethod;
+use crate::api::{OAUTH_CLIENT_FINALIZER, Reason};
+use crate::clock::Timestamp;
+use crate::error::Failure;
+use crate::oauth::clients::{ClientAuth, NewClient, OAuthClient};
+use crate::oauth::tenant::AllowedHosts;
+
+/// An answer to the request that creates a client may be lost while the request is still carried out, for so long.
+const CREATION_SETTLES: Duration = Duration::from_mins(1);
+/// How often the client is compared with the spec.
+const COMPARE_EVERY: Duration = Duration::from_mins(15);
+
+/// Judges the facts.
+pub fn decide(facts: &Facts, allowed: &AllowedHosts) -> Step {
+    if facts.object.metadata.deletion_timestamp.is_some() {
+        return deleting(facts, allowed);
+    }
+    if facts.desired.suspend {
+        return rest(Outcome::Suspended, Next::default());
+    }
+    if let Some(step) = stopped(facts) {
+        return step;
+    }
+    if let Some(failure) = facts.secret.refusal(&facts.desired.secret_name) {
+        return failing(failure);
+    }
+    let has_finalizer = facts.object.finalizers().iter().any(|name| name == OAUTH_CLIENT_FINALIZER);
+    if has_finalizer != facts.desired.delete {
+        return Step::SetFinalizer(facts.desired.delete);
+    }
+    if let Some(failure) = unmanageable(facts, allowed) {
+        return failing(failure);
+    }
+    if let Some(at) = backs_off(facts) {
+        return rest(Outcome::Unchanged, Next { due: Some(at), ..Next::default() });
+    }
+    match &facts.client {
+        Remote::Unknown => facts.client_id().map_or(Step::FindClient, Step::ReadClient),
+        Remote::Found(id) => Step::ReadClient(id.clone()),
+        // A client that somebody deleted is made again only when that is asked for.
+        Remote::Gone if facts.desired.adopt.is_none() && facts.requested().is_some() => Step::FindClient,
+        // A client that was made a moment ago may not be seen everywhere.
+        Remote::Gone => match creation_settles(facts) {
+            Some(at) => rest(Outcome::Failing(findings::creating()), Next { due: Some(at), ..Next::default() }),
+            None => failing(findings::client_gone(&facts.desired)),
+        },
+        Remote::Absent => create(facts),
+        Remote::Known(client) => keep(facts, client),
+    }
+}
+
+/// The turn has not come, or a step of this run has failed.
+fn stopped(facts: &Facts) -> Option<Step> {
+    if facts.so_far.wait.is_some() {
+        return Some(rest(Outcome::Unchanged, Next { parked: true, ..Next::default() }));
+    }
+    facts.so_far.failure.clone().map(failing)
+}
+
+/// Why nothing may be asked of the tenant.
+fn unmanageable(facts: &Facts, allowed: &AllowedHosts) -> Option<Failure> {
+    match &facts.admin {
+        Err(failure) => Some(failure.clone()),
+        Ok(admin) if !allowed.allows(&admin.tenant) => Some(findings::host_not_allowed(&admin.tenant, allowed)),
+        Ok(_) => None,
+    }
+}
+
+/// When the tenant may be asked again, if its last failure still counts.
+fn backs_off(facts: &Facts) -> Option<Timestamp> {
+    use Reason::*;
+    let status = facts.object.status.as_ref()?;
+    let failure = status.failure.as_ref()?;
+    let asked = matches!(
+        failure.reason.parse().ok()?,
+        RateLimited | TenantUnavailable | TenantUnreachable | UnexpectedResponse | AdminTokenRejected | ClientConflict
+    );
+    let next = failure.next_attempt_time.as_ref()?.0;
+    let same = status.observed_generation == facts.object.metadata.generation;
+    (asked && same && next > facts.now).then_some(next)
+}
+
+/// Until when a client that the tenant was asked to create may yet appear.
+fn creation_settles(facts: &Facts) -> Option<Timestamp> {
+    let started = facts.object.status.as_ref()?.creation_started_at.as_ref()?;
+    let settled = started.0.checked_add(CREATION_SETTLES).unwrap_or(Timestamp::MAX);
+    (settled > facts.now).then_some(settled)
+}
+
+/// No client carries the mark.
+fn create(facts: &Facts) -> Step {
+    let desired = &facts.desired;
+    if !facts.so_far.creation_recorded {
+        return match creation_settles(facts) {
+            Some(at) => rest(Outcome::Failing(findings::creating()), Next { due: Some(at), ..Next::default() }),
+            None => Step::RecordCreation,
+        };
+    }
+    Step::CreateClient(Box::new(NewClient {
+        name: desired.client_name.clone(),
+        description: mark(facts, Vec::new()).write(desired.description.as_deref()),
+        scopes: desired.scopes.clone(),
+        grants: desired.grants.clone(),
+        // Whoever carries it out puts a key in the place of this one.
+        auth: match desired.method {
+            AuthMethod::ClientSecret => ClientAuth::ClientSecret,
+            AuthMethod::PrivateKeyJwt => ClientAuth::PrivateKeyJwt(Default::default()),
+        },
+        trusted: true,
+    }))
+}
+
+fn mark(facts: &Facts, kept: Vec<String>) -> Mark {
+    Mark { uid: facts.object.metadata.uid.clone().unwrap_or_default(), kept }
+}
+
+/// The client is there: it is made as it should be, then its credential.
+fn keep(facts: &Facts, client: &OAuthClient) -> Step {
+    if let Some(failure) = unsuitable(&facts.desired, client) {
+        return failing(failure);
+    }
+    let found = client.description.as_deref().and_then(Mark::read);
+    if found.as_ref().is_some_and(|found| Some(&found.uid) != facts.object.metadata.uid.as_ref()) {
+        return failing(findings::not_owned(&client.id));
+    }
+    let adopts = found.is_none() && facts.desired.adopt.is_some();
+    let changes = differences(facts, client, found.as_ref());
+    if !changes.is_empty() {
+        return if facts.so_far.repaired {
+            failing(findings::not_repaired())
+        } else {
+            Step::RepairClient { changes, adopts }
+        };
+    }
+    match facts.trusted {
+        None => Step::ReadConsent,
+        Some(false) if facts.so_far.consented => failing(findings::not_trusted()),
+        Some(false) => Step::SetConsent,
+        Some(true) => tend(facts, client, &found.map(|mark| mark.kept).unwrap_or_default()),
+    }
+}
+
+/// What no change makes good.
+fn unsuitable(desired: &Desired, client: &OAuthClient) -> Option<Failure> {
+    let method = auth_method(desired.method);
+    if client.app_type != "web" {
+        return Some(findings::unsuitable("it is not of the type web, which cannot be changed"));
+    }
+    if !client.auth_methods.is_empty() && !client.auth_methods.contains(method) {
+        return Some(findings::unsuitable("it does not have the authentication method of spec.authMethod"));
+    }
+    client.disabled.then(|| findings::unsuitable("it is disabled in the tenant"))
+}
+
+/// Something is in the way.
+fn failing(failure: Failure) -> Step {
+    let retry = Some(failure.reason.class());
+    rest(Outcome::Failing(failure), Next { retry, ..Next::default() })
+}
+
+fn rest(outcome: Outcome, next: Next) -> Step {
+    Step::Rest { outcome, next }
+}
+
+/// Everything is as it should be.
+fn ready(facts: &Facts, due: impl IntoIterator<Item = Timestamp>) -> Step {
+    let due = due.into_iter().chain([facts.after(COMPARE_EVERY)]).min();
+    rest(Outcome::Ready, Next { due, ..Next::default() })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! The credential of a client that is as it should be otherwise: what was lost is removed, what is due is replaced, and what
+//! was replaced is removed when its time has come.
+
+use std::time::Duration;
+
+use super::{failing, ready, rest};
+use crate::clock::Timestamp;
+use crate::oauth::clients::OAuthClient;
+use crate::oauth_client::facts::{Candidate, CredentialId, Facts, Next, Outcome, Step, credentials};
+use crate::oauth_client::findings;
+use crate::secret::oauth_credential::{Held, Previous, credential_secret};
+
+/// Qlik allows five; one is left to people.
+const MOST: usize = 4;
+/// A new credential is listed by then.
+const SETTLES: Duration = Duration::from_mins(5);
+/// A credential that the tenant does not accept for so long is given up.
+const GIVE_UP: Duration = Duration::from_mins(10);
+
+/// `kept`: credentials that a client had before it was taken over.
+pub(super) fn tend(facts: &Facts, client: &OAuthClient, kept: &[String]) -> Step {
+    let all: Vec<_> = credentials(client).collect();
+    let held = facts.current(client);
+    let current = held.filter(|held| {
+        // One that is new may not be listed everywhere yet.
+        let young = held.credential.issued_at.checked_add(SETTLES).unwrap_or(Timestamp::MAX) > facts.now;
+        young || all.iter().any(|id| id.as_str() == held.credential.hint)
+    });
+    let candidate = facts.candidate.as_ref().filter(|made| made.credential.client_id == client.id.as_str());
+    let previous: &[Previous] = held.map(|held| &held.previous[..]).unwrap_or_default();
+    if let Some(id) = all.iter().find(|id| is_lost(facts, id, held, candidate, kept)) {
+        return Step::RemoveCredential { id: id.clone(), lost: true };
+    }
+    let over = |id: &&CredentialId| {
+        let ended = previous.iter().any(|old| old.hint == id.as_str() && old.removal_time <= facts.now);
+        ended && current.is_some_and(|held| held.credential.hint != id.as_str())
+    };
+    if let Some(id) = all.iter().find(over) {
+        return Step::RemoveCredential { id: id.clone(), lost: false };
+    }
+    if let Some(candidate) = candidate {
+        return bring_in(facts, candidate, client, &all, kept);
+    }
+    let rotation = facts.rotation_time();
+    let due = facts.requested().is_some() || rotation.is_some_and(|at| at <= facts.now);
+    let Some(current) = current.filter(|_| !due) else {
+        return replace(facts, current, &all, previous);
+    };
+    let there = |old: &&Previous| all.iter().any(|id| id.as_str() == old.hint);
+    let wanted = Held { previous: current.previous.iter().filter(there).cloned().collect(), ..current.clone() };
+    if let Some(step) = publish(facts, &wanted, false) {
+        return step;
+    }
+    ready(facts, rotation.into_iter().chain(wanted.previous.iter().map(|old| old.removal_time)))
+}
+
+/// Nobody can know its value: it is not in the Secret, was not replaced by what is there, and was not there before.
+fn is_lost(
+    facts: &Facts,
+    id: &CredentialId,
+    held: Option<&Held>,
+    candidate: Option<&Candidate>,
+    kept: &[String],
+) -> bool {
+    let id = id.as_str();
+    let in_secret =
+        held.is_some_and(|held| held.credential.hint == id || held.previous.iter().any(|old| old.hint == id));
+    let made = candidate.is_some_and(|made| made.credential.hint == id);
+    // It was in a Secret that is gone or was changed: whoever has read it keeps it for the overlap.
+    let told = facts.object.status.as_ref().and_then(|status| status.secret.as_ref()?.hint.as_deref());
+    let published = held.is_none() && told == Some(id);
+    !in_secret && !made && !published && !kept.iter().any(|old| old == id)
+}
+
+/// A new credential, unless there are too many.
+fn replace(facts: &Facts, current: Option<&Held>, all: &[CredentialId], previous: &[Previous]) -> Step {
+    if all.len() < MOST {
+        return Step::AddCredential(facts.requested().cloned());
+    }
+    // The next that is removed makes room. Until then what is in the Secret works on.
+    let removal = previous.iter().map(|old| old.removal_time).filter(|at| *at > facts.now).min();
+    match (removal, current) {
+        (Some(at), Some(_)) => ready(facts, [at]),
+        (Some(at), None) => {
+            let next = Next { due: Some(at), ..Next::default() };
+            rest(Outcome::Failing(findings::secret_limit()), next)
+        }
+        (None, _) => failing(findings::secret_limit()),
+    }
+}
+
+/// A new credential is proven, then written; one that is never accepted is given up.
+fn bring_in(facts: &Facts, candidate: &Candidate, client: &OAuthClient, all: &[CredentialId], kept: &[String]) -> Step {
+    let made = &candidate.credential;
+    if !candidate.proven {
+        let given_up = made.issued_at.checked_add(GIVE_UP).unwrap_or(Timestamp::MAX) <= facts.now;
+        let there = all.iter().find(|id| id.as_str() == made.hint).filter(|_| given_up);
+        return there.map_or(Step::Prove, |id| Step::RemoveCredential { id: id.clone(), lost: true });
+    }
+    let held = facts.current(client);
+    let removal_time = facts.after(facts.desired.overlap);
+    let older: &[Previous] = held.map(|held| &held.previous[..]).unwrap_or_default();
+    let replaced = all.iter().filter(|id| {
+        let id = id.as_str();
+        // What was there before is replaced by a rotation, not by the first credential beside it.
+        let keeps = held.is_none() && kept.iter().any(|old| old == id);
+        id != made.hint && !keeps && !older.iter().any(|old| old.hint == id)
+    });
+    let replaced = replaced.map(|id| Previous { hint: id.as_str().to_owned(), removal_time });
+    let there = |old: &&Previous| all.iter().any(|id| id.as_str() == old.hint);
+    let mut previous: Vec<_> = older.iter().filter(there).cloned().chain(replaced).collect();
+    previous.sort_by_key(|old| old.removal_time);
+    let rotated_for = candidate.answers.clone().or_else(|| facts.handled().cloned());
+    let wanted = Held { credential: made.clone(), previous, rotated_for };
+    publish(facts, &wanted, true).unwrap_or_else(|| failing(findings::secret_limit()))
+}
+
+/// Writes the Secret, unless it is as wanted.
+fn publish(facts: &Facts, wanted: &Held, new: bool) -> Option<Step> {
+    let tenant = &facts.admin.as_ref().ok()?.tenant;
+    let name = &facts.desired.secret_name;
+    let secret = credential_secret(&facts.object, name, tenant, wanted, facts.secret.allowed_hosts());
+    if facts.secret.is_as(&secret) {
+        return None;
+    }
+    if facts.secret.is_immutable() {
+        return Some(failing(findings::immutable(name)));
+    }
+    Some(Step::Publish { secret: Box::new(secret), new })
+}

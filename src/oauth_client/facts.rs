@@ -1,0 +1,247 @@
+//! What travels along the edges of a run: facts to `decide`, a step to `act`, what it led to back into the facts, and at the end
+//! an outcome to `status`. Nothing here does anything.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+
+use super::desired::Desired;
+use crate::api::condition::Class;
+use crate::api::{QlikOAuthClient, ROTATE_REQUESTED_ANNOTATION};
+use crate::clock::Timestamp;
+use crate::desired::is_refresh_request;
+use crate::error::Failure;
+use crate::oauth::clients::{Change, ClientId, Hint, NewClient, OAuthClient};
+use crate::oauth::tenant::TenantUrl;
+use crate::oauth::token::AccessToken;
+use crate::secret::oauth_credential::{CredentialSecret, Held, IssuedCredential};
+use crate::tokens::scheduler::Wait;
+
+/// Everything that a decision is made from.
+pub struct Facts {
+    /// The object, as it was read for this run.
+    pub object: QlikOAuthClient,
+    /// Its spec.
+    pub desired: Desired,
+    /// The wall clock.
+    pub now: Timestamp,
+    /// The Secret of the credential's name.
+    pub secret: CredentialSecret,
+    /// Who may manage the client.
+    pub admin: Result<Admin, Failure>,
+    /// The client, as far as the tenant was asked.
+    pub client: Remote,
+    /// Whether the tenant trusts it, as far as it was asked.
+    pub trusted: Option<bool>,
+    /// A credential that was made and is not in the Secret yet.
+    pub candidate: Option<Candidate>,
+    /// What this run has led to so far.
+    pub so_far: SoFar,
+}
+
+/// The published token of the admin QlikContext, judged.
+#[derive(Clone)]
+pub struct Admin {
+    /// Its tenant, and the only one that the token is sent to.
+    pub tenant: TenantUrl,
+    /// The token.
+    pub token: AccessToken,
+    /// Id of the tenant, as the context's status says it.
+    pub tenant_id: Option<String>,
+}
+
+/// The OAuth client in the tenant.
+#[derive(Clone)]
+pub enum Remote {
+    /// The tenant was not asked yet.
+    Unknown,
+    /// No client carries this object's mark.
+    Absent,
+    /// There is no client with the id that is known.
+    Gone,
+    /// There is one of this id, of which more has to be read.
+    Found(ClientId),
+    /// It is there.
+    Known(Box<OAuthClient>),
+}
+
+/// A credential that was made and is not in the Secret yet. Its value is in memory alone: should it be lost, the credential is
+/// removed by its hint.
+#[derive(Clone)]
+pub struct Candidate {
+    /// The credential.
+    pub credential: IssuedCredential,
+    /// The tenant accepted it.
+    pub proven: bool,
+    /// The rotate request that it answers.
+    pub answers: Option<String>,
+}
+
+/// What a run has led to so far.
+#[derive(Default)]
+pub struct SoFar {
+    /// It is not this object's turn at the tenant.
+    pub wait: Option<Wait>,
+    /// A step failed.
+    pub failure: Option<Failure>,
+    /// That the client is about to be created was written down.
+    pub creation_recorded: bool,
+    /// Differences were repaired.
+    pub repaired: bool,
+    /// Consent was set.
+    pub consented: bool,
+    /// The Secret was written.
+    pub wrote: bool,
+}
+
+/// By what Qlik names a credential of a client.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum CredentialId {
+    /// A secret.
+    Secret(Hint),
+    /// A key.
+    Key(String),
+}
+
+impl CredentialId {
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Secret(hint) => hint.as_str(),
+            Self::Key(id) => id,
+        }
+    }
+}
+
+/// Every credential of a client.
+pub fn credentials(client: &OAuthClient) -> impl Iterator<Item = CredentialId> + '_ {
+    let secrets = client.secrets.iter().map(|entry| CredentialId::Secret(entry.hint.clone()));
+    secrets.chain(client.public_keys.iter().map(|key| CredentialId::Key(key.kid.clone())))
+}
+
+/// What to do next about one object.
+pub enum Step {
+    /// Set or remove the finalizer.
+    SetFinalizer(bool),
+    /// Look for the client by its mark.
+    FindClient,
+    /// Read the client of this id.
+    ReadClient(ClientId),
+    /// Write down that the client is about to be created.
+    RecordCreation,
+    /// Create it.
+    CreateClient(Box<NewClient>),
+    /// Repair differences.
+    RepairClient {
+        /// Which.
+        changes: Vec<Change>,
+        /// The client is taken over by it.
+        adopts: bool,
+    },
+    /// Ask whether the tenant trusts the client.
+    ReadConsent,
+    /// Have it trusted.
+    SetConsent,
+    /// Remove a credential from the client.
+    RemoveCredential {
+        /// Which.
+        id: CredentialId,
+        /// Its value was never in the Secret.
+        lost: bool,
+    },
+    /// Add a credential to the client, which answers this rotate request.
+    AddCredential(Option<String>),
+    /// Ask for a token with the candidate, and whose it is.
+    Prove,
+    /// Write the Secret.
+    Publish {
+        /// As it should be.
+        secret: Box<Secret>,
+        /// It holds a new credential.
+        new: bool,
+    },
+    /// Delete the client.
+    DeleteClient(ClientId),
+    /// Let the object go without its client being deleted.
+    GiveUp(String),
+    /// Nothing more in this run.
+    Rest {
+        /// How it leaves the object.
+        outcome: Outcome,
+        /// When to look again.
+        next: Next,
+    },
+}
+
+/// How a run leaves its object.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// Everything is as it should be.
+    Ready,
+    /// Something is not.
+    Failing(Failure),
+    /// `spec.suspend`.
+    Suspended,
+    /// There is nothing new to say.
+    Unchanged,
+}
+
+/// When to look again, besides at a change.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Next {
+    /// At this time.
+    pub due: Option<Timestamp>,
+    /// As is usual for this class of failure.
+    pub retry: Option<Class>,
+    /// The scheduler calls when it is this object's turn.
+    pub parked: bool,
+}
+
+impl Facts {
+    /// What the Secret holds, if it is of the client that is known.
+    pub fn current(&self, client: &OAuthClient) -> Option<&Held> {
+        self.secret.held().filter(|held| held.credential.client_id == client.id.as_str())
+    }
+
+    /// The id of the client, as far as it is written down.
+    pub fn client_id(&self) -> Option<ClientId> {
+        let held = self.secret.held().map(|held| &held.credential.client_id);
+        let told = self.object.status.as_ref().and_then(|status| status.client_id.as_ref());
+        held.or(told).or(self.desired.adopt.as_ref()).and_then(|id| id.parse().ok())
+    }
+
+    /// The last rotate request whose credential is in the Secret.
+    pub fn handled(&self) -> Option<&String> {
+        let told = self.object.status.as_ref().and_then(|status| status.last_handled_rotate_request.as_ref());
+        self.secret.held().and_then(|held| held.rotated_for.as_ref()).or(told)
+    }
+
+    /// The rotate request that is not handled yet.
+    pub fn requested(&self) -> Option<&String> {
+        let value = self.object.annotations().get(ROTATE_REQUESTED_ANNOTATION)?;
+        Some(value).filter(|value| is_refresh_request(value) && Some(*value) != self.handled())
+    }
+
+    /// When the credential in the Secret is due to be replaced.
+    pub fn rotation_time(&self) -> Option<Timestamp> {
+        let issued_at = self.secret.held()?.credential.issued_at;
+        issued_at.checked_add(self.desired.interval?).ok()
+    }
+
+    /// Whether the tenant is likely to be asked for a change, as far as can be told before it is asked at all.
+    pub fn expects_change(&self) -> bool {
+        let Some(held) = self.secret.held() else { return true };
+        let status = self.object.status.as_ref();
+        let judged = status.and_then(|status| status.observed_generation) == self.object.metadata.generation;
+        let rotates = self.rotation_time().is_some_and(|at| at <= self.now) || self.requested().is_some();
+        let removes = held.previous.iter().any(|old| old.removal_time <= self.now);
+        let deleted = self.object.metadata.deletion_timestamp.is_some();
+        !judged || rotates || removes || deleted || self.candidate.is_some()
+    }
+
+    /// A wait from now.
+    pub fn after(&self, wait: Duration) -> Timestamp {
+        self.now.checked_add(wait).unwrap_or(Timestamp::MAX)
+    }
+}

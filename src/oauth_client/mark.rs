@@ -1,0 +1,63 @@
+//! The mark in the description of an OAuth client: whose it is, and which of its credentials were there before.
+//!
+//! The tenant keeps nothing else of ours that one request both writes and shows, so this is how a client is found again of
+//! which nobody could write down the id: `[qlikcontext.dev uid=…]`, and for a client that was taken over
+//! `[qlikcontext.dev uid=… keep=e6815,00000]`.
+
+const BEGINNING: &str = "[qlikcontext.dev ";
+
+/// What a mark says.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Mark {
+    /// `metadata.uid` of the object.
+    pub uid: String,
+    /// Credentials that the client had before it was taken over.
+    pub kept: Vec<String>,
+}
+
+impl Mark {
+    /// The mark in a description; the last, should there be several.
+    pub fn read(description: &str) -> Option<Self> {
+        let (_, rest) = description.rsplit_once(BEGINNING)?;
+        let (inside, _) = rest.split_once(']')?;
+        let value = |name: &str| inside.split(' ').find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
+        let kept = value("keep").unwrap_or_default().split(',').filter(|id| !id.is_empty()).map(str::to_owned);
+        Some(Self { uid: value("uid").filter(|uid| !uid.is_empty())?.to_owned(), kept: kept.collect() })
+    }
+
+    /// A description with this mark.
+    pub fn write(&self, description: Option<&str>) -> String {
+        let kept = if self.kept.is_empty() { String::new() } else { format!(" keep={}", self.kept.join(",")) };
+        let mark = format!("{BEGINNING}uid={}{kept}]", self.uid);
+        match description {
+            Some(text) => format!("{text} {mark}"),
+            None => mark,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_is_no_mark_says_nothing() {
+        for text in ["", "reporting", "[qlikcontext.dev ]", "[qlikcontext.dev uid=]", "[qlikcontext.dev uid=u", "uid=u"]
+        {
+            assert_eq!(Mark::read(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_mark_is_read_as_it_was_written(
+            description in prop::option::of("[^\\[]{0,20}"),
+            uid in "[0-9a-f-]{1,36}",
+            kept in prop::collection::vec("[A-Za-z0-9_-]{1,8}", 0..5),
+        ) {
+            let mark = Mark { uid, kept };
+            prop_assert_eq!(Mark::read(&mark.write(description.as_deref())), Some(mark));
+        }
+    }
+}

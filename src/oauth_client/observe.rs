@@ -1,0 +1,76 @@
+//! What is there: the object, its Secret and the token of its admin context, read from the API server for each run. The tenant is
+//! asked by the steps that follow.
+
+use kube::api::Api;
+
+use super::Context;
+use super::admin::admin;
+use super::desired::Desired;
+use super::facts::{Facts, Remote, SoFar};
+use crate::api::{QlikContext, QlikOAuthClient};
+use crate::error::{Error, Failure};
+use crate::secret::SealedSecret;
+use crate::secret::oauth_credential::CredentialSecret;
+use crate::tokens::scheduler::Caller;
+
+/// What a run begins with.
+pub enum Observed {
+    /// The object is gone.
+    Gone,
+    /// Its spec is not understood.
+    Invalid(Box<QlikOAuthClient>, Failure),
+    /// The facts.
+    Facts(Box<Facts>),
+}
+
+/// Reads everything anew: runs are rare, and what they do cannot be taken back.
+pub async fn observe(cx: &Context, caller: &Caller) -> Result<Observed, Error> {
+    let base = &cx.base;
+    let objects: Api<QlikOAuthClient> = Api::namespaced(base.client.clone(), &caller.namespace);
+    let object = objects.get_opt(&caller.name).await.map_err(Error::kubernetes("reading the QlikOAuthClient"))?;
+    let Some(object) = object.filter(|object| object.metadata.uid.as_deref() == Some(&caller.uid)) else {
+        return Ok(Observed::Gone);
+    };
+    let desired = match Desired::parse(&object) {
+        Ok(desired) => desired,
+        Err(failure) => return Ok(Observed::Invalid(Box::new(object), failure)),
+    };
+    let contexts: Api<QlikContext> = Api::namespaced(base.client.clone(), &caller.namespace);
+    let secrets: Api<SealedSecret> = Api::namespaced(base.client.clone(), &caller.namespace);
+    let read = Error::kubernetes("reading the QlikContext and the Secrets");
+    let (context, own) =
+        match futures::try_join!(contexts.get_opt(&desired.admin_context), secrets.get_opt(&desired.secret_name)) {
+            Ok(read) => read,
+            Err(error) => return Err(read(error)),
+        };
+    let names = context.as_ref().map(|context| (context.target_name(), context.credential_name().map(str::to_owned)));
+    let (published, credential) = match names {
+        None => (None, None),
+        Some((target, credential)) => {
+            let published = secrets.get_opt(&target);
+            let credential = async {
+                match &credential {
+                    Some(name) => secrets.get_opt(name).await,
+                    None => Ok(None),
+                }
+            };
+            futures::try_join!(published, credential).map_err(read)?
+        }
+    };
+    let now = base.clock.now();
+    let admin = admin(&desired.admin_context, context.as_ref(), published, credential.as_ref(), now);
+    let candidate = cx.memories.with(&caller.uid, |memory| memory.candidate.clone()).flatten();
+    let secret = CredentialSecret::judge(own, &object);
+    let (client, so_far) = (Remote::Unknown, SoFar::default());
+    Ok(Observed::Facts(Box::new(Facts {
+        object,
+        desired,
+        now,
+        secret,
+        admin,
+        client,
+        trusted: None,
+        candidate,
+        so_far,
+    })))
+}

@@ -1,0 +1,73 @@
+//! Writing the Secret: only over what was judged, and only while it is still wanted.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, PartialObjectMeta};
+
+use super::act::{Done, Run, Stop};
+use super::facts::Facts;
+use crate::api::QlikOAuthClient;
+use crate::api::condition::Notice;
+use crate::error::{Error, WRITING_SECRET};
+use crate::index::ContextName;
+use crate::metrics::SecretWrite;
+use crate::secret::SealedSecret;
+use crate::secret::oauth_credential::CredentialSecret;
+use crate::secret_write::{self, Applied, WRITE_TIMEOUT};
+
+/// Writes the Secret: created where there is none, else over exactly the one that was judged. `new`: it holds a new credential.
+pub(super) async fn publish(run: &Run<'_>, facts: &mut Facts, mut secret: Secret, new: bool) -> Result<Done, Stop> {
+    let (cx, caller) = (&run.cx.base, run.caller);
+    let operation = match facts.secret {
+        CredentialSecret::Ours(_) => SecretWrite::Update,
+        _ => SecretWrite::Create,
+    };
+    facts.secret.guard(&mut secret);
+    if !is_still_wanted(run, facts).await? {
+        return Ok(Done::Stale);
+    }
+    let name = facts.desired.secret_name.clone();
+    let secrets: Api<Secret> = Api::namespaced(cx.client.clone(), &caller.namespace);
+    let writer =
+        ContextName { kind: caller.kind, namespace: caller.namespace.to_string(), name: caller.name.to_string() };
+    cx.leadership.check()?;
+    let writing = cx.index.writing(&writer, &name);
+    let stored = match secret_write::apply(&secrets, &name, &secret).await {
+        Applied::Done(stored) => stored,
+        Applied::Stale => return Ok(Done::Stale),
+        Applied::Terminating(error) => return Err(Error::kubernetes(WRITING_SECRET)(error).into()),
+        Applied::Refused { code, error } if secret_write::may_pass(code) && run.failures() == 0 => {
+            return Err(Error::kubernetes(WRITING_SECRET)(error).into());
+        }
+        Applied::Refused { code, .. } => return Err(Stop::Failure(secret_write::refused(&name, "spec.secret", code))),
+        Applied::Unclear if run.failures() == 0 => return Err(Error::Deadline(WRITE_TIMEOUT).into()),
+        Applied::Unclear => return Err(Stop::Failure(secret_write::unanswered(&name))),
+    };
+    if let Some(version) = &stored.metadata.resource_version {
+        writing.written(version);
+    }
+    cx.metrics.secret_written(operation);
+    facts.so_far.wrote = true;
+    if new {
+        facts.candidate = None;
+        run.keep(None);
+        run.tell(facts, false, Notice::CredentialIssued, format!("Secret {name} holds a new credential."));
+    }
+    let sealed: Api<SealedSecret> = Api::namespaced(cx.client.clone(), &caller.namespace);
+    let read = sealed.get_opt(&name).await.map_err(Error::kubernetes("reading the Secret"))?;
+    facts.secret = CredentialSecret::judge(read, &facts.object);
+    Ok(Done::Next)
+}
+
+/// The object is as it was judged.
+async fn is_still_wanted(run: &Run<'_>, facts: &Facts) -> Result<bool, Stop> {
+    let objects: Api<PartialObjectMeta<QlikOAuthClient>> =
+        Api::namespaced(run.cx.base.client.clone(), &run.caller.namespace);
+    let now = objects.get_metadata_opt(&run.caller.name).await;
+    let now = now.map_err(Error::kubernetes("checking whether the credential is still wanted"))?;
+    let judged = &facts.object.metadata;
+    Ok(now.is_some_and(|now| {
+        now.metadata.uid == judged.uid
+            && now.metadata.generation == judged.generation
+            && now.metadata.deletion_timestamp.is_none()
+    }))
+}

@@ -1,0 +1,161 @@
+//! What the status of a `QlikOAuthClient` says. Pure: the same finding makes the same status, to the byte.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::facts::{Facts, Outcome, Remote};
+use crate::api::ConditionType::{self, ClientSynced, CredentialVerified, Ready, SecretSynced};
+use crate::api::v1alpha1::FailureStatus;
+use crate::api::v1alpha1::oauth_client::{CredentialSecretStatus, PreviousCredential};
+use crate::api::{QlikOAuthClient, QlikOAuthClientStatus, Reason};
+use crate::clock::Timestamp;
+use crate::conditions::{Finding, conditions};
+use crate::error::{Failure, bounded};
+
+const STAGES: [ConditionType; 3] = [ClientSynced, CredentialVerified, SecretSynced];
+
+/// The status after a run that had something to say. `next_attempt`: when the tenant is asked again after a failure.
+pub fn status(facts: &Facts, outcome: &Outcome, next_attempt: Option<Timestamp>) -> QlikOAuthClientStatus {
+    let before = facts.object.status.clone().unwrap_or_default();
+    let failure = failure(outcome);
+    let mut findings: Vec<_> = STAGES.iter().filter_map(|stage| judged(facts, *stage, outcome)).collect();
+    findings.push(readiness(facts, outcome));
+    let held = facts.secret.held();
+    let told = before.secret.as_ref();
+    let known = match &facts.client {
+        Remote::Known(client) => Some(client.id.to_string()),
+        Remote::Found(id) => Some(id.to_string()),
+        _ => facts.client_id().map(|id| id.to_string()),
+    };
+    let is_known = matches!(facts.client, Remote::Known(_) | Remote::Found(_));
+    QlikOAuthClientStatus {
+        observed_generation: facts.object.metadata.generation,
+        conditions: of(&facts.object, findings, failure, facts.now),
+        client_id: known,
+        secret: Some(CredentialSecretStatus {
+            name: facts.desired.secret_name.clone(),
+            issued_at: held
+                .map(|held| Time(held.credential.issued_at))
+                .or_else(|| told.and_then(|told| told.issued_at.clone())),
+            // Of a Secret that was deleted it is still known what it held.
+            hint: held.map(|held| held.credential.hint.clone()).or_else(|| told.and_then(|told| told.hint.clone())),
+        }),
+        previous: held.into_iter().flat_map(|held| &held.previous).map(shown).collect(),
+        rotation_time: facts.rotation_time().map(Time),
+        last_handled_rotate_request: facts.handled().cloned(),
+        creation_started_at: before.creation_started_at.clone().filter(|_| !is_known),
+        failure: facts.so_far.failure.as_ref().and(failure).map(|failure| FailureStatus {
+            count: count(&before).saturating_add(1),
+            last_time: Time(facts.now),
+            next_attempt_time: next_attempt.map(Time),
+            reason: failure.reason.to_string(),
+            trace_id: failure.trace_id.clone(),
+        }),
+    }
+}
+
+/// The status of an object whose spec is not understood.
+pub fn invalid(object: &QlikOAuthClient, failure: &Failure, now: Timestamp) -> QlikOAuthClientStatus {
+    let finding = Finding { condition: Ready, good: false, reason: failure.reason, message: failure.message.clone() };
+    QlikOAuthClientStatus {
+        observed_generation: object.metadata.generation,
+        conditions: of(object, vec![finding], Some(failure), now),
+        failure: None,
+        ..object.status.clone().unwrap_or_default()
+    }
+}
+
+/// Failures in a row, as the status says.
+pub fn count(status: &QlikOAuthClientStatus) -> i32 {
+    status.failure.as_ref().map_or(0, |failure| failure.count)
+}
+
+fn of(object: &QlikOAuthClient, findings: Vec<Finding>, failure: Option<&Failure>, now: Timestamp) -> Vec<Condition> {
+    let before = object.status.as_ref().map(|status| &status.conditions[..]).unwrap_or_default();
+    conditions(before, object.metadata.generation, findings, failure, now)
+}
+
+fn failure(outcome: &Outcome) -> Option<&Failure> {
+    match outcome {
+        Outcome::Failing(failure) => Some(failure),
+        _ => None,
+    }
+}
+
+fn shown(old: &crate::secret::oauth_credential::Previous) -> PreviousCredential {
+    PreviousCredential { hint: old.hint.clone(), removal_time: Time(old.removal_time) }
+}
+
+/// One stage: failed, passed in this run, or passed before and still the basis of what is in the Secret. What was never judged
+/// is left out.
+fn judged(facts: &Facts, stage: ConditionType, outcome: &Outcome) -> Option<Finding> {
+    let failed = failure(outcome);
+    if let Some(failure) = failed.filter(|failure| failure.condition == stage) {
+        return Some(Finding {
+            condition: stage,
+            good: false,
+            reason: failure.reason,
+            message: failure.message.clone(),
+        });
+    }
+    let position = |wanted: ConditionType| STAGES.iter().position(|stage| *stage == wanted);
+    let later = failed.is_some_and(|failure| position(failure.condition) > position(stage));
+    let passed = later && (stage == CredentialVerified || matches!(facts.client, Remote::Known(_)));
+    let holds = facts.secret.held().is_some() && stage != ClientSynced;
+    (*outcome == Outcome::Ready || passed || holds).then(|| good(facts, stage))
+}
+
+fn good(facts: &Facts, stage: ConditionType) -> Finding {
+    let name = &facts.desired.secret_name;
+    let (reason, message) = match stage {
+        ClientSynced => (
+            Reason::ClientInSync,
+            match facts.client_id() {
+                Some(id) => format!("OAuth client {id} is as declared."),
+                None => "The OAuth client is as declared.".into(),
+            },
+        ),
+        CredentialVerified => (
+            Reason::CredentialConfirmed,
+            "The tenant issued a token for the credential before it was written, and confirmed it.".into(),
+        ),
+        _ => (Reason::SecretPublished, format!("Secret {name} holds the credential.")),
+    };
+    Finding { condition: stage, good: true, reason, message }
+}
+
+fn readiness(facts: &Facts, outcome: &Outcome) -> Finding {
+    let name = &facts.desired.secret_name;
+    let holds = facts.secret.held().is_some();
+    let finding = |good, reason, message: String| Finding { condition: Ready, good, reason, message: bounded(message) };
+    match outcome {
+        Outcome::Suspended if holds => finding(
+            true,
+            Reason::Suspended,
+            format!("Suspended; Secret {name} holds a credential. Set spec.suspend to false to have it kept up."),
+        ),
+        Outcome::Suspended => finding(
+            false,
+            Reason::Suspended,
+            format!("Suspended, and Secret {name} holds no credential. Set spec.suspend to false to get one."),
+        ),
+        Outcome::Failing(failure) if holds && still_works(failure.reason) => finding(
+            true,
+            Reason::SyncFailing,
+            format!("Secret {name} keeps its credential, but the OAuth client cannot be kept up. {}", failure.message),
+        ),
+        Outcome::Failing(failure) => finding(false, failure.reason, failure.message.clone()),
+        Outcome::Ready | Outcome::Unchanged => {
+            let until = facts.rotation_time().map(|at| format!("; it is replaced at {at}")).unwrap_or_default();
+            finding(
+                true,
+                Reason::ClientReady,
+                format!("Secret {name} holds the credential of the OAuth client{until}."),
+            )
+        }
+    }
+}
+
+/// What is wrong says nothing of the credential in the Secret.
+fn still_works(reason: Reason) -> bool {
+    !matches!(reason, Reason::ClientGone | Reason::ClientNotOwned | Reason::ClientNotSuitable)
+}
