@@ -28,7 +28,7 @@ fn the_program_takes_every_flag_that_the_chart_passes() {
 #[test]
 fn what_no_value_asks_for_is_left_to_the_operator() {
     let rendered = Rendered::new(&json!({}));
-    let flags = ["run", "--leader-elect", "--lease-name=qlik-context-operator", "--log-format=json"];
+    let flags = ["run", "--oauth-clients", "--leader-elect", "--lease-name=qlik-context-operator", "--log-format=json"];
     assert_eq!(rendered.args(), flags);
     assert!(rendered.container()["env"].is_null());
     // Nor is an empty list a flag without a value.

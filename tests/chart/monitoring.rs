@@ -30,6 +30,7 @@ static METRICS: LazyLock<String> = LazyLock::new(|| {
     metrics.secret_written(SecretWrite::Create);
     metrics.watch_failed(Watch::Contexts);
     metrics.kubernetes_requested(RequestVerb::get, Some(200), Duration::ZERO);
+    metrics.oauth_client("namespace", "name", true, Some(now));
     metrics.render(now).unwrap()
 });
 

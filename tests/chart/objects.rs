@@ -110,7 +110,9 @@ fn whatever_selects_pods_selects_the_operators() {
 fn the_crd_is_kept_unless_it_is_not_to_be() {
     let policy = |values: &Value| {
         let rendered = Rendered::new(values);
-        rendered.only("CustomResourceDefinition")["metadata"]["annotations"]["helm.sh/resource-policy"].clone()
+        let crds = rendered.of_kind("CustomResourceDefinition");
+        let policies = crds.iter().map(|crd| crd["metadata"]["annotations"]["helm.sh/resource-policy"].clone());
+        policies.reduce(|one, other| if one == other { one } else { "not the same".into() }).unwrap()
     };
     assert_eq!(policy(&json!({})), "keep");
     assert_eq!(policy(&json!({"crds": {"keep": false}})), Value::Null);

@@ -9,6 +9,8 @@ fn operator_rules() -> Value {
     json!([
         {"apiGroups": ["qlikcontext.dev"], "resources": ["qlikcontexts"], "verbs": ["get", "list", "watch"]},
         {"apiGroups": ["qlikcontext.dev"], "resources": ["qlikcontexts/status"], "verbs": ["patch"]},
+        {"apiGroups": ["qlikcontext.dev"], "resources": ["qlikoauthclients"], "verbs": ["get", "list", "watch", "patch"]},
+        {"apiGroups": ["qlikcontext.dev"], "resources": ["qlikoauthclients/status"], "verbs": ["patch"]},
         {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "watch", "create", "patch"]},
         {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
     ])
@@ -81,8 +83,25 @@ fn with_a_list_it_has_a_role_in_each_namespace_and_nothing_in_the_cluster_but_th
     assert_bindings(&rendered, RELEASE);
     let clusterwide = rendered.0.iter().filter(|object| object["metadata"]["namespace"].is_null());
     assert!(clusterwide.clone().all(|object| object["kind"] == "CustomResourceDefinition"));
-    assert_eq!(clusterwide.count(), 1);
+    assert_eq!(clusterwide.count(), 2);
     assert!(rendered.args().contains(&"--watch-namespaces=a,qlik-system"));
+}
+
+#[test]
+fn without_oauth_clients_there_is_neither_their_crd_nor_a_right_nor_the_flag() {
+    for values in
+        [json!({}), json!({"watchNamespaces": ["a"], "rbac": {"aggregateToView": true, "aggregateToEdit": true}})]
+    {
+        let with = Rendered::new(&values);
+        let mut values = values;
+        values["oauthClients"] = json!({"enabled": false});
+        let without = Rendered::new(&values);
+        let text = serde_json::to_string(&without.0).unwrap();
+        assert!(!text.contains("qlikoauthclients") && !text.contains("oauth-clients"));
+        assert_eq!(without.of_kind("CustomResourceDefinition").len(), 1);
+        assert_eq!(with.of_kind("CustomResourceDefinition").len(), 2);
+        assert!(with.args().contains(&"--oauth-clients"));
+    }
 }
 
 #[test]
@@ -104,8 +123,7 @@ fn rights_go_to_the_account_that_the_pods_use() {
 
 #[test]
 fn the_clusters_own_roles_see_and_edit_contexts_and_nothing_else() {
-    let rule =
-        |verbs: Value| json!([{"apiGroups": ["qlikcontext.dev"], "resources": ["qlikcontexts"], "verbs": verbs}]);
+    let rule = |verbs: Value| json!([{"apiGroups": ["qlikcontext.dev"], "resources": ["qlikcontexts", "qlikoauthclients"], "verbs": verbs}]);
     let view = rule(json!(["get", "list", "watch"]));
     let edit = rule(json!(["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"]));
     let namespaces = json!(["a"]);
