@@ -16,6 +16,7 @@ mod liveness;
 mod memory_tokens;
 mod methods;
 mod neighbour;
+mod oauth_clients;
 mod reasons;
 mod scope;
 mod sharing;

@@ -232,8 +232,30 @@ async fn scene(reason: Reason, world: &mut World) -> Shown {
             with(world, json!({"tenantUrl": "https://ACME.eu.qlikcloud.com"})).await;
             stalls(Ready)
         }
+        reason => panic!("{reason} is none of a QlikContext"),
     }
 }
+
+/// The reasons of QlikOAuthClients alone; `oauth_clients` has their scenes.
+pub const OF_OAUTH_CLIENTS: [Reason; 17] = [
+    Reason::ClientInSync,
+    Reason::CredentialConfirmed,
+    Reason::ClientReady,
+    Reason::AdminContextNotFound,
+    Reason::AdminContextNotReady,
+    Reason::AdminTokenRejected,
+    Reason::AdminNotPermitted,
+    Reason::ClientCreating,
+    Reason::ClientGone,
+    Reason::ClientNotOwned,
+    Reason::ClientNotSuitable,
+    Reason::ClientRejected,
+    Reason::ClientLimitReached,
+    Reason::ClientConflict,
+    Reason::SecretLimitReached,
+    Reason::CredentialNotAccepted,
+    Reason::SyncFailing,
+];
 
 async fn in_order(world: &mut World, condition: ConditionType) -> Shown {
     with(world, json!({})).await;
@@ -248,7 +270,7 @@ fn allow_only(world: &World, hosts: &str) {
 
 #[test]
 fn every_reason_is_reached_and_shown_as_the_readme_says() {
-    for reason in Reason::iter() {
+    for reason in Reason::iter().filter(|reason| !OF_OAUTH_CLIENTS.contains(reason)) {
         // Each has a runtime of its own, or the controllers of all scenes before would live through its hours as well.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         runtime.block_on(play(reason));

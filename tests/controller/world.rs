@@ -1,5 +1,6 @@
 //! A controller, an API server and a cloud, all in this process and on tokio's paused clock.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Once};
 use std::time::{Duration, SystemTime};
 
@@ -17,9 +18,10 @@ use qlik_context_operator::telemetry::filtered;
 use qlik_context_operator::tokens::scheduler::Limits;
 use secrecy::{ExposeSecret, SecretSlice};
 use serde_json::{Value, json};
-use support::api_server::{ApiServer, Kind, Verb};
+use support::api_server::{ApiServer, Fault, Kind, Verb};
 use support::planted::{Planted, Searched};
 use support::tenant::{self, QlikCloud, Route, Tenant};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower::Layer as _;
@@ -43,6 +45,10 @@ pub struct World {
     pub weather: Option<Weather>,
     /// What the next start cares for.
     pub scope: Scope,
+    /// Whether it works on QlikOAuthClients.
+    pub oauth_clients: bool,
+    /// Kills the controller at a request.
+    pub killer: Option<Arc<Killer>>,
     running: Option<(JoinHandle<()>, CancellationToken)>,
 }
 
@@ -50,7 +56,8 @@ pub struct World {
 /// of every signed assertion, and a piece of the private key.
 static PLANTED: LazyLock<Planted> = LazyLock::new(|| {
     let key = "AN71/sSRT2CW+WYZO0bKJO9sDIUluzX2laMAloQB";
-    Planted::new(&["planted-", TOKEN_BEGINNING, "eyJhbGciOiJSUzI1NiIsImtpZCI6", key]).unwrap()
+    let made = "-----BEGIN PRIVATE KEY-----";
+    Planted::new(&["planted-", TOKEN_BEGINNING, "eyJhbGciOiJSUzI1NiIsImtpZCI6", key, made]).unwrap()
 });
 
 /// Where the log goes, at TRACE.
@@ -83,6 +90,8 @@ impl World {
             limits: Limits::default(),
             weather: None,
             scope: Scope::default(),
+            oauth_clients: false,
+            killer: None,
             running: None,
         }
     }
@@ -106,7 +115,7 @@ impl World {
         Parts {
             client: kube::Client::new(counts.layer(self.api.service()), "default"),
             scope: self.scope.clone(),
-            transport: Arc::new(InMemory(self.cloud.clone(), self.weather.clone())),
+            transport: Arc::new(InMemory(self.cloud.clone(), self.weather.clone(), self.killer.clone())),
             allowed_hosts: "*.qlikcloud.com".parse().unwrap(),
             limits: self.limits,
             leadership,
@@ -115,6 +124,7 @@ impl World {
             health: self.health.clone(),
             clock: self.clock.clone(),
             jitter: Jitter::fixed(0.5),
+            oauth_clients: self.oauth_clients,
         }
     }
 
@@ -212,7 +222,8 @@ impl World {
         assert_eq!(LOG.leak(), None, "in the log");
         assert!(LOG.lines() > 100, "a log that says nothing proves nothing");
         let mut sinks = vec![("metrics", self.metrics.render(self.clock.now()).unwrap())];
-        for (sink, kind) in [("a status", Kind::QlikContext), ("an event", Kind::Event)] {
+        let kinds = [("a status", Kind::QlikContext), ("a status", Kind::QlikOAuthClient), ("an event", Kind::Event)];
+        for (sink, kind) in kinds {
             sinks.extend(self.api.list(kind, None).into_iter().map(|object| (sink, object.to_string())));
         }
         for (sink, text) in sinks {
@@ -233,7 +244,73 @@ impl Drop for World {
 pub type Weather = Arc<dyn Fn(&QlikCloud, &str, &str) -> Option<TransportFailure> + Send + Sync>;
 
 /// A transport without sockets: what lies above the seam cannot tell.
-struct InMemory(QlikCloud, Option<Weather>);
+struct InMemory(QlikCloud, Option<Weather>, Option<Arc<Killer>>);
+
+/// Counts requests, to tenants and to the API server alike, and kills whoever sent the one that is chosen: no answer to it or
+/// to any later one arrives, until the controller is started anew.
+#[derive(Default)]
+pub struct Killer {
+    count: AtomicUsize,
+    /// Which one kills, counted from 1; 0: none.
+    at: usize,
+    /// The request is carried out before.
+    done: bool,
+    killed: Notify,
+}
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Fate {
+    /// It is answered.
+    Answered,
+    /// It is carried out, and no answer arrives.
+    Unanswered,
+    /// It never arrives.
+    Lost,
+}
+
+impl Killer {
+    /// Kills at the request of this number.
+    pub fn at(number: usize, done: bool) -> Arc<Self> {
+        Arc::new(Self { at: number, done, ..Self::default() })
+    }
+
+    /// How many requests there were.
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Ends when somebody was killed.
+    pub async fn killed(&self) {
+        self.killed.notified().await;
+    }
+
+    fn judge(&self) -> Fate {
+        let number = self.count.fetch_add(1, Ordering::Relaxed) + 1;
+        match (self.at, number) {
+            (0, _) => Fate::Answered,
+            (at, number) if number < at => Fate::Answered,
+            (at, number) if number == at => {
+                self.killed.notify_one();
+                if self.done { Fate::Unanswered } else { Fate::Lost }
+            }
+            _ => Fate::Lost,
+        }
+    }
+
+    /// Judges requests to the API server as well: all but watches, and events, for which nobody waits.
+    pub fn watch(self: &Arc<Self>, api: &ApiServer) {
+        let killer = self.clone();
+        api.intercept(Some(Arc::new(move |call| {
+            let matters = !matches!(call.verb, Verb::Watch | Verb::List) && call.kind != Kind::Event;
+            match matters.then(|| killer.judge()) {
+                None | Some(Fate::Answered) => None,
+                Some(Fate::Unanswered) => Some(Fault::DoneThenSilence),
+                Some(Fate::Lost) => Some(Fault::Silence),
+            }
+        })));
+    }
+}
 
 impl Transport for InMemory {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Answer, TransportFailure>> {
@@ -267,7 +344,14 @@ impl InMemory {
                 Some(failure) => return Err(failure),
                 None => {}
             }
+            let fate = self.2.as_ref().map_or(Fate::Answered, |killer| killer.judge());
+            if fate == Fate::Lost {
+                std::future::pending::<()>().await;
+            }
             let answer = self.0.exchange(&call).await.map_err(|_| TransportFailure::Connection)?;
+            if fate == Fate::Unanswered {
+                std::future::pending::<()>().await;
+            }
             let (head, body) = answer.into_parts();
             let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
             if head.status.is_redirection() {

@@ -70,11 +70,20 @@ const BEGIN: Duration = Duration::from_hours(490_896);
 const TEST: &str = "test";
 
 /// A handle to the server; all clones are the same one.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ApiServer(Arc<Mutex<State>>);
 
-#[derive(Debug)]
+impl std::fmt::Debug for ApiServer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("ApiServer").finish_non_exhaustive()
+    }
+}
+
+/// Decides the fate of each request, before any script.
+pub type Interceptor = Arc<dyn Fn(&Call) -> Option<Fault> + Send + Sync>;
+
 struct State {
+    interceptor: Option<Interceptor>,
     store: Store,
     scripts: Vec<Script>,
     log: Log,
@@ -94,7 +103,7 @@ impl ApiServer {
 
     /// A server by whose clock it is what the clock says.
     pub fn with_clock(clock: Clock) -> Self {
-        let state = State { store: Store::new(clock), scripts: Vec::new(), log: Log::default() };
+        let state = State { interceptor: None, store: Store::new(clock), scripts: Vec::new(), log: Log::default() };
         let server = Self(Arc::new(Mutex::new(state)));
         server.add_namespace("default");
         server
@@ -224,6 +233,11 @@ impl ApiServer {
     /// Adds a fault to the queue.
     pub fn script(&self, script: Script) {
         self.lock().scripts.push(script);
+    }
+
+    /// Has every request judged before any script is looked at; `None` judges no more.
+    pub fn intercept(&self, interceptor: Option<Interceptor>) {
+        self.lock().interceptor = interceptor;
     }
 
     /// Removes every fault that is not used up.

@@ -13,11 +13,14 @@ pub enum Kind {
     Lease,
     /// `qlikcontext.dev/v1alpha1`, with a status subresource.
     QlikContext,
+    /// The same.
+    QlikOAuthClient,
 }
 
 impl Kind {
     /// Every one of them.
-    pub const ALL: [Self; 5] = [Self::Namespace, Self::Secret, Self::Event, Self::Lease, Self::QlikContext];
+    pub const ALL: [Self; 6] =
+        [Self::Namespace, Self::Secret, Self::Event, Self::Lease, Self::QlikContext, Self::QlikOAuthClient];
 
     /// As in `kind:`.
     pub fn name(self) -> &'static str {
@@ -27,6 +30,7 @@ impl Kind {
             Self::Event => "Event",
             Self::Lease => "Lease",
             Self::QlikContext => "QlikContext",
+            Self::QlikOAuthClient => "QlikOAuthClient",
         }
     }
 
@@ -36,7 +40,7 @@ impl Kind {
             Self::Namespace | Self::Secret => "",
             Self::Event => "events.k8s.io",
             Self::Lease => "coordination.k8s.io",
-            Self::QlikContext => "qlikcontext.dev",
+            Self::QlikContext | Self::QlikOAuthClient => "qlikcontext.dev",
         }
     }
 
@@ -48,6 +52,7 @@ impl Kind {
             Self::Event => "events",
             Self::Lease => "leases",
             Self::QlikContext => "qlikcontexts",
+            Self::QlikOAuthClient => "qlikoauthclients",
         }
     }
 
@@ -57,7 +62,7 @@ impl Kind {
             Self::Namespace | Self::Secret => "v1",
             Self::Event => "events.k8s.io/v1",
             Self::Lease => "coordination.k8s.io/v1",
-            Self::QlikContext => "qlikcontext.dev/v1alpha1",
+            Self::QlikContext | Self::QlikOAuthClient => "qlikcontext.dev/v1alpha1",
         }
     }
 
@@ -68,7 +73,7 @@ impl Kind {
 
     /// A kind of a CustomResourceDefinition: it has `/status` and a generation, and nothing of it is typed in Go.
     pub(super) fn is_custom(self) -> bool {
-        self == Self::QlikContext
+        matches!(self, Self::QlikContext | Self::QlikOAuthClient)
     }
 
     /// As messages spell a resource: `secrets`, `leases.coordination.k8s.io`.

@@ -37,7 +37,8 @@ pub(super) async fn handle(server: ApiServer, request: Request<Body>) -> Result<
     };
     let (id, fault) = {
         let mut server = server.lock();
-        (server.log.begin(call.clone()), take(&mut server.scripts, &call))
+        let intercepted = server.interceptor.clone().and_then(|judge| judge(&call));
+        (server.log.begin(call.clone()), intercepted.or_else(|| take(&mut server.scripts, &call)))
     };
     if let Some(refusal) = fault.as_ref().and_then(|fault| fault.refusal(&call)) {
         return Ok(logged(&server, id, refused(&refusal)));

@@ -1,0 +1,107 @@
+//! What the documentation leaves open: every way in which a tenant may answer leads to a client that works.
+
+use std::time::Duration;
+
+use serde_json::json;
+use support::tenant::{ConsentAtCreation, KeysTaken, Route, SecretBesideKey};
+
+use super::{MINUTE, world};
+use crate::world::{World, pass};
+
+const METHODS: [&str; 2] = ["ClientSecret", "PrivateKeyJwt"];
+
+/// Created, rotated and read by a context, with everything in the tenant known to the status.
+async fn works(world: &World, method: &str) {
+    world.declare("reporting", &json!({"authMethod": method}));
+    let auth = match method {
+        "ClientSecret" => json!({"clientSecret": {"secretRef": {"name": "reporting-oauth"}}}),
+        _ => json!({"privateKeyJwt": {"secretRef": {"name": "reporting-oauth"}}}),
+    };
+    world.put_context("a", "reports", "unused", &json!({ "auth": auth }));
+    for request in ["1", "2"] {
+        pass(2 * MINUTE).await;
+        assert_eq!(world.client_ready("reporting"), "True/ClientReady", "{method}");
+        assert_eq!(world.ready("a", "reports"), "True/TokenValid", "{method}");
+        assert_eq!(world.told_credentials("reporting"), World::credentials_of(&world.only()), "{method}");
+        world.secret_works("reporting");
+        world.rotate("reporting", request);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn both_methods_lead_to_a_token() {
+    for method in METHODS {
+        works(&world().await, method).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn consent_that_is_refused_or_ignored_at_creation_is_set_afterwards() {
+    for consent in [ConsentAtCreation::Refused, ConsentAtCreation::Ignored] {
+        for method in METHODS {
+            let world = world().await;
+            world.tenant.choose(|api| api.consent_at_creation = consent);
+            works(&world, method).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_beside_a_key_is_removed() {
+    for beside in [SecretBesideKey::Absent, SecretBesideKey::Empty, SecretBesideKey::Made] {
+        let world = world().await;
+        world.tenant.choose(|api| api.secret_beside_key = beside);
+        works(&world, "PrivateKeyJwt").await;
+        assert_eq!(world.only().secrets.len(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_are_rotated_whichever_way_the_tenant_takes_them() {
+    for keys in [KeysTaken::AsObjects, KeysTaken::AsTexts, KeysTaken::AsBoth] {
+        let world = world().await;
+        world.tenant.choose(|api| api.keys_taken = keys);
+        works(&world, "PrivateKeyJwt").await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_that_is_not_told_at_creation_is_found() {
+    let world = world().await;
+    world.tenant.choose(|api| api.tells_hint_at_creation = false);
+    works(&world, "ClientSecret").await;
+    assert_eq!(world.cloud.ledger(|ledger| ledger.at(Route::AddSecret)), 1, "the first secret was not lost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_credential_that_the_tenant_knows_only_later_is_waited_for_and_never_written_before() {
+    for (seconds, method) in [(5, METHODS[0]), (5, METHODS[1]), (100, METHODS[0]), (100, METHODS[1])] {
+        let world = world().await;
+        world.tenant.choose(|api| api.propagation = Duration::from_secs(seconds));
+        world.declare("reporting", &json!({"authMethod": method}));
+        pass(Duration::from_secs(seconds / 2)).await;
+        assert!(world.credential("reporting", "client-id").is_none(), "{seconds} s, {method}");
+        pass(3 * MINUTE).await;
+        assert_eq!(world.client_ready("reporting"), "True/ClientReady", "{seconds} s, {method}");
+        let made = world.cloud.ledger(|ledger| ledger.at(Route::AddSecret));
+        assert_eq!(
+            (World::credentials_of(&world.only()).len(), made),
+            (1, 0),
+            "{seconds} s, {method}: one and the same"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_credential_that_is_never_accepted_is_given_up_and_replaced() {
+    let world = world().await;
+    world.tenant.choose(|api| api.propagation = Duration::from_hours(2));
+    world.declare("reporting", &json!({}));
+    pass(Duration::from_mins(30)).await;
+    assert_eq!(world.client_ready("reporting"), "False/CredentialNotAccepted");
+    assert!(world.only().secrets.len() <= 2);
+    world.tenant.choose(|api| api.propagation = Duration::ZERO);
+    pass(Duration::from_mins(20)).await;
+    assert_eq!(world.client_ready("reporting"), "True/ClientReady");
+    assert_eq!(world.only().secrets.len(), 1);
+}
