@@ -13,6 +13,7 @@ mod interference;
 mod lifecycle;
 mod memory;
 mod methods;
+mod oauth_clients;
 mod process;
 mod promises;
 mod schema;

@@ -215,8 +215,9 @@ async fn kubectl_get_shows_what_a_user_wants_to_know() {
     let expires = context.status.unwrap().token.unwrap().expires_at.unwrap().0.to_string();
     assert_eq!(row[..5], ["acme", "True", "TokenValid", "acme-token", &expires]);
     let selected =
-        case.kubectl(&["get", "qlik", "--field-selector", &format!("spec.tenantUrl={}", case.tenant.url())]).await;
-    assert!(selected.contains("acme"), "category and selectable field");
+        case.kubectl(&["get", "qctx", "--field-selector", &format!("spec.tenantUrl={}", case.tenant.url())]).await;
+    assert!(selected.contains("acme"), "selectable field");
+    assert!(case.kubectl(&["get", "qlik"]).await.contains("acme"), "category");
     let explained = case.kubectl(&["explain", "qlikcontext.spec.target.data"]).await;
     assert!(explained.contains("$(token)"), "{explained}");
 }

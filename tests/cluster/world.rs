@@ -33,6 +33,7 @@ pub static PLANTED: LazyLock<Planted> = LazyLock::new(|| {
         "AJaEAQFEuhk6K9TcGj93kmKctuWFdmvXnwQUGURm", // rsa-pkcs1.pem
         "4fqIKKYMQ6+gBwYFK4EEACKhZANiAAQfV18gn7zV", // p384-sec1.pem
         "wBv8TZFuvO_OsToDFUEW",                     // p384.jwk
+        "-----BEGIN PRIVATE KEY-----",
     ])
     .unwrap()
 });
@@ -82,6 +83,7 @@ pub async fn operator(control_plane: &ControlPlane, cloud: &QlikCloud, ca: &Path
         "--allowed-tenant-hosts",
         &hosts,
         "--allow-private-addresses",
+        "--oauth-clients",
         // The most that it can say: what must not leak is searched for in all of it.
         "--log-filter",
         "trace",
@@ -120,7 +122,7 @@ impl Case {
         let audit = since(self.audit_from, self.world.control_plane.audit_log());
         let mut theirs = audit.lines().filter(|line| line.contains(&account));
         assert_eq!(theirs.find(|line| line.contains("\"authorization.k8s.io/decision\":\"forbid\"")), None);
-        let told = self.kubectl(&["get", "events.events.k8s.io,qctx", "-o", "json"]).await;
+        let told = self.kubectl(&["get", "events.events.k8s.io,qctx,qoauth", "-o", "json"]).await;
         let metrics = self.world.operator.get("/metrics").await.unwrap();
         for (sink, text) in [("log", log), ("status or events", told), ("metrics", metrics)] {
             if let Some(spelling) = PLANTED.found(&text) {
