@@ -200,6 +200,11 @@ impl Metrics {
         }
         for outcome in Reconciled::iter() {
             drop(self.reconciles.get_or_create(&ReconcileLabels { outcome }));
+            drop(self.oauth_client_reconciles.get_or_create(&ReconcileLabels { outcome }));
+        }
+        for operation in OperationLabel::iter() {
+            let labels = ClientRequestLabels { operation, outcome: Outcome(None) };
+            drop(self.oauth_client_requests.get_or_create(&labels));
         }
         for operation in SecretWrite::iter() {
             drop(self.secret_writes.get_or_create(&WriteLabels { operation }));

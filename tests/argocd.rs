@@ -78,8 +78,11 @@ fn the_config_map_holds_the_scripts() {
          data:\n",
     );
     let kind = "qlikcontext.dev_QlikContext";
-    writeln!(file, "  resource.customizations.health.{kind}: |\n{}", block(&script("health.lua"), 4).trim_end())
-        .unwrap();
+    let kinds = [kind, "qlikcontext.dev_QlikOAuthClient"];
+    for kind in kinds {
+        let health = block(&script("health.lua"), 4);
+        writeln!(file, "  resource.customizations.health.{kind}: |\n{}", health.trim_end()).unwrap();
+    }
     writeln!(file, "  resource.customizations.actions.{kind}: |").unwrap();
     writeln!(file, "    discovery.lua: |\n{}", block(&script("actions/discovery.lua"), 6).trim_end()).unwrap();
     writeln!(file, "    definitions:\n      - name: refresh\n        action.lua: |").unwrap();
@@ -87,7 +90,9 @@ fn the_config_map_holds_the_scripts() {
 
     // What Argo CD reads from it are the scripts to the byte.
     let data = serde_saphyr::from_str::<Value>(&file).unwrap()["data"].clone();
-    assert_eq!(data[format!("resource.customizations.health.{kind}")], script("health.lua"));
+    for kind in kinds {
+        assert_eq!(data[format!("resource.customizations.health.{kind}")], script("health.lua"));
+    }
     let actions = data[format!("resource.customizations.actions.{kind}")].as_str().unwrap();
     let actions: Value = serde_saphyr::from_str(actions).unwrap();
     assert_eq!(actions["discovery.lua"], script("actions/discovery.lua"));

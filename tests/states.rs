@@ -9,12 +9,16 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use qlik_context_operator::api::{ConditionType, QlikContext, Reason};
+use qlik_context_operator::api::{ConditionType, QlikContext, QlikOAuthClient, Reason};
 use qlik_context_operator::clock::Timestamp;
 use qlik_context_operator::desired::Desired;
 use qlik_context_operator::error::Failure;
 use qlik_context_operator::oauth::identity::Identity;
+use qlik_context_operator::oauth_client;
 use qlik_context_operator::reconcile::status::{invalid, status};
+use qlik_context_operator::secret::oauth_credential::{
+    CredentialSecret, Held, IssuedCredential, Proof, credential_secret,
+};
 use qlik_context_operator::values::{Holds, Outcome, Problem, Published};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -80,7 +84,24 @@ fn stage(reason: Reason) -> Option<ConditionType> {
         | LifetimeTooShort => ConditionType::TokenIssued,
         TokenRejected | UserInactive | IdentityMismatch => ConditionType::Verified,
         SecretNotOwned | TemplateInvalid | WriteRejected | SecretContested => ConditionType::SecretSynced,
+        AdminContextNotFound
+        | AdminContextNotReady
+        | AdminTokenRejected
+        | AdminNotPermitted
+        | ClientCreating
+        | ClientGone
+        | ClientNotOwned
+        | ClientNotSuitable
+        | ClientRejected
+        | ClientLimitReached
+        | ClientConflict
+        | SecretLimitReached
+        | CredentialNotAccepted => return None,
         CredentialsFound
+        | ClientInSync
+        | CredentialConfirmed
+        | ClientReady
+        | SyncFailing
         | ApiKeyProvided
         | IdentityConfirmed
         | SecretPublished
@@ -149,7 +170,88 @@ fn states() -> Vec<(String, Value)> {
     ];
     let reasons = Reason::iter().filter(|reason| stage(*reason).is_some());
     states.extend(reasons.map(|reason| ("no token yet".into(), failing(failure(reason), Holds::Nothing))));
+    states.extend(oauth_clients());
     states
+}
+
+/// Every state of a QlikOAuthClient.
+fn oauth_clients() -> Vec<(String, Value)> {
+    use Reason::*;
+    let object = |suspend: bool| -> QlikOAuthClient {
+        let object = json!({
+            "apiVersion": "qlikcontext.dev/v1alpha1", "kind": "QlikOAuthClient",
+            "metadata": {"name": "reporting", "namespace": "demo", "uid": "u", "generation": 2},
+            "spec": {"adminContextRef": {"name": "admin"}, "scopes": ["user_default"], "suspend": suspend},
+        });
+        serde_json::from_value(object).unwrap()
+    };
+    let after = |suspend: bool, holds: bool, outcome: &oauth_client::facts::Outcome| {
+        let mut object = object(suspend);
+        let facts = facts_of(object.clone(), holds);
+        object.status = Some(oauth_client::status::status(&facts, outcome, None));
+        serde_json::to_value(object).unwrap()
+    };
+    let failing = |reason: Reason, holds: bool| {
+        let condition = if reason == CredentialNotAccepted {
+            ConditionType::CredentialVerified
+        } else {
+            ConditionType::ClientSynced
+        };
+        let failure = Failure::new(condition, reason, "What happened. What to do.");
+        after(false, holds, &oauth_client::facts::Outcome::Failing(failure))
+    };
+    let mut newborn = serde_json::to_value(object(false)).unwrap();
+    newborn["status"] = json!({"observedGeneration": -1});
+    let (ready, suspended) = (oauth_client::facts::Outcome::Ready, oauth_client::facts::Outcome::Suspended);
+    let mut states = vec![
+        ("OAuth client: just created, not reconciled yet".to_owned(), newborn),
+        ("OAuth client: the Secret holds its credential".into(), after(false, true, &ready)),
+        ("OAuth client: the Secret holds its credential, the tenant is down".into(), failing(TenantUnavailable, true)),
+        ("OAuth client: the Secret holds its credential, the rights are gone".into(), failing(AdminNotPermitted, true)),
+        ("OAuth client: deleted in the tenant".into(), failing(ClientGone, true)),
+        ("OAuth client: suspended, with a credential".into(), after(true, true, &suspended)),
+        ("OAuth client: suspended, without one".into(), after(true, false, &suspended)),
+    ];
+    let reasons = [
+        AdminContextNotFound,
+        AdminContextNotReady,
+        AdminTokenRejected,
+        AdminNotPermitted,
+        ClientCreating,
+        ClientNotOwned,
+        ClientNotSuitable,
+        ClientRejected,
+        ClientLimitReached,
+        ClientConflict,
+        SecretLimitReached,
+        CredentialNotAccepted,
+    ];
+    states.extend(reasons.map(|reason| ("OAuth client: no credential yet".to_owned(), failing(reason, false))));
+    states
+}
+
+fn facts_of(object: QlikOAuthClient, holds: bool) -> oauth_client::facts::Facts {
+    let credential = IssuedCredential {
+        client_id: "82e0".into(),
+        hint: "e6815".into(),
+        issued_at: at(NOW - 3600),
+        proof: Proof::ClientSecret("secret".into()),
+    };
+    let held = Held { credential, previous: Vec::new(), rotated_for: None };
+    let tenant = "https://acme.eu.qlikcloud.com".parse().unwrap();
+    let written = json!(credential_secret(&object, "reporting-oauth", &tenant, &held, None));
+    let read = holds.then(|| serde_json::from_value(written).unwrap());
+    oauth_client::facts::Facts {
+        desired: oauth_client::desired::Desired::parse(&object).unwrap(),
+        now: at(NOW),
+        secret: CredentialSecret::judge(read, &object),
+        admin: Err(Failure::new(ConditionType::ClientSynced, Reason::AdminContextNotFound, "No.")),
+        client: oauth_client::facts::Remote::Unknown,
+        trusted: None,
+        candidate: None,
+        so_far: oauth_client::facts::SoFar::default(),
+        object,
+    }
 }
 
 #[derive(Deserialize)]

@@ -1,4 +1,5 @@
--- Health of a QlikContext for Argo CD: resource.customizations.health.qlikcontext.dev_QlikContext in argocd-cm.
+-- Health of a QlikContext or a QlikOAuthClient for Argo CD: resource.customizations.health.qlikcontext.dev_QlikContext in
+-- argocd-cm, and the same of QlikOAuthClient.
 -- The generation comes first: a condition of an older spec says nothing about this one.
 local health = {status = "Progressing", message = "Waiting for qlik-context-operator"}
 if obj.spec ~= nil and obj.spec.suspend then

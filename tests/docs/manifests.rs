@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{PodSpec, Secret};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
-use qlik_context_operator::api::QlikContext;
+use qlik_context_operator::api::{QlikContext, QlikOAuthClient};
 use qlik_context_operator::desired::Desired;
 use qlik_context_operator::oauth::request::{Grant, UserLookup};
 use serde::Serialize;
@@ -155,6 +155,7 @@ fn every_manifest_and_every_part_of_one_has_only_fields_that_kubernetes_or_the_c
             match kind {
                 // The schema says what a context knows.
                 "QlikContext" => {}
+                "QlikOAuthClient" => is_known_to_kubernetes::<QlikOAuthClient>(&place, &document),
                 // `tests/chart` builds with Kustomize.
                 "Kustomization" if document["apiVersion"] == "kustomize.config.k8s.io/v1beta1" => {}
                 "" if document["nameReference"].is_array() => {}

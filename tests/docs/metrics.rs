@@ -25,6 +25,7 @@ fn metrics() -> Vec<Metric> {
     let (metrics, now) = (Arc::new(Metrics::new()), Timestamp::UNIX_EPOCH);
     // The others are there from the beginning.
     metrics.context("namespace", "name", true, Some((now, now)), now);
+    metrics.oauth_client("namespace", "name", true, Some(now));
     metrics.kubernetes_requested(RequestVerb::get, Some(200), Duration::ZERO);
     let text = metrics.render_as(Format::Text, now).unwrap();
     let mut found = Vec::new();

@@ -103,6 +103,12 @@ fn every_label_and_annotation_of_ours_is_one_that_is_used() {
         api::REFRESHED_FOR_ANNOTATION,
         api::REFRESH_REQUESTED_ANNOTATION,
         api::ALLOWED_HOSTS_ANNOTATION,
+        api::OAUTH_CLIENT_LABEL,
+        api::CREDENTIAL_HINT_ANNOTATION,
+        api::CREDENTIAL_BINDING_ANNOTATION,
+        api::PREVIOUS_CREDENTIALS_ANNOTATION,
+        api::ROTATED_FOR_ANNOTATION,
+        api::ROTATE_REQUESTED_ANNOTATION,
         "qlikcontext.dev/v1alpha1",
     ];
     let mut seen = BTreeSet::new();
@@ -111,7 +117,9 @@ fn every_label_and_annotation_of_ours_is_one_that_is_used() {
             let name = rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').next().unwrap();
             let name = format!("qlikcontext.dev/{name}");
             // Argo CD's name of the kind, and the group with any name.
-            if ["qlikcontext.dev/QlikContext", "qlikcontext.dev/"].contains(&name.as_str()) {
+            if ["qlikcontext.dev/QlikContext", "qlikcontext.dev/QlikOAuthClient", "qlikcontext.dev/"]
+                .contains(&name.as_str())
+            {
                 continue;
             }
             assert!(known.contains(&name.as_str()), "{}: {name}", path.display());
