@@ -1,4 +1,5 @@
 //! The table of metrics in docs/reference.md is made from the code: written when `WRITE_GENERATED` is set, compared otherwise.
+//! The alerts in docs/operations.md are those of the chart.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -7,6 +8,8 @@ use std::time::Duration;
 
 use qlik_context_operator::clock::Timestamp;
 use qlik_context_operator::metrics::{Format, Metrics, RequestVerb};
+
+use serde_json::Value;
 
 use super::pages::{pages, read, root, section};
 
@@ -73,6 +76,23 @@ fn a_metric_that_a_page_names_is_one_that_there_is() {
         for word in text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
             let ours = word.starts_with("qlik_context_") && word != "qlik_context_operator" && word != "qlik_context_";
             assert!(!ours || names.contains(word), "{}: {word}", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_alert_has_its_section_for_the_person_on_call() {
+    let rules: Value = serde_saphyr::from_str(&read("charts/qlik-context-operator/files/alerts.yaml")).unwrap();
+    let rules = rules["groups"].as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap());
+    let alerts: BTreeSet<_> = rules.map(|rule| rule["alert"].as_str().unwrap().to_owned()).collect();
+    let page = read("docs/operations.md");
+    let text = section(&page, "## Alerts");
+    let sections: BTreeSet<_> = text.lines().filter_map(|line| line.strip_prefix("### ")).map(str::to_owned).collect();
+    assert_eq!(sections, alerts);
+    for alert in alerts {
+        let text = section(&page, &format!("### {alert}"));
+        for part in ["Meaning", "Look at", "Do"] {
+            assert!(text.contains(&format!("\n- **{part}**: ")), "{alert} lacks {part}");
         }
     }
 }
