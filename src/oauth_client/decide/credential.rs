@@ -28,7 +28,9 @@ pub(super) fn tend(facts: &Facts, client: &OAuthClient, kept: &[String]) -> Step
     });
     let candidate = facts.candidate.as_ref().filter(|made| made.credential.client_id == client.id.as_str());
     let previous: &[Previous] = held.map(|held| &held.previous[..]).unwrap_or_default();
-    if let Some(id) = all.iter().find(|id| is_lost(facts, id, held, candidate, kept)) {
+    // Never the last one: a client that has a key alone may not be without (a tenant refuses that), so a new one comes first.
+    let lost = all.iter().find(|id| is_lost(facts, id, held, candidate, kept));
+    if let Some(id) = lost.filter(|_| all.len() > 1) {
         return Step::RemoveCredential { id: id.clone(), lost: true };
     }
     let over = |id: &&CredentialId| {
@@ -94,8 +96,11 @@ fn bring_in(facts: &Facts, candidate: &Candidate, client: &OAuthClient, all: &[C
     let made = &candidate.credential;
     if !candidate.proven {
         let given_up = made.issued_at.checked_add(GIVE_UP).unwrap_or(Timestamp::MAX) <= facts.now;
-        let there = all.iter().find(|id| id.as_str() == made.hint).filter(|_| given_up);
-        return there.map_or(Step::Prove, |id| Step::RemoveCredential { id: id.clone(), lost: true });
+        return match all.iter().find(|id| id.as_str() == made.hint) {
+            _ if !given_up => Step::Prove,
+            Some(id) if all.len() > 1 => Step::RemoveCredential { id: id.clone(), lost: true },
+            _ => Step::AddCredential(candidate.answers.clone()),
+        };
     }
     let held = facts.current(client);
     let removal_time = facts.after(facts.desired.overlap);
