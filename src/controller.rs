@@ -81,7 +81,7 @@ pub async fn control(parts: Parts, stop: CancellationToken) {
         jitter,
         oauth_clients,
     } = parts;
-    let (wakers, called, wakes) = wakers();
+    let (wakers, called, clients_called) = wakers();
     let waker = wakers.clone();
     let wake = Arc::new(move |caller: &Caller| {
         let (namespace, name) = (caller.namespace.to_string(), caller.name.to_string());
@@ -135,7 +135,7 @@ pub async fn control(parts: Parts, stop: CancellationToken) {
     let others = async {
         if oauth_clients {
             let (base, stop) = (context.clone(), stop.clone());
-            oauth_client::controller::control(base, transport, &scope, wakes, width, &unanswered, stop).await;
+            oauth_client::controller::control(base, transport, &scope, clients_called, width, &unanswered, stop).await;
         }
     };
     let runs = Controller::for_stream(watched, contexts.clone())
@@ -194,11 +194,11 @@ fn wakers() -> (Wakers, UnboundedReceiver<ObjectRef<StoredContext>>, Wakes) {
     let (called, of_contexts) = mpsc::unbounded();
     let (oauth_clients, of_oauth_clients) = mpsc::unbounded();
     let (contexts, changed) = mpsc::unbounded();
-    let wakes = Wakes { called: of_oauth_clients, contexts: changed };
-    (Wakers { called, oauth_clients, contexts }, of_contexts, wakes)
+    let clients_called = Wakes { called: of_oauth_clients, contexts: changed };
+    (Wakers { called, oauth_clients, contexts }, of_contexts, clients_called)
 }
 
-/// Marks the loop as alive whenever it is polled, and wakes nobody.
+/// Marks the loop as alive whenever it is polled, and clients_called nobody.
 fn heartbeat(health: Arc<Health>) -> impl Stream<Item = ObjectRef<StoredContext>> {
     beats().filter_map(move |()| {
         health.beat(Task::Loop);

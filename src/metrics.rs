@@ -26,8 +26,8 @@ use tokio::time::Instant;
 
 pub use self::exposition::Format;
 use self::labels::{
-    ClientRequestLabels, Code, ContextLabels, GrantLabel, OperationLabel, Outcome, OutcomeLabels, ReconcileLabels, RequestLabels, TokenRequestLabels,
-    VerbLabels, WatchLabels, WriteLabels,
+    ClientRequestLabels, Code, ContextLabels, GrantLabel, OperationLabel, Outcome, OutcomeLabels, ReconcileLabels,
+    RequestLabels, TokenRequestLabels, VerbLabels, WatchLabels, WriteLabels,
 };
 pub use self::labels::{Reconciled, RequestVerb, SecretWrite, Watch};
 pub use self::requests::CountRequests;
@@ -177,7 +177,8 @@ impl Metrics {
         let r = self.registry.sub_registry_with_prefix("qlik_context");
         let help = "Whether the QlikOAuthClient is Ready: 1 if it is, else 0";
         r.register("oauth_client_ready", help, self.oauth_client_ready.clone());
-        let help = "Time at which the credential of the QlikOAuthClient is due for rotation, in seconds since the Unix epoch";
+        let help =
+            "Time at which the credential of the QlikOAuthClient is due for rotation, in seconds since the Unix epoch";
         let rotation = self.oauth_client_rotation.clone();
         r.register_with_unit("oauth_client_rotation_timestamp", help, Unit::Seconds, rotation);
         let help = "Total number of requests to the OAuth clients API, by operation and outcome: Success, or the reason of the failure";

@@ -96,8 +96,8 @@ fn stage(reason: Reason) -> Option<ConditionType> {
         | ClientLimitReached
         | ClientConflict
         | SecretLimitReached
-        | CredentialNotAccepted => return None,
-        CredentialsFound
+        | CredentialNotAccepted
+        | CredentialsFound
         | ClientInSync
         | CredentialConfirmed
         | ClientReady

@@ -112,7 +112,7 @@ impl Run<'_> {
                     Ok(consent) => consent == Consent::Trusted,
                     // Nobody has decided yet.
                     Err(Stop::Call(ClientsError::NotFound(_))) => false,
-                    Err(stop) => return Err(stop),
+                    Err(error) => return Err(error),
                 });
             }
             Step::SetConsent => {

@@ -70,13 +70,16 @@ fn watch(
     cx: &Arc<Context>,
     unanswered: &TaskTracker,
 ) -> impl Events<StoredClient> + use<> {
-    let stream = union_of(&cx.base.client, scope, &store, unanswered, Watch::OAuthClients, &cx.base.metrics)
-        .reflect(writer);
+    let stream =
+        union_of(&cx.base.client, scope, &store, unanswered, Watch::OAuthClients, &cx.base.metrics).reflect(writer);
     let (told, metrics, asked) = (cx.clone(), cx.base.metrics.clone(), cx.clone());
     let stream = stream
         .inspect_ok(move |event| match event {
             Event::Apply(object) | Event::InitApply(object) => {
-                let secret = object.0.as_ref().map_or_else(|_| String::new(), |object| object.secret_name());
+                let secret = object.0.as_ref().map_or_else(
+                    |_| String::new(),
+                    super::super::api::v1alpha1::oauth_client::QlikOAuthClient::secret_name,
+                );
                 told.base.index.context_applied(&name_of(object), None, &secret);
             }
             Event::Delete(object) => {

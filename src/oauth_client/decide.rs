@@ -24,6 +24,7 @@ use crate::api::{OAUTH_CLIENT_FINALIZER, Reason};
 use crate::clock::Timestamp;
 use crate::error::Failure;
 use crate::oauth::clients::{ClientAuth, NewClient, OAuthClient};
+use crate::oauth::key::PublicJwk;
 use crate::oauth::tenant::AllowedHosts;
 
 /// An answer to the request that creates a client may be lost while the request is still carried out, for so long.
@@ -125,7 +126,7 @@ fn create(facts: &Facts) -> Step {
         // Whoever carries it out puts a key in the place of this one.
         auth: match desired.method {
             AuthMethod::ClientSecret => ClientAuth::ClientSecret,
-            AuthMethod::PrivateKeyJwt => ClientAuth::PrivateKeyJwt(Default::default()),
+            AuthMethod::PrivateKeyJwt => ClientAuth::PrivateKeyJwt(PublicJwk::default()),
         },
         trusted: true,
     }))

@@ -54,7 +54,7 @@ impl Desired {
         let interval = rotation.interval.map(|text| duration("spec.rotation.interval", &text)).transpose()?;
         let interval = interval.map(|interval| interval.clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL));
         let overlap = rotation.overlap.map(|text| duration("spec.rotation.overlap", &text)).transpose()?;
-        let overlap = overlap.map(|overlap| overlap.clamp(SHORTEST_OVERLAP, LONGEST_OVERLAP)).unwrap_or(OVERLAP);
+        let overlap = overlap.map_or(OVERLAP, |overlap| overlap.clamp(SHORTEST_OVERLAP, LONGEST_OVERLAP));
         let named = || {
             let part = |text: &Option<String>| text.clone().unwrap_or_default();
             format!("{}/{}", part(&metadata.namespace), part(&metadata.name))
@@ -90,6 +90,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
+    #[expect(clippy::unwrap_in_result, reason = "the result is what is tested")]
     fn parse(changes: &Value) -> Result<Desired, Failure> {
         let mut spec = json!({"adminContextRef": {"name": "admin"}, "scopes": ["b", "a"]});
         spec.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());

@@ -79,6 +79,7 @@ pub struct Candidate {
 }
 
 /// What a run has led to so far.
+#[allow(clippy::struct_excessive_bools, reason = "each is a step of its own")]
 #[derive(Default)]
 pub struct SoFar {
     /// It is not this object's turn at the tenant.

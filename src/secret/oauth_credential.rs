@@ -296,7 +296,7 @@ pub fn credential_secret(
         (MANAGED_BY_LABEL, OPERATOR_NAME.to_owned()),
         (OAUTH_CLIENT_LABEL, object.metadata.name.clone().unwrap_or_default()),
     ];
-    let owned = |(name, value): (&str, String)| (name.to_owned(), value);
+    let entry = |(name, value): (&str, String)| (name.to_owned(), value);
     let bytes = |key: &str, text: &str| (key.to_owned(), ByteString(text.as_bytes().to_vec()));
     let secret = credential.secret().expose_secret();
     let data: BTreeMap<_, _> = match credential.proof {
@@ -316,8 +316,8 @@ pub fn credential_secret(
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
             namespace: object.metadata.namespace.clone(),
-            labels: Some(labels.map(owned).into()),
-            annotations: Some(annotations.map(owned).collect()),
+            labels: Some(labels.map(entry).into()),
+            annotations: Some(annotations.map(entry).collect()),
             owner_references: owner.map(|owner| vec![owner]),
             ..ObjectMeta::default()
         },

@@ -232,7 +232,7 @@ async fn scene(reason: Reason, world: &mut World) -> Shown {
             with(world, json!({"tenantUrl": "https://ACME.eu.qlikcloud.com"})).await;
             stalls(Ready)
         }
-        reason => panic!("{reason} is none of a QlikContext"),
+        reason => unreachable!("{reason} is none of a QlikContext"),
     }
 }
 

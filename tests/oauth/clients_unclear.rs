@@ -33,7 +33,7 @@ const WRITES: [Route; 6] = [
     Route::DeleteClient,
 ];
 
-async fn with_client<'w>(world: &'w World) -> (Row<'w>, OAuthClient) {
+async fn with_client(world: &World) -> (Row<'_>, OAuthClient) {
     let row = world.row();
     let (url, admin) = (row.url(), row.admin());
     let clients = OAuthClients::new(&world.https, &url, &admin);

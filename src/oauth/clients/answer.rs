@@ -23,6 +23,7 @@ const LONGEST_CURSOR: usize = 1024;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(clippy::struct_field_names, reason = "the names are the API's")]
 struct Client {
     client_id: String,
     client_name: String,

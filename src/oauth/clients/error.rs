@@ -97,11 +97,12 @@ mod tests {
 
     #[test]
     fn each_status_has_its_error_and_only_an_unclear_one_may_have_been_done() {
+        type Is = fn(&ClientsError) -> bool;
         let of = |status| {
             let refusal = Refusal { status, retry_after: None, code: None, title: None, trace_id: None };
             ClientsError::of(refusal, Conflict::Secrets)
         };
-        let rows: [(u16, fn(&ClientsError) -> bool, bool); 12] = [
+        let rows: [(u16, Is, bool); 12] = [
             (400, |error| matches!(error, ClientsError::Rejected(_)), false),
             (401, |error| matches!(error, ClientsError::Unauthorized(_)), false),
             (403, |error| matches!(error, ClientsError::Forbidden(_)), false),

@@ -32,6 +32,7 @@ impl GrantType {
 }
 
 /// How a new client will prove itself.
+#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ClientAuth {
     /// By a secret that the tenant makes.

@@ -17,7 +17,7 @@ pub(super) fn differences(facts: &Facts, client: &OAuthClient, found: Option<&Ma
     let description = mark.write(desired.description.as_deref());
     [
         (client.name != desired.client_name).then(|| Change::Name(desired.client_name.clone())),
-        (client.description.as_ref() != Some(&description)).then(|| Change::Description(description)),
+        (client.description.as_ref() != Some(&description)).then_some(Change::Description(description)),
         (client.scopes != desired.scopes).then(|| Change::Scopes(desired.scopes.clone())),
         (!client.has_grants(&desired.grants)).then(|| Change::Grants(desired.grants.clone())),
     ]

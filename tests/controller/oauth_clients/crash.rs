@@ -53,10 +53,10 @@ async fn enumerate(before: Begin, begin: Begin, secret: bool, end: impl Fn(&Worl
         pass(MINUTE).await;
         world
     };
-    let mut counted = prepared().await;
+    let mut unharmed = prepared().await;
     let counter = Killer::at(0, false);
-    tell(&mut counted, counter.clone(), begin, secret).await;
-    end(&counted, "never killed");
+    tell(&mut unharmed, counter.clone(), begin, secret).await;
+    end(&unharmed, "never killed");
     let requests = counter.count();
     assert!(requests > 5, "{requests} requests are no story");
     for at in 1..=requests {

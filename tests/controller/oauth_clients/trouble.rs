@@ -73,7 +73,7 @@ async fn limits_of_the_tenant_are_told_with_their_cure() {
     pass(11 * MINUTE).await;
     assert_eq!(world.client_ready("reporting"), "True/ClientReady");
     let secrets = ["planted-1", "planted-2", "planted-3", "planted-4"];
-    let full = secrets.into_iter().fold(Client::new("full"), |client, secret| client.secret(secret));
+    let full = secrets.into_iter().fold(Client::new("full"), support::tenant::Client::secret);
     world.tenant.remove_client("c1");
     world.tenant.add_client(full);
     world.declare("adopting", &json!({"adopt": {"clientId": "full"}}));

@@ -79,7 +79,7 @@ fn what_is_not_used_or_not_there_is_passed_over() {
 #[test]
 fn what_is_no_client_is_refused() {
     let rows = [
-        "".to_owned(),
+        String::new(),
         "null".into(),
         "[]".into(),
         "<html>".into(),

@@ -33,7 +33,7 @@ pub(super) fn defaulted(kind: Kind, object: &mut Value) {
         Kind::Secret if object["type"].is_null() => object["type"] = json!("Opaque"),
         // The default of the CustomResourceDefinition.
         Kind::QlikContext | Kind::QlikOAuthClient if object["status"].is_null() => {
-            object["status"] = json!({ "observedGeneration": -1 })
+            object["status"] = json!({ "observedGeneration": -1 });
         }
         Kind::Namespace if object["status"].is_null() => {
             object["metadata"]["labels"]["kubernetes.io/metadata.name"] = object["metadata"]["name"].clone();

@@ -85,7 +85,7 @@ impl ClientsEndpoint<'_> {
             return Err(malformed("there are no parameters here"));
         }
         let has_body = matches!(route, Route::CreateClient | Route::PatchClient | Route::SetConsent);
-        if has_body != !self.body.is_empty() {
+        if has_body == self.body.is_empty() {
             return Err(malformed("a body is missing, or there is one that is not wanted"));
         }
         match route {
@@ -121,9 +121,10 @@ impl ClientsEndpoint<'_> {
         let user = user.filter(|user| user.status == UserStatus::Active);
         let user = user.ok_or(Refusal::InvalidToken.because("the user is not active"))?;
         let is_read = matches!(route, Route::ListClients | Route::GetClient | Route::GetConsent);
-        let (tier, limit) = match is_read {
-            true => (Tier::Reads, account.clients_api.reads_per_minute),
-            false => (Tier::Writes, account.clients_api.writes_per_minute),
+        let (tier, limit) = if is_read {
+            (Tier::Reads, account.clients_api.reads_per_minute)
+        } else {
+            (Tier::Writes, account.clients_api.writes_per_minute)
         };
         let admitted = account.calls.admit(&user.id, tier, limit, self.clock.unix());
         admitted.map_err(|seconds| Refused { wait: Some(seconds), ..Refusal::RateLimited.into() })?;
@@ -159,7 +160,7 @@ impl ClientsEndpoint<'_> {
             created: Some(self.clock.now()),
             ..Client::new(&self.mint.trace_id())
         };
-        client.app_type = fields.required("appType")?.to_owned();
+        fields.required("appType")?.clone_into(&mut client.app_type);
         if !["web", "native", "spa", "anonymous-embed"].contains(&&*client.app_type) {
             return Err(malformed("appType is not one"));
         }

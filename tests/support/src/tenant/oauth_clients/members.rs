@@ -20,7 +20,7 @@ pub(super) fn set(client: &mut Client, name: &str, value: &Value, keys: KeysTake
     match name {
         "clientName" => client.name = text(value)?,
         "description" => {
-            client.description = Some(value.as_str().ok_or(malformed("description is no text"))?.to_owned())
+            client.description = Some(value.as_str().ok_or(malformed("description is no text"))?.to_owned());
         }
         "allowedScopes" => client.allowed_scopes = scopes(value)?,
         "allowedGrantTypes" => client.allowed_grants = words::<Grant>(value, "a grant is not one for clients")?,
