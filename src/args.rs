@@ -37,12 +37,12 @@ pub enum Command {
 /// Flags of `run`. Each can be set in the environment too.
 #[derive(Args, Debug)]
 pub struct RunArgs {
-    /// Namespaces in which QlikContexts are worked on, separated by commas. Empty: all. With a list nothing is asked of the
-    /// cluster as a whole; a Role in each namespace is enough.
+    /// Namespaces to watch, separated by commas. Empty: all. With a list the operator needs no cluster-wide permissions; a Role
+    /// in each namespace is enough.
     #[arg(long, env = "QLIK_CONTEXT_WATCH_NAMESPACES", default_value = "", value_name = "NAMESPACES")]
     pub watch_namespaces: Namespaces,
 
-    /// Label selector: only these QlikContexts are worked on, others are left alone. Shards a fleet.
+    /// Label selector: only these QlikContexts and QlikOAuthClients are reconciled, others are ignored. Shards a fleet.
     #[arg(
         long,
         env = "QLIK_CONTEXT_CONTEXT_SELECTOR",
@@ -52,7 +52,7 @@ pub struct RunArgs {
     )]
     context_selector: Selector,
 
-    /// Label selector: only these Secrets are watched. The rotation of another one is seen at the next run only.
+    /// Label selector: only these Secrets are watched. The rotation of another one is seen at the next reconciliation only.
     #[arg(
         long,
         env = "QLIK_CONTEXT_CREDENTIAL_SELECTOR",
@@ -76,7 +76,7 @@ pub struct RunArgs {
     #[arg(long, env = "QLIK_CONTEXT_ALLOW_PRIVATE_ADDRESSES")]
     allow_private_addresses: bool,
 
-    /// PEM file with authorities that are trusted beside the system's, for tenants and their proxy.
+    /// PEM file with additional trusted CA certificates, for tenants and their proxy.
     #[arg(long, env = "QLIK_CONTEXT_TENANT_CA_FILE", value_name = "FILE")]
     pub tenant_ca_file: Option<PathBuf>,
 
@@ -92,11 +92,11 @@ pub struct RunArgs {
     #[arg(long, env = "QLIK_CONTEXT_KEY_TOKEN_REQUESTS_PER_MINUTE", default_value = "10", value_name = "N")]
     key_token_requests_per_minute: u32,
 
-    /// Requests to tenants that are under way at the same time.
+    /// Maximum concurrent requests to tenants.
     #[arg(long, env = "QLIK_CONTEXT_CONCURRENCY", default_value = "32", value_name = "N")]
     concurrency: NonZeroU16,
 
-    /// Work on QlikOAuthClients as well, if the cluster has their CRD.
+    /// Reconcile QlikOAuthClients as well, if the cluster has their CRD.
     #[arg(long, env = "QLIK_CONTEXT_OAUTH_CLIENTS")]
     pub oauth_clients: bool,
 

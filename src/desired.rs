@@ -209,13 +209,13 @@ impl Pins {
         };
         self.0.iter().find(|pin| !holds(pin)).map_or(Ok(()), |pin| {
             let actual: String = identity.shown(pin.part).chars().take(128).collect();
-            let whose = if actual.is_empty() { String::new() } else { format!(": to \"{actual}\"") };
+            let whose = if actual.is_empty() { String::new() } else { format!(" \"{actual}\"") };
             Err(Failure::new(
                 ConditionType::Verified,
                 Reason::IdentityMismatch,
                 format!(
-                    "The token belongs to somebody else than {} says{whose}. It is not published. Correct that field, or use the \
-                     OAuth client that belongs to it.",
+                    "The token's identity{whose} does not match {}; the token is not published. Correct that field, or use the OAuth \
+                     client that belongs to it.",
                     pin.field
                 ),
             ))

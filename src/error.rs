@@ -77,7 +77,7 @@ impl Error {
 /// What is being done when a status is written; that it failed cannot be told in one.
 pub const WRITING_STATUS: &str = "writing the status";
 /// What is being done when a derived Secret is written.
-pub const WRITING_SECRET: &str = "writing the derived Secret";
+pub const WRITING_SECRET: &str = "writing the token Secret";
 
 impl Error {
     /// What of this is told in the status of a context, when it lasts.

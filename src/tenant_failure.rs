@@ -106,21 +106,21 @@ fn verification_refused(subject: Subject<'_>, refusal: Refusal) -> Failure {
         403 if by_key => (
             Reason::AccessDenied,
             format!(
-                "The tenant does not let the API key ask whose it is ({said}). Check the rights of its user, and that an IP \
+                "The tenant does not allow the API key to call GET /api/v1/users/me ({said}). Check the permissions of its user, and that an IP \
                  allow list has this cluster's addresses."
             ),
         ),
         401 => (
             Reason::TokenRejected,
             format!(
-                "The tenant issued a token and does not accept it when asked whose it is ({said}). The operator tries again; \
-                 if it stays, check in the tenant whether tokens of this OAuth client are revoked."
+                "The tenant issued a token but rejected it on GET /api/v1/users/me ({said}). The operator retries; \
+                 if this persists, check in the tenant whether tokens of this OAuth client are revoked."
             ),
         ),
         403 => (
             Reason::AccessDenied,
             format!(
-                "The tenant does not let the token ask who it is ({said}). Give the OAuth client the scope user_default, \
+                "The tenant does not allow the token to call GET /api/v1/users/me ({said}). Give the OAuth client the scope user_default, \
                  and check that an IP allow list has this cluster's addresses."
             ),
         ),
@@ -140,31 +140,26 @@ pub fn unreachable(condition: ConditionType, failure: TransportFailure) -> Failu
         AnswerTooLarge | NotHttp => (Reason::UnexpectedResponse, "Check that spec.tenantUrl is a Qlik Cloud tenant"),
         CertificateAuthority => (
             Reason::TenantUnreachable,
-            "If a proxy or a private authority signs for the tenant, give its certificate to the operator with --tenant-ca-file",
+            "If a proxy or a private CA signs the certificate, give the CA certificate to the operator with --tenant-ca-file",
         ),
-        CertificateExpired | CertificateName | Tls => {
-            (Reason::TenantUnreachable, "Check spec.tenantUrl and what stands between the cluster and the tenant")
-        }
+        CertificateExpired | CertificateName | Tls => (
+            Reason::TenantUnreachable,
+            "Check spec.tenantUrl, and proxies and gateways between the cluster and the tenant",
+        ),
         Connection | Timeout => (
             Reason::TenantUnreachable,
-            "The operator tries again; check the cluster's way out (network policy, firewall, proxy) if it stays",
+            "The operator retries; if this persists, check egress (NetworkPolicy, firewall, proxy)",
         ),
-        Name => (
-            Reason::TenantUnreachable,
-            "Check the spelling of spec.tenantUrl; an alias that was renamed in the tenant resolves no more",
-        ),
+        Name => (Reason::TenantUnreachable, "Check the spelling of spec.tenantUrl; a renamed alias no longer resolves"),
         Resolver => (
             Reason::TenantUnreachable,
-            "The operator tries again; if this persists, check the cluster's DNS and that the operator may reach it (NetworkPolicy, port 53)",
+            "The operator retries; if this persists, check the cluster's DNS and that the operator may reach it (NetworkPolicy, port 53)",
         ),
         Proxy => (
             Reason::TenantUnreachable,
             "Check the spelling of spec.tenantUrl, the operator's HTTPS_PROXY and what that proxy allows",
         ),
-        ProxyCredentials => (
-            Reason::TenantUnreachable,
-            "Put the user and password that the proxy knows into the operator's HTTPS_PROXY",
-        ),
+        ProxyCredentials => (Reason::TenantUnreachable, "Set valid proxy credentials in the operator's HTTPS_PROXY"),
         Redirect | TooManyRedirects => (
             Reason::UnexpectedResponse,
             "Use the tenant's original host name in spec.tenantUrl, not an alias or a portal",
@@ -200,8 +195,8 @@ fn no_lifetime(problem: NoLifetime) -> Failure {
         NoLifetime::TooShort => Failure::new(
             TokenIssued,
             Reason::LifetimeTooShort,
-            "The tenant issued a token that would live less than 10 s, so it is not published. The operator tries again; \
-             check the clocks of the tenant and of this cluster if it stays.",
+            "The tenant issued a token that would live less than 10 s, so it is not published. The operator retries; \
+             if this persists, check the clocks of the tenant and of this cluster.",
         ),
     }
 }
@@ -262,7 +257,7 @@ fn other(status: u16, said: &str) -> (Reason, String) {
             ),
         ),
         408 | 500..=599 => {
-            (Reason::TenantUnavailable, format!("The tenant cannot answer now ({said}). The operator tries again."))
+            (Reason::TenantUnavailable, format!("The tenant cannot answer now ({said}). The operator retries."))
         }
         _ => (
             Reason::UnexpectedResponse,

@@ -207,7 +207,10 @@ fn oauth_clients() -> Vec<(String, Value)> {
         ("OAuth client: just created, not reconciled yet".to_owned(), newborn),
         ("OAuth client: the Secret holds its credential".into(), after(false, true, &ready)),
         ("OAuth client: the Secret holds its credential, the tenant is down".into(), failing(TenantUnavailable, true)),
-        ("OAuth client: the Secret holds its credential, the rights are gone".into(), failing(AdminNotPermitted, true)),
+        (
+            "OAuth client: the Secret holds its credential, the permissions are gone".into(),
+            failing(AdminNotPermitted, true),
+        ),
         ("OAuth client: deleted in the tenant".into(), failing(ClientGone, true)),
         ("OAuth client: suspended, with a credential".into(), after(true, true, &suspended)),
         ("OAuth client: suspended, without one".into(), after(true, false, &suspended)),

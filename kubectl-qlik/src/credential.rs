@@ -42,7 +42,7 @@ fn read(source: impl Read, place: &str) -> anyhow::Result<SecretString> {
 pub fn one_piece(text: &str) -> Result<SecretString, String> {
     let text = whole(text)?;
     if text.expose_secret().chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Err("There is a blank or line break inside. Copy the value in one piece.".into());
+        return Err("There is whitespace inside. Copy the value in one piece.".into());
     }
     Ok(text)
 }

@@ -38,7 +38,7 @@ pub async fn run(flags: &ClusterFlags, args: &ExportArgs) -> anyhow::Result<()> 
         ));
     }
     if merged.rewritten {
-        screen::note("The file was written anew, so comments in it are gone.");
+        screen::note("The file was rewritten, so comments in it are lost.");
     }
     if let Some(expires) = published.expires_at {
         let left = age::relative(expires, Timestamp::now());

@@ -277,7 +277,7 @@ fn timed_out(cluster: &Cluster, args: &InitArgs, context: &QlikContext) -> anyho
             let (reason, message) = (screen::harmless(&condition.reason), screen::harmless(&condition.message));
             screen::note(&format!("{RED}✗{RED:#} {} ({reason}): {message}", condition.type_));
             screen::note(&format!(
-                "The operator goes on by itself. `kubectl qlik status {name}{}` shows how it is.",
+                "The operator continues automatically. `kubectl qlik status {name}{}` shows how it is.",
                 cluster.flags
             ));
         }

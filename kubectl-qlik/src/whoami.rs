@@ -88,7 +88,7 @@ fn unreachable(host: &str, failure: TransportFailure) -> anyhow::Error {
     let advice = match failure {
         TransportFailure::CertificateAuthority => "name your own CA certificates with --tenant-ca-file",
         TransportFailure::Proxy | TransportFailure::ProxyCredentials => "check HTTPS_PROXY",
-        _ => "this machine may have another way out than the cluster; check the network, and HTTPS_PROXY",
+        _ => "this machine may reach the network in another way than the cluster; check the network, and HTTPS_PROXY",
     };
     anyhow!("{host} cannot be asked from this machine: {failure}. {advice}")
 }

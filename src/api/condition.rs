@@ -22,7 +22,7 @@ pub enum ConditionType {
     Stalled,
 }
 
-/// Whose turn it is to act, which decides when the operator tries again.
+/// Whose turn it is to act, which decides when the operator retries.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Class {
     /// The user's: slow re-check, at once when spec or Secret change.

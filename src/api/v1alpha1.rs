@@ -55,16 +55,16 @@ mod rules;
     validation = Rule::new("self.metadata.name.size() <= 63")
         .message("metadata.name must have at most 63 characters: it becomes the value of a label"),
     validation = Rule::new(rules::TARGET_IS_NOT_THE_CREDENTIAL)
-        .message("the token's Secret (target.name, or <metadata.name>-token) must not be the Secret that holds the credential: give one of them another name")
+        .message("the token Secret (target.name, or <metadata.name>-token) must not be the Secret that holds the credential: give one of them another name")
         .field_path(".spec.target"),
     validation = Rule::new(rules::TARGET_NAME_STAYS)
-        .message("the name of the token's Secret cannot be changed, since workloads mount it: create another QlikContext instead")
+        .message("the name of the token Secret cannot be changed, since workloads mount it: create another QlikContext instead")
         .field_path(".spec.target"),
     validation = Rule::new("!(has(self.spec.auth.apiKey) && has(self.spec.scopes))")
-        .message("scopes do not go with auth.apiKey: an API key has all rights of its user")
+        .message("scopes cannot be combined with auth.apiKey: an API key has all permissions of its user")
         .field_path(".spec.scopes"),
     validation = Rule::new("!(has(self.spec.auth.apiKey) && has(self.spec.impersonate))")
-        .message("impersonate does not go with auth.apiKey: use auth.clientSecret or auth.privateKeyJwt")
+        .message("impersonate cannot be combined with auth.apiKey: use auth.clientSecret or auth.privateKeyJwt")
         .field_path(".spec.impersonate")
 )]
 #[serde(rename_all = "camelCase")]
@@ -88,12 +88,12 @@ pub struct QlikContextSpec {
         validation = Rule::new("self.size() > 0")
             .message("scopes must name at least one scope; leave it out to get all scopes that the client allows"),
         validation = Rule::new("self.all(s, s.matches('^[!#-\\\\[\\\\]-~]+$'))")
-            .message("each of scopes must be one scope, without blanks or quotes, for example user_default")
+            .message("each of scopes must be one scope, without whitespace or quotes, for example user_default")
     )]
     #[schemars(length(max = 64), inner(length(max = 128)))]
     pub scopes: Option<Vec<String>>,
 
-    /// Ask for a token that acts as this user instead of the client's own bot. Set exactly one of userId, subject. The
+    /// Request a token that acts as this user instead of the client's own bot. Set exactly one of userId, subject. The
     /// client must allow machine-to-machine impersonation. A token of any other user is never published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("has(self.userId) != has(self.subject)")
@@ -111,7 +111,7 @@ pub struct QlikContextSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
 
-    /// Renew when this share of the token's life is left, in percent. Default 33: a token of 6 h is renewed after 4 h.
+    /// Renew when this share of the token's lifetime is left, in percent. Default 33: a token of 6 h is renewed after 4 h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 5, max = 80))]
     pub renew_before_percentage: Option<i32>,

@@ -77,7 +77,7 @@ pub enum TransportFailure {
     #[error("the answer is too large")]
     AnswerTooLarge,
     /// The server's certificate is of an authority that is not trusted.
-    #[error("the server's certificate is not signed by a trusted authority")]
+    #[error("the server's certificate is not signed by a trusted CA")]
     CertificateAuthority,
     /// The server's certificate is not valid now.
     #[error("the server's certificate is expired or not yet valid")]

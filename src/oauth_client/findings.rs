@@ -85,7 +85,7 @@ pub(super) fn unsuitable(why: &str) -> Failure {
 pub(super) fn not_repaired() -> Failure {
     finding(
         Reason::ClientConflict,
-        "The tenant did not keep a change to the OAuth client, or another client changes it. The operator tries again; check in \
+        "The tenant did not keep a change to the OAuth client, or another client changes it. The operator retries; check in \
          the tenant whether somebody else manages this OAuth client.",
     )
 }
@@ -93,7 +93,7 @@ pub(super) fn not_repaired() -> Failure {
 pub(super) fn not_trusted() -> Failure {
     finding(
         Reason::ClientConflict,
-        "The tenant did not set the consent method of the OAuth client to Trusted. The operator tries again; set it in the \
+        "The tenant did not set the consent method of the OAuth client to Trusted. The operator retries; set it in the \
          tenant if that does not help.",
     )
 }
@@ -120,7 +120,7 @@ pub(super) fn not_accepted(refusal: &Refusal) -> Failure {
         CredentialVerified,
         Reason::CredentialNotAccepted,
         format!(
-            "The tenant does not accept the new credential yet ({}). The operator tries again and keeps what is in the Secret; \
+            "The tenant does not accept the new credential yet ({}). The operator retries and keeps what is in the Secret; \
              if this persists, check in the tenant that the OAuth client is enabled and that an IP allow list has this cluster's \
              addresses.",
             describe(refusal)
@@ -144,7 +144,7 @@ pub(super) fn no_key() -> Failure {
     Failure::new(
         CredentialVerified,
         Reason::CredentialNotAccepted,
-        "No key pair could be made. The operator tries again; check that the node has a source of randomness.",
+        "No key pair could be made. The operator retries; check that the node has a source of randomness.",
     )
 }
 
@@ -176,7 +176,7 @@ pub(super) fn of_call(context: &str, error: &ClientsError) -> Failure {
         ClientsError::Unauthorized(refusal) => (
             Reason::AdminTokenRejected,
             format!(
-                "The tenant does not accept the token of QlikContext {context} ({}). The operator tries again; QlikContext \
+                "The tenant does not accept the token of QlikContext {context} ({}). The operator retries; QlikContext \
                  {context} says more when it is next verified.",
                 describe(refusal)
             ),
@@ -208,7 +208,7 @@ pub(super) fn of_call(context: &str, error: &ClientsError) -> Failure {
         ClientsError::Conflict(Conflict::Change, refusal) => (
             Reason::ClientConflict,
             format!(
-                "Somebody else changes the OAuth client at the same time ({}). The operator tries again; check in the tenant \
+                "Another client changes the OAuth client at the same time ({}). The operator retries; check in the tenant \
                  whether somebody else manages this OAuth client.",
                 describe(refusal)
             ),
@@ -223,7 +223,7 @@ pub(super) fn of_call(context: &str, error: &ClientsError) -> Failure {
         ),
         ClientsError::Unavailable(refusal) => (
             Reason::TenantUnavailable,
-            format!("The tenant cannot answer now ({}). The operator tries again.", describe(refusal)),
+            format!("The tenant cannot answer now ({}). The operator retries.", describe(refusal)),
         ),
         ClientsError::Rejected(refusal) => (
             Reason::ClientRejected,

@@ -149,7 +149,7 @@ async fn read(cx: &Context, caller: &Caller, desired: &Desired) -> Result<(Optio
     let target: OptionFuture<_> = known.is_none().then(|| secrets.get_opt(&desired.target_name)).into();
     let (credential, target) = futures::join!(secrets.get_opt(&desired.credential_secret), target);
     let credential = credential.map_err(Error::kubernetes("reading the credential Secret"))?;
-    let target = target.transpose().map_err(Error::kubernetes("reading the derived Secret"))?.flatten();
+    let target = target.transpose().map_err(Error::kubernetes("reading the token Secret"))?.flatten();
     Ok((credential, known.map(Read::Known).or_else(|| target.map(|secret| Read::Secret(Box::new(secret))))))
 }
 

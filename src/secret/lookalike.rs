@@ -31,7 +31,7 @@ pub enum Lookalike {
     #[error("is what a program prints when it found no value; look at where it comes from")]
     Nothing,
     /// Stars, dots, `(sensitive value)`.
-    #[error("is masked, as a page or log shows a secret; copy it where it can be revealed")]
+    #[error("is masked, as a web page or a log shows a secret; copy it from a place where it can be revealed")]
     Masked,
     /// Quotes at both ends.
     #[error("has quotation marks around it; write it without them")]

@@ -94,11 +94,15 @@ async fn what_is_wrong_is_refused_in_words_that_a_person_understands() {
             "spec.auth: Invalid value: set exactly one of auth.clientSecret, auth.privateKeyJwt, auth.apiKey",
         ),
         ("spec.auth", json!({"clientSecret": {"secretRef": secret_ref()}, "apiKey": key()}), "set exactly one of"),
-        ("spec.auth", json!({"apiKey": key()}), "spec.scopes: Invalid value: scopes do not go with auth.apiKey"),
         (
             "spec.auth",
             json!({"apiKey": key()}),
-            "spec.impersonate: Invalid value: impersonate does not go with auth.apiKey",
+            "spec.scopes: Invalid value: scopes cannot be combined with auth.apiKey",
+        ),
+        (
+            "spec.auth",
+            json!({"apiKey": key()}),
+            "spec.impersonate: Invalid value: impersonate cannot be combined with auth.apiKey",
         ),
         ("spec.auth.privateKeyJwt.secretRef.keys", json!({"clientId": "id"}), "name the client id once"),
         ("spec.auth.privateKeyJwt.secretRef.keys", json!({"keyId": "id"}), "name the key id once"),

@@ -4,25 +4,6 @@ use std::path::Path;
 
 use super::pages::{files, read, section};
 
-/// Files whose messages are to be reworded, and the words that they still have. Nothing is added here.
-const TO_BE_REWORDED: [(&str, &[&str]); 12] = [
-    ("src/api/v1alpha1.rs", &["token's Secret", "rights", "blanks"]),
-    ("src/api/v1alpha1/rules.rs", &["blanks"]),
-    ("src/desired.rs", &["somebody"]),
-    ("src/error.rs", &["derived Secret"]),
-    ("src/reconcile/observe.rs", &["derived Secret"]),
-    ("kubectl-qlik/src/credential.rs", &["blank"]),
-    ("kubectl-qlik/src/export.rs", &["anew"]),
-    ("kubectl-qlik/src/init.rs", &["goes on", "by itself"]),
-    ("kubectl-qlik/src/init/write.rs", &["go on"]),
-    ("kubectl-qlik/src/whoami.rs", &["way out"]),
-    ("crds/qlikcontexts.yaml", CRD),
-    ("deploy/kubernetes/qlik-context-operator.yaml", CRD),
-];
-
-/// What the texts of `src/api/v1alpha1.rs` bring with them.
-const CRD: &[&str] = &["token's Secret", "token's life", "ask for a token", "rights", "blanks"];
-
 /// The words of the column "not".
 fn banned() -> Vec<String> {
     let page = read("CONTRIBUTING.md");
@@ -51,11 +32,9 @@ fn without_spans(page: &str) -> String {
 }
 
 /// The words in the text of a file that are ruled out.
-fn found(path: &Path, text: &str, banned: &[String]) -> Vec<String> {
+fn found(text: &str, banned: &[String]) -> Vec<String> {
     let text = words(text);
-    let reworded = TO_BE_REWORDED.iter().find(|(file, _)| path == Path::new(file)).map_or(&[][..], |(_, words)| *words);
-    let counts = |word: &&String| !reworded.iter().any(|known| known.eq_ignore_ascii_case(word));
-    banned.iter().filter(counts).filter(|word| text.contains(&words(word))).cloned().collect()
+    banned.iter().filter(|word| text.contains(&words(word))).cloned().collect()
 }
 
 #[test]
@@ -78,7 +57,7 @@ fn no_page_and_no_text_of_the_chart_or_an_example_has_a_word_that_the_glossary_r
     texts.extend(files.chain(single).map(|path| (path.clone(), read(&path))));
     assert!(texts.len() > 50, "{}", texts.len());
     for (path, text) in texts {
-        assert_eq!(found(&path, &text, &banned), Vec::<String>::new(), "{}", path.display());
+        assert_eq!(found(&text, &banned), Vec::<String>::new(), "{}", path.display());
     }
 }
 
@@ -138,12 +117,12 @@ fn no_message_of_the_programs_has_a_word_that_the_glossary_rules_out() {
             continue;
         }
         for text in strings(&read(&path)) {
-            assert_eq!(found(&path, &text, &banned), Vec::<String>::new(), "{}: {text}", path.display());
+            assert_eq!(found(&text, &banned), Vec::<String>::new(), "{}: {text}", path.display());
             seen += 1;
         }
     }
     assert!(seen > 500, "{seen}");
     for path in files("crds", ".yaml") {
-        assert_eq!(found(&path, &read(&path), &banned), Vec::<String>::new(), "{}", path.display());
+        assert_eq!(found(&read(&path), &banned), Vec::<String>::new(), "{}", path.display());
     }
 }

@@ -125,7 +125,7 @@ async fn a_tenant_that_is_not_there_is_told_from_a_name_that_is_none() {
     let row = Row { port: closed, ..world.row() };
     both("nobody listens", &row, waits(TenantUnreachable, "refused")).await;
     let spelling = waits(TenantUnreachable, "does not resolve. Check the spelling of spec.tenantUrl");
-    let dns = waits(TenantUnreachable, "DNS gave an error, or no answer in time. The operator tries again");
+    let dns = waits(TenantUnreachable, "DNS gave an error, or no answer in time. The operator retries");
     for (name, resolver, told) in [
         ("no such name", Failing(Some(ErrorKind::NotFound)), spelling),
         ("no address", Failing(None), spelling),

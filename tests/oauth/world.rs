@@ -219,7 +219,7 @@ pub fn stalls(reason: Reason, says: &'static str) -> Told {
     Told { reason, stalled: true, says }
 }
 
-/// The operator tries again by itself.
+/// The operator retries by itself.
 pub fn waits(reason: Reason, says: &'static str) -> Told {
     Told { reason, stalled: false, says }
 }

@@ -43,7 +43,7 @@ impl Written {
             return;
         }
         screen::note(&format!("{how}. Written so far: {}.", written.join(", ")));
-        screen::note("To go on, or to correct an answer:");
+        screen::note("To continue, or to correct an answer:");
         screen::verbatim(&format!("  kubectl qlik init {name}{flags}"));
         screen::note("To remove it:");
         screen::verbatim(&format!("  kubectl delete {}{flags}", written.join(" ")));

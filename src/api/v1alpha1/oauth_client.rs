@@ -83,7 +83,7 @@ pub struct QlikOAuthClientSpec {
         merge_strategy = ListMerge::Set,
         validation = Rule::new("self.size() > 0").message("scopes must name at least one scope, for example user_default"),
         validation = Rule::new("self.all(s, s.matches('^[!#-\\\\[\\\\]-~]+$'))")
-            .message("each of scopes must be one scope, without blanks or quotes, for example user_default")
+            .message("each of scopes must be one scope, without whitespace or quotes, for example user_default")
     )]
     #[schemars(length(max = 64), inner(length(max = 128)))]
     pub scopes: Vec<String>,

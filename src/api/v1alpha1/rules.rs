@@ -160,7 +160,7 @@ pub(super) fn context_name(_: &mut SchemaGenerator) -> Schema {
 /// Name of an OAuth client as Qlik shows it.
 pub(super) fn client_name(_: &mut SchemaGenerator) -> Schema {
     let rule = r"self.matches('^[^\\s]([^\\n\\r\\t]*[^\\s])?$')";
-    text(128, &[(rule.into(), "must be a name on one line, without blanks at its ends")])
+    text(128, &[(rule.into(), "must be a name on one line, without whitespace at either end")])
 }
 
 /// Description of an OAuth client; the mark is the operator's.
@@ -188,7 +188,7 @@ pub(super) fn adopted_id(_: &mut SchemaGenerator) -> Schema {
 
 /// Id of an OAuth client or of a key: printable, without blanks.
 pub(super) fn oauth_id(_: &mut SchemaGenerator) -> Schema {
-    text(256, &[("self.matches('^[!-~]+$')".into(), "must be the id alone, without blanks or line breaks")])
+    text(256, &[("self.matches('^[!-~]+$')".into(), "must be the id alone, without whitespace")])
 }
 
 /// `https://host[:port][/]`. Each rule speaks only when those before it hold, so that one mistake gives one message.
@@ -203,7 +203,7 @@ pub(super) fn tenant_url(_: &mut SchemaGenerator) -> Schema {
     let example = "for example https://acme.eu.qlikcloud.com";
     let sentences = [
         format!("must start with https://, {example}"),
-        format!("must hold only a host name in lower case: no user name, no query, no blanks, {example}"),
+        format!("must hold only a host name in lower case: no user name, no query, no whitespace, {example}"),
         format!("must end after the host name, without a path, {example}"),
         format!("must be a host name and at most a port from 1 to 65535, {example}"),
         "with an IPv4 address must be written as four decimal numbers, for example https://192.0.2.1".into(),
