@@ -119,3 +119,23 @@ async fn trouble_is_made_seen_and_undone() -> Result<()> {
     assert_eq!(serde_json::from_str::<Value>(&tenants)?[0]["id"], tenant.id());
     Ok(())
 }
+
+#[tokio::test]
+async fn the_clients_api_is_chosen_and_its_administrators_are_named() -> Result<()> {
+    let tenant = tenant().await?;
+    let host = tenant.host().to_owned();
+    let (_, key) = curl(&tenant, Method::POST, &format!("/tenants/{host}/api-keys"), "person").await?;
+    let clients = "/api/v1/oauth-clients";
+    assert_eq!(get(&tenant, clients, key.trim()).await?.status(), 403);
+    assert_eq!(curl(&tenant, Method::PUT, "/users/person/admin", "true").await?.0, 204);
+    assert_eq!(curl(&tenant, Method::PUT, "/users/nobody/admin", "true").await?.0, 404);
+    assert_eq!(get(&tenant, clients, key.trim()).await?.status(), 200);
+    let path = format!("/tenants/{host}/clients-api");
+    assert_eq!(curl(&tenant, Method::PUT, &path, r#"{"readsPerMinute":0}"#).await?.0, 204);
+    assert_eq!(curl(&tenant, Method::PUT, &path, r#"{"unknown":0}"#).await?.0, 400);
+    assert_eq!(get(&tenant, clients, key.trim()).await?.status(), 429);
+    let (_, text) = curl(&tenant, Method::GET, "/", "").await?;
+    let shown = text.lines().find(|line| line.contains("/clients-api -d")).and_then(|line| line.split('\'').nth(1));
+    assert_eq!(curl(&tenant, Method::PUT, &path, shown.unwrap_or_default()).await?.0, 204);
+    Ok(())
+}
