@@ -214,7 +214,6 @@ fn what_nobody_knows_is_removed_and_what_was_replaced_only_when_its_time_has_com
     assert_eq!(kept(&["aaaaa", "bbbbb"], &[]), "remove bbbbb, lost");
     assert_eq!(kept(&["aaaaa", "bbbbb"], &[("bbbbb", 1)]), "Ready");
     assert_eq!(kept(&["aaaaa", "bbbbb"], &[("bbbbb", 0)]), "remove bbbbb");
-    assert_eq!(kept(&["aaaaa"], &[("bbbbb", 0)]), "publish again", "what is gone is not named any more");
     assert_eq!(kept(&["bbbbb"], &[("bbbbb", 0)]), "add", "somebody removed the one in the Secret: a new one first");
     assert_eq!(kept(&[], &[]), "add");
     let lost = |hints: &[&str]| said(&with(object(&json!({}), &json!({})), client(hints)));
