@@ -69,7 +69,8 @@ async fn a_server_that_streams_no_lists_is_listed_in_pages_and_nothing_is_missed
         assert_eq!(world.ready("a", "acme"), "True/TokenValid");
         assert_eq!(world.api.watches(Kind::Secret), watches);
         let metrics = world.metrics.render(world.clock.now()).unwrap();
-        assert!(!metrics.contains("watch_errors_total{"), "a refusal to stream is no failure: {metrics}");
+        let mut errors = metrics.lines().filter(|line| line.starts_with("qlik_context_watch_errors_total{"));
+        assert!(errors.all(|line| line.ends_with(" 0")), "a refusal to stream is no failure: {metrics}");
         for round in 0..3 {
             let secret = format!("planted-client-secret-{round:04}-rotated");
             world.tenant.edit_client("acme", |client| client.secrets.push(secret.clone()));
