@@ -1,8 +1,9 @@
-//! Writes the two objects: creates them, or patches those that an earlier run of `init` created, with the resource version that
-//! was read, so that no concurrent change is lost.
+//! Writes the two objects: creates them, or patches those that an earlier run of `init` created, the Secret in the version that
+//! was read and the context with the spec that was read, so that no concurrent change is lost.
 
 use std::cell::RefCell;
 
+use anyhow::bail;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::{Resource, ResourceExt as _};
@@ -67,10 +68,15 @@ pub async fn write(cluster: &Cluster, answers: &Answers, written: &Written) -> a
     let name = format!("qlikcontext/{}", answers.name);
     let put = async |dry_run| match &before {
         None => create(&contexts, answers.context(), &name, dry_run).await,
-        Some(before) => patch(&contexts, before, answers.context_patch(), &name, dry_run).await,
+        Some(before) => patch(&contexts, by_uid(before), before, answers.context_patch(), &name, dry_run).await,
     };
     put(true).await?;
     let secret_changed = write_secret(cluster, answers, written).await?;
+    if let (Some(before), Some(now)) = (&before, present::context(cluster, &answers.name).await?)
+        && before.metadata.generation != now.metadata.generation
+    {
+        bail!("cannot change {name}: its spec was changed meanwhile. Run the command again.");
+    }
     let after = put(false).await?;
     let Some(before) = before else {
         written.add(&name, "created");
@@ -103,7 +109,7 @@ async fn write_secret(cluster: &Cluster, answers: &Answers, written: &Written) -
         found.is_none_or(|found| found.0 != value.expose_secret().as_bytes())
     });
     if differs {
-        patch(&secrets, &before, manifest, &name, false).await?;
+        patch(&secrets, by_version(&before), &before, manifest, &name, false).await?;
         written.add(&name, "changed");
     }
     Ok(differs)
@@ -118,11 +124,29 @@ where
     objects.create(&params, &object).await.explain(format_args!("cannot create {name}"))
 }
 
-async fn patch<K>(objects: &Api<K>, before: &K, mut manifest: Value, name: &str, dry_run: bool) -> anyhow::Result<K>
+/// Only the object that was looked at, in whatever version: the operator writes the status of a context as soon as its
+/// credential changes.
+fn by_uid<K: Resource>(before: &K) -> (&'static str, Option<String>) {
+    ("uid", before.meta().uid.clone())
+}
+
+/// Only what was looked at.
+fn by_version<K: Resource>(before: &K) -> (&'static str, Option<String>) {
+    ("resourceVersion", before.meta().resource_version.clone())
+}
+
+async fn patch<K>(
+    objects: &Api<K>,
+    (guard, value): (&'static str, Option<String>),
+    before: &K,
+    mut manifest: Value,
+    name: &str,
+    dry_run: bool,
+) -> anyhow::Result<K>
 where
     K: Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
 {
-    manifest["metadata"]["resourceVersion"] = before.resource_version().into();
+    manifest["metadata"][guard] = value.into();
     let params = PatchParams { field_manager: Some(MADE_BY.into()), dry_run, ..PatchParams::default() };
     let patched = objects.patch(&before.name_any(), &params, &Patch::Merge(&manifest)).await;
     patched.explain(format_args!("cannot change {name}"))
