@@ -48,9 +48,9 @@ impl Show<'_> {
     }
 
     async fn contexts(&self) -> anyhow::Result<()> {
-        // `Stalled` is for what needs a person; it comes with the tenant's first answer.
-        let stalled = "--for=condition=Stalled";
-        self.kubectl(&["wait", "-n", "demo", stalled, "qctx/acme-broken", "--timeout=60s"]).await?;
+        // `Stalled` comes two minutes later: a client that never worked may have been created a moment ago.
+        let refused = "--for=condition=TokenIssued=False";
+        self.kubectl(&["wait", "-n", "demo", refused, "qctx/acme-broken", "--timeout=60s"]).await?;
         let table = self.qlik(&["list", "-n", "demo"], true)?;
         ensure!(
             table.contains("TokenValid") && table.contains("InvalidClient"),
