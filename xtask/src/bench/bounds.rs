@@ -33,7 +33,10 @@ const WITH_A_WAIT: Limit = AtMost(5.1);
 #[rustfmt::skip]
 const BOUNDS: &[Bound] = &[
     bound("idle", "Kubernetes API requests", Exactly(0.0)),
-    bound("burst", "Kubernetes API requests", THREE_REQUESTS),
+    Bound { full_only: true, ..bound("burst", "Kubernetes API requests", THREE_REQUESTS) },
+    // The operator starts with all contexts there. On a busy machine a part of a small fleet is reconciled before the first list
+    // of Secrets has ended: then the token Secret is read, and the API server is asked once more whether the token is wanted.
+    bound("burst", "Kubernetes API requests", WITH_A_WAIT),
     bound("burst", "events", AtMost(1.0)),
     bound("burst", "token requests", Exactly(1.0)),
     bound("burst", "questions to users/me", Exactly(1.0)),
