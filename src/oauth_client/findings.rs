@@ -86,7 +86,7 @@ pub(super) fn not_repaired() -> Failure {
     finding(
         Reason::ClientConflict,
         "The tenant did not keep a change to the OAuth client, or another client changes it. The operator retries; check in \
-         the tenant whether somebody else manages this OAuth client.",
+         the tenant whether another client manages this OAuth client.",
     )
 }
 
@@ -129,7 +129,7 @@ pub(super) fn not_accepted(refusal: &Refusal) -> Failure {
     Failure { trace_id: refusal.trace_id.clone(), retry_after: pause(refusal), ..failure }
 }
 
-/// A token of the new credential belongs to somebody else.
+/// A token of the new credential has another identity than its client's.
 pub(super) fn other_identity() -> Failure {
     Failure::new(
         CredentialVerified,
@@ -209,7 +209,7 @@ pub(super) fn of_call(context: &str, error: &ClientsError) -> Failure {
             Reason::ClientConflict,
             format!(
                 "Another client changes the OAuth client at the same time ({}). The operator retries; check in the tenant \
-                 whether somebody else manages this OAuth client.",
+                 whether another client manages this OAuth client.",
                 describe(refusal)
             ),
         ),

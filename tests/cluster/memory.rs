@@ -15,6 +15,8 @@ const SECRETS: usize = 300;
 /// What `kubectl apply` leaves of a Secret in its annotation.
 const LAST_APPLIED: usize = 150 * 1024;
 const LIMIT_KIB: u64 = 8 * 1024;
+/// What a quiet watch has besides: a connection with TLS.
+const WATCH_KIB: u64 = 128;
 
 /// The most that an operator with these flags had in memory until it was quiet.
 async fn peak_kib(control_plane: &ControlPlane, flags: &[&str]) -> u64 {
@@ -78,7 +80,12 @@ async fn large_secrets_cost_no_memory_with_and_without_streaming_lists_and_a_lis
             let flags: Vec<_> = flags.iter().map(String::as_str).collect();
             let peak = peak_kib(&control_plane, &flags).await;
             to_stderr(&format!("{gates:?} {flags:?}: {idle} KiB idle, {peak} KiB at most"));
-            assert!(peak < idle + LIMIT_KIB, "{gates:?} {flags:?}: {idle} KiB idle, {peak} KiB at most");
+            // A list of namespaces has a watch of QlikOAuthClients in each, with a connection of its own.
+            let watches = if flags.is_empty() { 0 } else { NAMESPACES as u64 };
+            assert!(
+                peak < idle + LIMIT_KIB + watches * WATCH_KIB,
+                "{gates:?} {flags:?}: {idle} KiB idle, {peak} KiB at most"
+            );
         }
     }
 }
