@@ -82,9 +82,10 @@ pub async fn write(cluster: &Cluster, answers: &Answers, written: &Written) -> a
         written.add(&name, "created");
         return Ok(Change::Created);
     };
-    let changed = after.resource_version() != before.resource_version();
-    written.add(&name, if changed { "changed" } else { "unchanged" });
+    // Not by the version: the operator may have written the status meanwhile.
     let spec_changed = before.metadata.generation != after.metadata.generation;
+    let changed = spec_changed || before.metadata.labels != after.metadata.labels;
+    written.add(&name, if changed { "changed" } else { "unchanged" });
     Ok(if secret_changed || spec_changed {
         Change::Changed(before.status.map(Box::new))
     } else {

@@ -206,7 +206,7 @@ fn careless_values_are_refused_before_anything_is_written() {
     };
     for (args, expected) in [
         (with("--client-secret-file", &empty), "--client-secret-file: The value is empty"),
-        (with("--client-secret-file", &two), "--client-secret-file: There is a blank or line break inside"),
+        (with("--client-secret-file", &two), "--client-secret-file: There is whitespace inside"),
         (with("--client-secret-file", &folder), "is a folder"),
         (with("--client-secret-file", "/nowhere"), "cannot read /nowhere"),
         (with("--private-key-file", &public), "--private-key-file: This is a public key"),
