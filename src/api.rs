@@ -50,7 +50,7 @@ pub const ROTATE_REQUESTED_ANNOTATION: &str = "qlikcontext.dev/rotate-requested-
 /// Finalizer of a QlikOAuthClient whose OAuth client is deleted with it.
 pub const OAUTH_CLIENT_FINALIZER: &str = "qlikcontext.dev/oauth-client";
 
-/// The kinds of objects that are worked on.
+/// The kinds of objects that are reconciled.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Kind {
     /// [`QlikContext`].

@@ -61,7 +61,7 @@ pub struct Parts {
     pub clock: Clock,
     /// Chance.
     pub jitter: Jitter,
-    /// `--oauth-clients`: `QlikOAuthClient` objects are worked on, too.
+    /// `--oauth-clients`: `QlikOAuthClient` objects are reconciled, too.
     pub oauth_clients: bool,
 }
 

@@ -90,7 +90,7 @@ impl EncodeLabelValue for Outcome {
 pub enum Reconciled {
     /// As it should be.
     Ready,
-    /// A failure stands in the conditions.
+    /// The conditions report a failure.
     NotReady,
     /// It is not yet the context's turn at its tenant.
     Waiting,
