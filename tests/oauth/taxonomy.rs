@@ -42,7 +42,7 @@ async fn check(world: &World, route: Route, fault: Fault, form: StatusForm, told
 async fn a_status_has_its_reason_in_every_shape_of_body() {
     use Reason::*;
     let world = World::new().await;
-    let unavailable = waits(TenantUnavailable, "tries again");
+    let unavailable = waits(TenantUnavailable, "The operator retries");
     let unexpected = waits(UnexpectedResponse, "Check that spec.tenantUrl");
     let statuses = [
         (400, stalls(RequestRejected, "machine-to-machine"), unexpected),

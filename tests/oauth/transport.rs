@@ -35,7 +35,7 @@ async fn a_handshake_that_fails_has_its_cure() {
         (Handshake::Expired, "expired or not yet valid"),
         (Handshake::WrongName, "another host name"),
         (Handshake::Garbage, "the TLS handshake failed"),
-        (Handshake::Hangup, "network policy, firewall, proxy"),
+        (Handshake::Hangup, "NetworkPolicy, firewall, proxy"),
     ];
     join_all(rows.map(async |(handshake, says)| {
         let world = World::meeting(handshake).await;

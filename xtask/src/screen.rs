@@ -43,6 +43,12 @@ impl Screen {
         line(format_args!("\n{}", self.styled(BOLD, text)));
     }
 
+    /// A part that has ended and what it printed, in one piece although others print meanwhile.
+    pub fn heading_with_output(self, heading: &str, output: &str) {
+        let output: String = output.trim_end().lines().flat_map(|output| [output.trim_end(), "\n"]).collect();
+        line(format_args!("\n{}\n{}", self.styled(BOLD, heading), output.trim_end()));
+    }
+
     /// For people; folded at blanks.
     pub fn text(self, text: &str) {
         text.lines().for_each(|text| line(folded(text, self.width)));

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: all that has to hold before a change is taken in. Stops at what fails first. What this machine cannot
 //! test is told where its turn comes, and again at the end.
 
-mod lanes;
+mod programs;
 
 use std::fs;
 use std::time::Instant;
@@ -48,12 +48,12 @@ pub fn run(screen: Screen) -> anyhow::Result<()> {
         }
     };
     took(screen, "image", begin);
-    lanes::build(screen)?;
+    programs::build(screen)?;
     let folder = Folder::new()?;
     let list = folder.path().join("skipped");
     let image = image.as_ref().map(|image| (node_test::IMAGE, image.as_os_str()));
     let variables: Vec<_> = image.into_iter().chain([(LIST, list.as_os_str())]).collect();
-    lanes::run(screen, &variables)?;
+    programs::run(screen, &variables)?;
     if list.exists() {
         let list = fs::read_to_string(&list).context("cannot read the list of skipped tests")?;
         skipped.extend(list.lines().map(ToOwned::to_owned));
