@@ -51,7 +51,10 @@ async fn a_proxy_that_refuses_or_is_not_there_is_told_as_what_it_is() {
         ("HTTP/1.1 502 Bad Gateway\r\n\r\n", spelling),
         ("HTTP/1.1 503 planted-proxy\r\n\r\n", spelling),
         ("HTTP/1.1 302 Found\r\nlocation: https://evil.example/\r\n\r\n", spelling),
-        ("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", waits(TenantUnreachable, "Set valid proxy credentials in the operator's HTTPS_PROXY")),
+        (
+            "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
+            waits(TenantUnreachable, "Set valid proxy credentials in the operator's HTTPS_PROXY"),
+        ),
         ("SSH-2.0-OpenSSH\r\n", spelling),
     ] {
         let door = Door::saying(answer).await;
@@ -78,7 +81,11 @@ async fn the_proxys_credentials_go_to_the_proxy_and_nowhere_else() {
     let world = World::with(|_| by(&url), Names::at(&[&["127.0.0.1"]])).await;
     let row = Row { port: 443, ..world.named(HOST) };
     let failure = row.issue().await.err().unwrap();
-    waits(TenantUnreachable, "Set valid proxy credentials in the operator's HTTPS_PROXY").check("wrong credentials", TokenIssued, &failure);
+    waits(TenantUnreachable, "Set valid proxy credentials in the operator's HTTPS_PROXY").check(
+        "wrong credentials",
+        TokenIssued,
+        &failure,
+    );
     // Base64 of `planted-proxy-user:planted-proxy-p@ss`.
     let expected = "proxy-authorization: Basic cGxhbnRlZC1wcm94eS11c2VyOnBsYW50ZWQtcHJveHktcEBzcw==";
     assert!(door.heard().to_ascii_lowercase().contains(&expected.to_ascii_lowercase()), "{}", door.heard());

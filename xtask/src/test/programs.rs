@@ -3,15 +3,17 @@
 //! Those that boot real parts mostly wait for them, and cargo runs one program after the other, so most of the time the processors
 //! would have nothing to do. What a run prints is shown as a whole when it has ended.
 
-use std::collections::VecDeque;
 use std::ffi::OsStr;
-use std::process::Command;
-use std::sync::Mutex;
-use std::thread;
+use std::fs::{self, File};
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
+use support::control_plane::Folder;
+use tokio::process::Command;
+use tokio::runtime::Runtime;
 
 use crate::cargo;
 use crate::screen::Screen;
@@ -25,22 +27,19 @@ const AT_A_TIME: usize = 4;
 /// Runs every test of the workspace with these variables.
 pub fn run(screen: Screen, variables: &[(&str, &OsStr)]) -> anyhow::Result<()> {
     let begin = Instant::now();
-    let waiting = Mutex::new(VecDeque::from(runs(&programs()?)));
-    let failed = Mutex::new(Vec::new());
-    thread::scope(|scope| {
-        let worker = || -> anyhow::Result<()> {
-            while let Some(arguments) = pop(&waiting) {
-                if !succeeds(screen, &arguments, variables)? {
-                    failed.lock().expect("no worker panics").push(shown(&arguments));
-                }
-            }
-            Ok(())
-        };
-        let workers: Vec<_> = (0..AT_A_TIME).map(|_| scope.spawn(worker)).collect();
-        workers.into_iter().try_for_each(|worker| worker.join().expect("no worker panics"))
-    })?;
+    let folder = Folder::new()?;
+    let runs = runs(&programs()?)
+        .into_iter()
+        .enumerate()
+        .map(|(index, arguments)| (folder.path().join(index.to_string()), arguments));
+    let ended = stream::iter(runs.map(async |(output, arguments)| {
+        let passed = passes(screen, &arguments, variables, &output).await?;
+        anyhow::Ok((!passed).then(|| shown(&arguments)))
+    }));
+    let ended = ended.buffer_unordered(AT_A_TIME).try_collect::<Vec<_>>();
+    let ended = Runtime::new().context("cannot start")?.block_on(ended)?;
     screen.text(&format!("all test programs: {:.1} s", begin.elapsed().as_secs_f32()));
-    let failed = failed.into_inner().expect("no worker panics");
+    let failed: Vec<_> = ended.into_iter().flatten().collect();
     ensure!(failed.is_empty(), "tests failed; to repeat them: {}", failed.join("; "));
     Ok(())
 }
@@ -63,26 +62,26 @@ fn runs(programs: &[String]) -> Vec<Vec<String>> {
     long.chain([others, arguments(&["test", "--workspace", "--doc"])]).collect()
 }
 
-fn pop(waiting: &Mutex<VecDeque<Vec<String>>>) -> Option<Vec<String>> {
-    waiting.lock().expect("no worker panics").pop_front()
-}
-
-fn succeeds(screen: Screen, arguments: &[String], variables: &[(&str, &OsStr)]) -> anyhow::Result<bool> {
-    screen.progress(&format!("{} …", shown(arguments)));
+/// Both streams go to one file, so that they keep their order.
+async fn passes(
+    screen: Screen,
+    arguments: &[String],
+    variables: &[(&str, &OsStr)],
+    output: &Path,
+) -> anyhow::Result<bool> {
+    let command = shown(arguments);
+    screen.progress(&format!("{command} …"));
     let begin = Instant::now();
-    let output = command(arguments, variables).output().context("no cargo")?;
-    let said = [output.stdout, output.stderr].concat();
-    let heading = format!("{}: {:.1} s", shown(arguments), begin.elapsed().as_secs_f32());
-    screen.heading_with_output(&heading, &String::from_utf8_lossy(&said));
-    Ok(output.status.success())
-}
-
-fn command(arguments: &[String], variables: &[(&str, &OsStr)]) -> Command {
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-    let mut cargo = cargo::cargo(&arguments);
+    let mut cargo = Command::from(cargo::cargo(&arguments));
     // Every failure is worth knowing, not the first alone.
     cargo.arg("--no-fail-fast").envs(variables.iter().copied());
-    cargo
+    let file = File::create(output).context("cannot keep the output of tests")?;
+    let status = cargo.stdout(file.try_clone()?).stderr(file).status().await.context("no cargo")?;
+    let heading = format!("{command}: {:.1} s", begin.elapsed().as_secs_f32());
+    let said = fs::read(output).context("cannot read the output of tests")?;
+    screen.heading_with_output(&heading, &String::from_utf8_lossy(&said));
+    Ok(status.success())
 }
 
 fn shown(arguments: &[String]) -> String {
