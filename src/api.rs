@@ -59,3 +59,18 @@ pub enum Kind {
     /// [`QlikOAuthClient`].
     OAuthClient,
 }
+
+/// The placeholders of `spec.target.data`.
+pub const PLACEHOLDERS: [&str; 11] = [
+    "token",
+    "tenantUrl",
+    "host",
+    "expiresAt",
+    "issuedAt",
+    "clientId",
+    "userId",
+    "tenantId",
+    "contextName",
+    "namespace",
+    "contextsYml",
+];

@@ -1,5 +1,9 @@
 //! The control loop, put together from its parts; tests put in a client, a transport, a clock and chance of their own.
 
+pub mod oauth_clients;
+pub mod scope;
+pub mod watch;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,24 +16,22 @@ use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::oauth_clients::Wakes;
+use self::scope::Scope;
 use crate::api::Kind;
 use crate::clock::{Clock, Jitter};
-use crate::context::{Context, StoredContext};
+use crate::health::{Health, Task};
 use crate::index::{ContextName, Index};
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
 use crate::oauth::tenant::AllowedHosts;
 use crate::oauth::transport::Transport;
-use crate::oauth_client;
-use crate::oauth_client::controller::Wakes;
+use crate::reconcile::context::{Context, StoredContext};
 use crate::reconcile::events::Events;
 use crate::reconcile::memory::Memories;
 use crate::reconcile::{error_policy, reconcile};
-use crate::scope::Scope;
-use crate::server::{Health, Task};
+use crate::scheduler::{Caller, Limits, Scheduler};
 use crate::tokens::TokenCache;
-use crate::tokens::scheduler::{Caller, Limits, Scheduler};
-use crate::watch;
 
 /// Runs at once, for each slot at tenants: most only look.
 const WIDTH: u16 = 2;
@@ -135,7 +137,7 @@ pub async fn control(parts: Parts, stop: CancellationToken) {
     let others = async {
         if oauth_clients {
             let (base, stop) = (context.clone(), stop.clone());
-            oauth_client::controller::control(base, transport, &scope, clients_called, width, &unanswered, stop).await;
+            oauth_clients::control(base, transport, &scope, clients_called, width, &unanswered, stop).await;
         }
     };
     let runs = Controller::for_stream(watched, contexts.clone())

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::clock::{Clock, ClockSample};
 use crate::error::{Error, describe};
-use crate::server::{Health, Task};
+use crate::health::{Health, Task};
 
 /// How long a Lease is valid after its last renewal.
 const DURATION: Duration = Duration::from_secs(15);

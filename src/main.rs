@@ -3,8 +3,9 @@
 use std::io::{self, ErrorKind, Write as _};
 use std::process::ExitCode;
 
-use qlik_context_operator::args::{Command, CommandLine, RunArgs, Stop};
-use qlik_context_operator::{api, panics, run, telemetry};
+use qlik_context_operator::api;
+use qlik_context_operator::run::args::{Command, CommandLine, RunArgs, Stop};
+use qlik_context_operator::run::{self, panics, telemetry};
 
 fn main() -> ExitCode {
     let (result, failure) = match CommandLine::read(std::env::args_os()) {

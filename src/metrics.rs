@@ -35,8 +35,8 @@ use self::served::Served;
 use crate::api::Reason;
 use crate::clock::Timestamp;
 use crate::oauth::request::Grant;
+use crate::scheduler::{Observer, RequestKind, Scheduler};
 use crate::tokens::CallObserver;
-use crate::tokens::scheduler::{Observer, RequestKind, Scheduler};
 
 /// A call of a tenant takes tenths of a second, and ends after 15 s at the latest.
 const TENANT_SECONDS: [f64; 10] = [0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 5.0, 10.0, 15.0];

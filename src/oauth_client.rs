@@ -7,13 +7,12 @@
 
 mod act;
 pub mod admin;
-pub mod controller;
 pub mod decide;
 pub mod desired;
 pub mod facts;
 mod findings;
 pub mod mark;
-mod memory;
+pub mod memory;
 mod observe;
 mod prove;
 mod publish;
@@ -44,15 +43,15 @@ use crate::api::ConditionType::Ready;
 use crate::api::condition::{Class, Notice};
 use crate::api::{QlikOAuthClient, QlikOAuthClientSpec, QlikOAuthClientStatus, ROTATE_REQUESTED_ANNOTATION, Reason};
 use crate::clock::Timestamp;
-use crate::context;
 use crate::desired::is_refresh_request;
 use crate::error::{Error, Failure};
 use crate::metrics::Reconciled;
 use crate::oauth::lifetime::until;
 use crate::oauth::transport::Transport;
+use crate::reconcile::context;
 use crate::reconcile::events::EventDraft;
 use crate::retry;
-use crate::tokens::scheduler::Caller;
+use crate::scheduler::Caller;
 use crate::values::Serving;
 
 const DEADLINE: Duration = Duration::from_mins(2);
@@ -73,19 +72,20 @@ pub struct Context {
     /// The objects, as the watch shows them.
     pub objects: Store<StoredClient>,
     /// What is remembered of each.
-    memories: Memories,
+    pub memories: Memories,
 }
 
 /// How a run ended, and when the next is due; `None`: the scheduler calls.
 type Ended = (Reconciled, Option<Duration>);
 
 impl Context {
-    fn new(base: Arc<context::Context>, transport: Arc<dyn Transport>, objects: Store<StoredClient>) -> Self {
+    /// Nothing is remembered yet.
+    pub fn new(base: Arc<context::Context>, transport: Arc<dyn Transport>, objects: Store<StoredClient>) -> Self {
         Self { base, transport, objects, memories: Memories::default() }
     }
 
     /// An object is gone: whatever is remembered of it goes with it.
-    fn gone(&self, uid: &str) {
+    pub fn gone(&self, uid: &str) {
         let Some(memory) = self.memories.forget(uid) else { return };
         let now = Instant::now();
         self.base.metrics.forget_oauth_client(&memory.caller.namespace, &memory.caller.name);
@@ -97,7 +97,7 @@ impl Context {
 }
 
 /// One run, with its deadline.
-async fn reconcile(object: Arc<StoredClient>, cx: Arc<Context>) -> Result<Action, Error> {
+pub async fn reconcile(object: Arc<StoredClient>, cx: Arc<Context>) -> Result<Action, Error> {
     let caller = cx.memories.begin(&object);
     let begun = Instant::now();
     let run = async {
@@ -274,7 +274,7 @@ fn ignored_request(cx: &Context, facts: &Facts, caller: &Caller) {
 
 /// Tries again, later each time.
 #[allow(clippy::needless_pass_by_value, reason = "the signature that kube calls")]
-fn error_policy(object: Arc<StoredClient>, error: &Error, cx: Arc<Context>) -> Action {
+pub fn error_policy(object: Arc<StoredClient>, error: &Error, cx: Arc<Context>) -> Action {
     let caller = memory::caller(&object);
     let (namespace, name) = (&caller.namespace, &caller.name);
     tracing::warn!(%namespace, %name, %error, "reconcile of a QlikOAuthClient failed, will retry");

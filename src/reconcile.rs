@@ -4,6 +4,7 @@
 //! of one context becomes a condition of that context and affects no other; failures of the Kubernetes API that last are reported
 //! in the status as well.
 
+pub mod context;
 pub mod decide;
 pub mod events;
 pub mod memory;
@@ -21,6 +22,7 @@ use kube::api::{Api, ApiResource, DynamicObject};
 use kube::runtime::controller::Action;
 use tokio::time::Instant;
 
+use self::context::{Context, StoredContext};
 use self::decide::decide;
 use self::events::EventDraft;
 use self::memory::{caller, uid};
@@ -32,14 +34,13 @@ use self::write_status::{PatchKind, StatusWrite, write_status};
 use crate::api::ConditionType::{CredentialsAvailable, Ready};
 use crate::api::condition::Class;
 use crate::api::{QlikContext, QlikContextSpec, Reason};
-use crate::context::{Context, StoredContext};
 use crate::desired::Desired;
 use crate::error::{Error, Failure};
 use crate::metrics::Reconciled;
 use crate::oauth::identity::Subject;
 use crate::retry;
+use crate::scheduler::{Caller, Permit, Request, RequestKind, Urgency, Wait};
 use crate::secret::derived::Target;
-use crate::tokens::scheduler::{Caller, Permit, Request, RequestKind, Urgency, Wait};
 use crate::tokens::{Flight, JOINED, Planned};
 use crate::values::{
     Call, CallKind, Facts, Holds, Next, Outcome, Priority, Problem, Secrets, Serving, Step, TokenSnapshot, Wanted,

@@ -7,6 +7,12 @@
 
 #![expect(clippy::disallowed_methods, reason = "the place that spawns tasks, and joins them")]
 
+pub mod args;
+mod kubeconfig;
+pub mod panics;
+pub mod server;
+pub mod telemetry;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,17 +26,16 @@ use kube::client::ClientBuilder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use self::args::RunArgs;
 use crate::api::{QlikContext, QlikOAuthClient};
-use crate::args::RunArgs;
 use crate::clock::{Clock, Jitter};
+use crate::controller::scope::Namespaces;
 use crate::controller::{Parts, control};
-use crate::kubeconfig;
+use crate::health::Health;
 use crate::lease::{Election, Leadership};
 use crate::metrics::{CountRequests, Metrics};
 use crate::oauth::https::{Https, SystemResolver, is_proxy};
 use crate::oauth::roots;
-use crate::scope::Namespaces;
-use crate::server::{self, Health};
 
 const DRAIN: Duration = Duration::from_secs(25);
 

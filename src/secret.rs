@@ -6,7 +6,9 @@
 pub mod derived;
 pub mod lookalike;
 pub mod oauth_credential;
+pub mod template;
 mod text;
+pub mod write;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

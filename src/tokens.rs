@@ -3,13 +3,12 @@
 //! Everything that a token request leads to belongs to its key: the token, its verification, the failure and the back-off.
 //! What is to be done is decided under the lock of that key, and a request that follows from it begins under the same lock,
 //! so nothing has to be decided twice. Contexts that ask with the same key while a request is under way are woken when it
-//! ends. Nothing is sent without a permit of the [`scheduler`]. A token that was issued but could not be verified yet is kept,
+//! ends. Nothing is sent without a permit of the [`scheduler`](crate::scheduler). A token that was issued but could not be verified yet is kept,
 //! and only the verification is repeated. A token that was found in a Secret serves that Secret alone: anyone who may write
 //! one Secret must not choose the token of another. Tokens live in memory alone; what is known of a request is forgotten with
 //! the last context that uses it.
 
 mod entry;
-pub mod scheduler;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -22,7 +21,6 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use self::entry::Entry;
-use self::scheduler::{Caller, Health, Permit, RequestEnd, Scheduler, Wait, WaitReason};
 use crate::api::Reason;
 use crate::clock::{Clock, Jitter, SignedDuration, Timestamp};
 use crate::error::Failure;
@@ -31,6 +29,7 @@ use crate::oauth::request::{Grant, RequestKey, RequestKeys, TokenRequest};
 use crate::oauth::token::{AccessToken, Token};
 use crate::oauth::token_endpoint::request_token;
 use crate::oauth::transport::Transport;
+use crate::scheduler::{Caller, Health, Permit, RequestEnd, Scheduler, Wait, WaitReason};
 use crate::tenant_failure;
 use crate::values::{Call, CallKind, TokenSnapshot};
 

@@ -18,9 +18,9 @@ use crate::error::Failure;
 use crate::oauth::identity::{Field, Identity};
 use crate::oauth::request::RequestKey;
 use crate::oauth::token::{Token, VerifiedToken};
+use crate::scheduler::{RequestKind, Wait};
 use crate::secret::Credential;
 use crate::secret::derived::Target;
-use crate::tokens::scheduler::{RequestKind, Wait};
 
 /// Everything that a decision about one context is made from, besides what is known of its token request.
 pub struct Facts<'c> {

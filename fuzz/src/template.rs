@@ -1,12 +1,13 @@
 //! Templates of `target.data`: placeholders are replaced once, and everything else stands for itself.
 
-use qlik_context_operator::template::{BadTemplate, NAMES, render, rendered_len};
+use qlik_context_operator::api::PLACEHOLDERS;
+use qlik_context_operator::secret::template::{BadTemplate, render, rendered_len};
 
 /// Fills a text as a template.
 pub fn holds(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     // With each placeholder's own spelling as its value, only the escapes are gone: nothing is looked at twice.
-    let own: Vec<_> = NAMES.iter().map(|name| (*name, format!("$({name})"))).collect();
+    let own: Vec<_> = PLACEHOLDERS.iter().map(|name| (*name, format!("$({name})"))).collect();
     let value = |asked: &str| {
         let known = own.iter().find(|(name, _)| *name == asked);
         known.map(|(_, value)| value.as_str()).expect("only known names are asked for")
@@ -28,5 +29,5 @@ pub fn holds(input: &[u8]) {
 fn is_good(text: &str) -> bool {
     let text = text.replace("$$", "\0");
     let mut opened = text.split("$(").skip(1);
-    opened.all(|rest| NAMES.iter().any(|name| rest.strip_prefix(name).is_some_and(|rest| rest.starts_with(')'))))
+    opened.all(|rest| PLACEHOLDERS.iter().any(|name| rest.strip_prefix(name).is_some_and(|rest| rest.starts_with(')'))))
 }

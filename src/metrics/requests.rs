@@ -12,7 +12,7 @@ use tower::{Layer, Service};
 
 use super::Metrics;
 use super::labels::RequestVerb;
-use crate::server::Health;
+use crate::health::Health;
 
 /// Counts what goes through it, and tells the health of each watch that begins.
 #[derive(Clone)]

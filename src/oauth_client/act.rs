@@ -27,9 +27,9 @@ use crate::oauth::clients::{
 };
 use crate::oauth::key::{self, GeneratedKey, PublicJwk};
 use crate::reconcile::events::EventDraft;
+use crate::scheduler::{Caller, RequestKind, Wait};
 use crate::secret::SealedSecret;
 use crate::secret::oauth_credential::{CredentialSecret, IssuedCredential, Proof};
-use crate::tokens::scheduler::{Caller, RequestKind, Wait};
 
 /// How a step ended.
 pub enum Done {

@@ -15,8 +15,8 @@ use crate::error::Failure;
 use crate::oauth::clients::{Change, ClientId, Hint, NewClient, OAuthClient};
 use crate::oauth::tenant::TenantUrl;
 use crate::oauth::token::AccessToken;
+use crate::scheduler::Wait;
 use crate::secret::oauth_credential::{CredentialSecret, Held, IssuedCredential};
-use crate::tokens::scheduler::Wait;
 
 /// Everything that a decision is made from.
 pub struct Facts {

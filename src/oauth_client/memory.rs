@@ -11,7 +11,7 @@ use super::StoredClient;
 use super::facts::Candidate;
 use crate::api::Kind;
 use crate::reconcile::memory::digest;
-use crate::tokens::scheduler::Caller;
+use crate::scheduler::Caller;
 
 /// What is remembered, by uid.
 #[derive(Default)]

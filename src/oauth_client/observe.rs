@@ -9,9 +9,9 @@ use super::desired::Desired;
 use super::facts::{Facts, Remote, SoFar};
 use crate::api::{QlikContext, QlikOAuthClient};
 use crate::error::{Error, Failure};
+use crate::scheduler::Caller;
 use crate::secret::SealedSecret;
 use crate::secret::oauth_credential::CredentialSecret;
-use crate::tokens::scheduler::Caller;
 
 /// What a run begins with.
 pub enum Observed {

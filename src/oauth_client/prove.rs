@@ -20,10 +20,10 @@ use crate::oauth::request::{Credential, Grant, TokenRequest};
 use crate::oauth::tenant::TenantUrl;
 use crate::oauth::token_endpoint::{TokenRequestError, request_token};
 use crate::oauth::transport::TransportFailure;
+use crate::scheduler::{Health, RequestKind};
 use crate::secret::oauth_credential::{IssuedCredential, Proof};
 use crate::tenant_failure::unreachable;
 use crate::tokens::CallObserver as _;
-use crate::tokens::scheduler::{Health, RequestKind};
 
 /// How long a new credential may take to be known everywhere in the tenant, before it is told that it does not work.
 const SECOND_LOOKS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];

@@ -12,7 +12,7 @@ use crate::index::ContextName;
 use crate::metrics::SecretWrite;
 use crate::secret::SealedSecret;
 use crate::secret::oauth_credential::CredentialSecret;
-use crate::secret_write::{self, Applied, WRITE_TIMEOUT};
+use crate::secret::write::{self, Applied, WRITE_TIMEOUT};
 
 /// Writes the Secret: created where there is none, else over exactly the one that was judged. `new`: it holds a new credential.
 pub(super) async fn publish(run: &Run<'_>, facts: &mut Facts, mut secret: Secret, new: bool) -> Result<Done, Stop> {
@@ -31,16 +31,16 @@ pub(super) async fn publish(run: &Run<'_>, facts: &mut Facts, mut secret: Secret
         ContextName { kind: caller.kind, namespace: caller.namespace.to_string(), name: caller.name.to_string() };
     cx.leadership.check()?;
     let writing = cx.index.writing(&writer, &name);
-    let stored = match secret_write::apply(&secrets, &name, &secret).await {
+    let stored = match write::apply(&secrets, &name, &secret).await {
         Applied::Done(stored) => stored,
         Applied::Stale => return Ok(Done::Stale),
         Applied::Terminating(error) => return Err(Error::kubernetes(WRITING_SECRET)(error).into()),
-        Applied::Refused { code, error } if secret_write::may_pass(code) && run.failures() == 0 => {
+        Applied::Refused { code, error } if write::may_pass(code) && run.failures() == 0 => {
             return Err(Error::kubernetes(WRITING_SECRET)(error).into());
         }
-        Applied::Refused { code, .. } => return Err(Stop::Failure(secret_write::refused(&name, "spec.secret", code))),
+        Applied::Refused { code, .. } => return Err(Stop::Failure(write::refused(&name, "spec.secret", code))),
         Applied::Unclear if run.failures() == 0 => return Err(Error::Deadline(WRITE_TIMEOUT).into()),
-        Applied::Unclear => return Err(Stop::Failure(secret_write::unanswered(&name))),
+        Applied::Unclear => return Err(Stop::Failure(write::unanswered(&name))),
     };
     if let Some(version) = &stored.metadata.resource_version {
         writing.written(version);

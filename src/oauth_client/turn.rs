@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::Context;
 use crate::oauth::clients::ClientsError;
 use crate::oauth::request::RequestKey;
-use crate::tokens::scheduler::{Caller, Health, Permit, Request, RequestEnd, RequestKind, Urgency, Wait};
+use crate::scheduler::{Caller, Health, Permit, Request, RequestEnd, RequestKind, Urgency, Wait};
 
 /// See the module.
 pub struct Turn {

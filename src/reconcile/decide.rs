@@ -21,7 +21,7 @@ use crate::error::{Failure, bounded};
 use crate::oauth::lifetime::until;
 use crate::oauth::tenant::AllowedHosts;
 use crate::oauth::token::{Token, VerifiedToken};
-use crate::tokens::scheduler::{RequestKind, WaitReason};
+use crate::scheduler::{RequestKind, WaitReason};
 use crate::values::{
     Call, CallKind, Facts, HeldToken, Holds, Next, Outcome, Priority, Problem, Published, Secrets, SecretsRead,
     Serving, Settled, Step, TokenSnapshot, Wanted,

@@ -13,10 +13,10 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::api::{Kind, QlikContext, QlikContextStatus};
-use crate::context::StoredContext;
+use crate::reconcile::context::StoredContext;
+use crate::scheduler::Caller;
 use crate::secret::derived::WrittenSecret;
 use crate::tokens::TokenDigest;
-use crate::tokens::scheduler::Caller;
 use crate::values::{Settled, Wanted};
 
 /// The first repair of a Secret comes at once; each one after it that is needed soon waits twice as long.

@@ -10,16 +10,16 @@ use crate::api::v1alpha1::{IdentityStatus, QlikContextStatus};
 use crate::api::{QlikContext, REFRESH_REQUESTED_ANNOTATION, REFRESHED_FOR_ANNOTATION};
 use crate::binding;
 use crate::clock::{SignedDuration, Timestamp};
-use crate::context::Context;
 use crate::desired::{Desired, is_refresh_request};
 use crate::error::Error;
 use crate::index::SecretVersion;
 use crate::oauth::identity::Identity;
 use crate::oauth::token::Token;
+use crate::reconcile::context::Context;
 use crate::reconcile::memory::{Memory, Versions};
+use crate::scheduler::Caller;
 use crate::secret::derived::{Stored, Target};
 use crate::secret::{self, Credential, SealedSecret};
-use crate::tokens::scheduler::Caller;
 use crate::tokens::{Held, Requester, TokenDigest};
 use crate::values::{Facts, HeldToken, Secrets, SecretsRead, Settled, SoFar};
 

@@ -9,17 +9,17 @@ use kube::runtime::reflector::ObjectRef;
 use tokio::time::Instant;
 
 use crate::api::QlikContext;
-use crate::context::Context;
 use crate::desired::Desired;
 use crate::error::{Error, Failure, WRITING_SECRET};
 use crate::index::{ContextName, SecretVersion};
 use crate::metrics::SecretWrite;
 use crate::oauth::token::VerifiedToken;
+use crate::reconcile::context::Context;
+use crate::scheduler::Caller;
 use crate::secret::CREATE_ONLY;
 use crate::secret::derived::{Target, WrittenSecret};
-use crate::secret_write::{self, Applied, WRITE_TIMEOUT};
+use crate::secret::write::{self, Applied, WRITE_TIMEOUT};
 use crate::tokens::TokenDigest;
-use crate::tokens::scheduler::Caller;
 use crate::values::{Facts, Secrets, SecretsRead};
 
 /// What a watch has shown counts as what is there now, for a run that took no longer than this.
@@ -89,7 +89,7 @@ pub async fn publish(
     cx.leadership.check()?;
     let writing = cx.index.writing(&context, name);
     let begun = Instant::now();
-    let stored = match secret_write::apply(&secrets, name, &secret).await {
+    let stored = match write::apply(&secrets, name, &secret).await {
         Applied::Done(stored) => stored,
         Applied::Stale => {
             cx.memories.with(&caller.uid, |memory| memory.written = None);
@@ -163,10 +163,10 @@ fn failed(
     took: Duration,
 ) -> Result<Written, Error> {
     let count = cx.memories.with(&caller.uid, |memory| memory.failures).unwrap_or_default();
-    if secret_write::may_pass(code) && count < PASSING && took < LASTING {
+    if write::may_pass(code) && count < PASSING && took < LASTING {
         return Err(Error::kubernetes(WRITING_SECRET)(error));
     }
-    Ok(Written::Refused(secret_write::refused(name, "spec.target", code)))
+    Ok(Written::Refused(write::refused(name, "spec.target", code)))
 }
 
 /// Nobody knows whether it was written: the next run reads it. What happens again and again is told.
@@ -178,5 +178,5 @@ fn unclear(cx: &Context, caller: &Caller, name: &str, took: Duration) -> Result<
     if count.unwrap_or_default() < PASSING && took < LASTING {
         return Err(Error::Deadline(WRITE_TIMEOUT));
     }
-    Ok(Written::Refused(secret_write::unanswered(name)))
+    Ok(Written::Refused(write::unanswered(name)))
 }

@@ -7,10 +7,10 @@ use super::events::events_for;
 use super::memory::Versions;
 use crate::api::ConditionType::Ready;
 use crate::api::{QlikContext, QlikContextStatus, Reason};
-use crate::context::Context;
 use crate::metrics::Reconciled;
+use crate::reconcile::context::Context;
+use crate::scheduler::Caller;
 use crate::secret::derived::Target;
-use crate::tokens::scheduler::Caller;
 use crate::values::{Facts, Next, Outcome, Published, Secrets, Settled};
 
 /// Tells people and machines what changed. `written`: the status that says so is there.

@@ -7,8 +7,8 @@ use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 
 use crate::api::{FIELD_MANAGER, QlikContext, QlikContextStatus};
-use crate::context::{Context, StoredContext};
 use crate::error::{Error, WRITING_STATUS};
+use crate::reconcile::context::{Context, StoredContext};
 
 /// As long as an admission webhook may take.
 const TIMEOUT: Duration = Duration::from_secs(34);

@@ -24,7 +24,7 @@ use crate::clock::Timestamp;
 use crate::desired::{Desired, added};
 use crate::error::Failure;
 use crate::oauth::token::{AccessToken, Token, VerifiedToken};
-use crate::template::{self, contexts_yml};
+use crate::secret::template::{self, contexts_yml};
 use aws_lc_rs::digest::{SHA256, digest};
 use zeroize::Zeroizing;
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::scheduler::Caller;
 use super::{Requester, TokenDigest, Wake};
 use crate::api::Reason;
 use crate::clock::{Clock, ClockSample, Timestamp};
@@ -14,6 +13,7 @@ use crate::error::Failure;
 use crate::oauth::identity::Identity;
 use crate::oauth::token::{AccessToken, Token, VerifiedToken};
 use crate::retry;
+use crate::scheduler::Caller;
 use crate::values::{Backoff, RefreshState, Serving, TokenSnapshot};
 
 /// Refresh requests lead to at most one token request in this time.

@@ -1,9 +1,9 @@
 //! The flags that the chart passes are flags of the program, and mean what the values say.
 
 use clap::Parser as _;
-use qlik_context_operator::args::{Command, CommandLine, RunArgs};
 use qlik_context_operator::oauth::address::AddressPolicy;
-use qlik_context_operator::telemetry::LogFormat;
+use qlik_context_operator::run::args::{Command, CommandLine, RunArgs};
+use qlik_context_operator::run::telemetry::LogFormat;
 use serde_json::json;
 
 use super::helm::Rendered;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use kube::api::Api;
 use qlik_context_operator::clock::{Clock, SignedDuration, Timestamp};
+use qlik_context_operator::health::Health;
 use qlik_context_operator::lease::{Election, Leadership};
-use qlik_context_operator::server::Health;
 use serde_json::{Value, json};
 use support::api_server::{Fault, Kind, Script, Verb};
 use tokio::time::Instant;

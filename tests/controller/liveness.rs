@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use kube::api::Api;
 use qlik_context_operator::controller::control;
+use qlik_context_operator::health::Health;
 use qlik_context_operator::lease::{Election, Leadership};
-use qlik_context_operator::panics;
-use qlik_context_operator::server::Health;
+use qlik_context_operator::run::panics;
 use serde_json::json;
 use support::api_server::{Fault, Kind, Script, Verb};
 use tokio_util::sync::CancellationToken;

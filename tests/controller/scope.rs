@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use qlik_context_operator::scope::{Scope, selector};
+use qlik_context_operator::controller::scope::{Scope, selector};
 use serde_json::json;
 use support::api_server::{Fault, Kind, Script, Verb};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use clap::CommandFactory as _;
 use qlik_context_operator::api::condition::Notice;
 use qlik_context_operator::api::{self, Reason};
-use qlik_context_operator::args::CommandLine;
+use qlik_context_operator::run::args::CommandLine;
 use serde_json::Value;
 use strum::IntoEnumIterator as _;
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use qlik_context_operator::clock::{Clock, SignedDuration};
+use qlik_context_operator::health::Health;
 use qlik_context_operator::metrics::{Format, Metrics, Reconciled, RequestVerb, SecretWrite, Watch};
 use qlik_context_operator::oauth::request::Grant;
-use qlik_context_operator::server::{self, Health};
+use qlik_context_operator::run::server;
 use qlik_context_operator::tokens::CallObserver as _;
 use support::control_plane::Folder;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -2,7 +2,7 @@
 
 use std::sync::{LazyLock, Once};
 
-use qlik_context_operator::telemetry::filtered;
+use qlik_context_operator::run::telemetry::filtered;
 use support::planted::Searched;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;

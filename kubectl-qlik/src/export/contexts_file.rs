@@ -3,7 +3,7 @@
 //! Lines are added or replaced in the text, so that comments, order and unknown keys stay. What comes of that is read again,
 //! and where it does not say what it should (a file in another style of YAML), the whole is written anew from what it says.
 
-use qlik_context_operator::template::contexts_yml;
+use qlik_context_operator::secret::template::contexts_yml;
 use serde_json::{Map, Value, json};
 
 const CURRENT: &str = "current-context";

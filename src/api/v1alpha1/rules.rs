@@ -6,7 +6,7 @@
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
-use crate::template::NAMES;
+use crate::api::PLACEHOLDERS;
 
 /// The effective name of the derived Secret, as CEL over an object called `$object`.
 macro_rules! target_name {
@@ -118,11 +118,11 @@ pub(super) fn annotations(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
-/// `target.data`; the rule on a value is the grammar of [`crate::template`], and `(?s)` lets it have lines.
+/// `target.data`; the rule on a value is the grammar of [`crate::secret::template`], and `(?s)` lets it have lines.
 pub(super) fn data(_: &mut SchemaGenerator) -> Schema {
-    let names = NAMES.join("|");
+    let names = PLACEHOLDERS.join("|");
     let template = format!("self.matches('(?s)^([^$]|[$][$]|[$][^$(]|[$][(]({names})[)])*[$]?$')");
-    let known = NAMES.map(|name| format!("$({name})")).join(" ");
+    let known = PLACEHOLDERS.map(|name| format!("$({name})")).join(" ");
     let message = format!("knows only the placeholders {known}; write $$( for a literal $(");
     map(
         &text(8192, &[(template, &message)]),

@@ -7,7 +7,7 @@ use crate::api::Reason;
 use crate::desired::Desired;
 use crate::error::Failure;
 use crate::oauth::tenant::AllowedHosts;
-use crate::tokens::scheduler::{Wait, WaitReason};
+use crate::scheduler::{Wait, WaitReason};
 
 /// A wait for the operator's own limits is worth a status when it is longer than this.
 pub(super) const TOLD_AFTER: Duration = Duration::from_mins(1);

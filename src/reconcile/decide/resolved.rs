@@ -13,9 +13,9 @@ use crate::clock::{SignedDuration, Timestamp};
 use crate::desired::Desired;
 use crate::error::Failure;
 use crate::oauth::token::{Token, VerifiedToken};
+use crate::scheduler::{Wait, WaitReason};
 use crate::secret::Credential;
 use crate::secret::derived::{Target, derived_secret};
-use crate::tokens::scheduler::{Wait, WaitReason};
 use crate::values::{
     Call, CallKind, Holds, Next, Outcome, Priority, Problem, Published, Serving, Settled, Step, TokenSnapshot,
 };

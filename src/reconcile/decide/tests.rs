@@ -8,8 +8,8 @@ use crate::oauth::request::RequestKey;
 use crate::oauth::token::AccessToken;
 use crate::secret::SealedSecret;
 
+use crate::scheduler::Wait;
 use crate::secret::derived::{Stored, Target, derived_secret};
-use crate::tokens::scheduler::Wait;
 use crate::values::{Backoff, HeldToken, RefreshState, SoFar};
 use proptest::prelude::*;
 use secrecy::ExposeSecret;

@@ -6,10 +6,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::tokens::scheduler::budget::Budget;
-use crate::tokens::scheduler::circuit::Circuit;
-use crate::tokens::scheduler::pace::Pace;
-use crate::tokens::scheduler::turns::Turns;
+use crate::scheduler::budget::Budget;
+use crate::scheduler::circuit::Circuit;
+use crate::scheduler::pace::Pace;
+use crate::scheduler::turns::Turns;
 
 const HOSTS: [&str; 3] = ["a.qlikcloud.com", "b.qlikcloud.com", "c.qlikcloud.com"];
 const NAMESPACES: [&str; 4] = ["one", "two", "three", "four"];

@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use super::Waiter;
 use crate::oauth::request::RequestKey;
-use crate::tokens::scheduler::budget::Budget;
-use crate::tokens::scheduler::lane::Rank;
+use crate::scheduler::budget::Budget;
+use crate::scheduler::lane::Rank;
 
 /// The keys that are in use.
 #[derive(Debug)]

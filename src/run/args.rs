@@ -10,11 +10,11 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use kube::core::Selector;
 
 use crate::api::OPERATOR_NAME;
+use crate::controller::scope::{Namespaces, Scope, selector};
 use crate::oauth::address::AddressPolicy;
 use crate::oauth::tenant::AllowedHosts;
-use crate::scope::{Namespaces, Scope, selector};
-use crate::telemetry::{self, LogFormat};
-use crate::tokens::scheduler::Limits;
+use crate::run::telemetry::{self, LogFormat};
+use crate::scheduler::Limits;
 
 /// Keeps a fresh, verified Qlik Cloud access token in a Secret for every QlikContext.
 #[derive(Debug, Parser)]

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{Place, State, TURNOVER, Ticket};
-use crate::tokens::scheduler::host::{LaneId, Turn};
-use crate::tokens::scheduler::lane::Rank;
-use crate::tokens::scheduler::{Request, RequestKey, RequestKind, Wait, WaitReason};
+use crate::scheduler::host::{LaneId, Turn};
+use crate::scheduler::lane::Rank;
+use crate::scheduler::{Request, RequestKey, RequestKind, Wait, WaitReason};
 
 impl State {
     pub(super) fn next(&mut self) -> u64 {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{State, Ticket};
-use crate::tokens::scheduler::host::Turn;
-use crate::tokens::scheduler::slots::User;
+use crate::scheduler::host::Turn;
+use crate::scheduler::slots::User;
 
 impl State {
     /// The permit has this turn at the host, or gets it: it is free, and nobody who comes first waits for it.

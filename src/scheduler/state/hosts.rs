@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{Known, State};
-use crate::tokens::scheduler::host::Host;
+use crate::scheduler::host::Host;
 
 impl State {
     /// The name of a host that is known from now on.

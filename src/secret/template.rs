@@ -4,25 +4,12 @@
 
 use std::fmt::Write as _;
 
-/// Every placeholder there is.
-pub const NAMES: [&str; 11] = [
-    "token",
-    "tenantUrl",
-    "host",
-    "expiresAt",
-    "issuedAt",
-    "clientId",
-    "userId",
-    "tenantId",
-    "contextName",
-    "namespace",
-    "contextsYml",
-];
+use crate::api::PLACEHOLDERS;
 
 /// Why a template is not one; the API server refuses such objects, so only older ones hold them.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum BadTemplate {
-    /// Not in [`NAMES`].
+    /// Not in [`PLACEHOLDERS`].
     #[error("an unknown placeholder")]
     Unknown,
     /// `$(` without `)`.
@@ -30,7 +17,7 @@ pub enum BadTemplate {
     Unclosed,
 }
 
-/// Fills a template. `value` is asked only for names of [`NAMES`].
+/// Fills a template. `value` is asked only for names of [`PLACEHOLDERS`].
 pub fn render<'v>(template: &str, value: impl Fn(&str) -> &'v str) -> Result<String, BadTemplate> {
     let mut text = String::with_capacity(template.len());
     let mut rest = template;
@@ -41,7 +28,7 @@ pub fn render<'v>(template: &str, value: impl Fn(&str) -> &'v str) -> Result<Str
             after
         } else if let Some(after) = after.strip_prefix('(') {
             let (name, after) = after.split_once(')').ok_or(BadTemplate::Unclosed)?;
-            let known = NAMES.into_iter().find(|known| *known == name).ok_or(BadTemplate::Unknown)?;
+            let known = PLACEHOLDERS.into_iter().find(|known| *known == name).ok_or(BadTemplate::Unknown)?;
             text.push_str(value(known));
             after
         } else {
@@ -142,15 +129,15 @@ mod tests {
         #[test]
         fn each_placeholder_is_replaced_by_its_own_value_and_no_other_name_is_one(
             before in "[^$]{0,9}",
-            known in prop::sample::select(&NAMES[..]),
+            known in prop::sample::select(&PLACEHOLDERS[..]),
             unknown in "[a-zA-Z ]{0,12}",
             after in "[^$]{0,9}"
         ) {
             // With names as values, the names are all that is left of the placeholders.
-            let name = |asked: &str| NAMES.into_iter().find(|name| *name == asked).unwrap();
+            let name = |asked: &str| PLACEHOLDERS.into_iter().find(|name| *name == asked).unwrap();
             let template = |name: &str| format!("{before}$({name}){after}");
             prop_assert_eq!(render(&template(known), name), Ok(format!("{before}{known}{after}")));
-            if !NAMES.contains(&unknown.as_str()) {
+            if !PLACEHOLDERS.contains(&unknown.as_str()) {
                 prop_assert_eq!(render(&template(&unknown), name), Err(BadTemplate::Unknown));
             }
         }

@@ -13,15 +13,15 @@ use kube::runtime::{WatchStreamExt, watcher};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Context, StoredClient, error_policy, reconcile};
+use super::scope::Scope;
+use super::watch::{self, Events, union_of};
 use crate::api::ConditionType::Ready;
-use crate::api::{Kind, Reason};
-use crate::context;
+use crate::api::{Kind, QlikOAuthClient, Reason};
 use crate::index::ContextName;
 use crate::metrics::Watch;
 use crate::oauth::transport::Transport;
-use crate::scope::Scope;
-use crate::watch::{Events, union_of};
+use crate::oauth_client::{Context, StoredClient, error_policy, reconcile};
+use crate::reconcile::context;
 
 /// What wakes the loop besides its own watch.
 pub struct Wakes {
@@ -76,10 +76,7 @@ fn watch(
     let stream = stream
         .inspect_ok(move |event| match event {
             Event::Apply(object) | Event::InitApply(object) => {
-                let secret = object.0.as_ref().map_or_else(
-                    |_| String::new(),
-                    super::super::api::v1alpha1::oauth_client::QlikOAuthClient::secret_name,
-                );
+                let secret = object.0.as_ref().map_or_else(|_| String::new(), QlikOAuthClient::secret_name);
                 told.base.index.context_applied(&name_of(object), None, &secret);
             }
             Event::Delete(object) => {
@@ -95,7 +92,7 @@ fn watch(
             Event::Init => {}
         })
         .applied_objects();
-    stream.inspect_err(move |error: &watcher::Error| crate::watch::failed(Watch::OAuthClients, &metrics, error)).filter(
+    stream.inspect_err(move |error: &watcher::Error| watch::failed(Watch::OAuthClients, &metrics, error)).filter(
         move |object| std::future::ready(object.as_ref().is_ok_and(|object| asked.memories.needs_reconcile(object))),
     )
 }

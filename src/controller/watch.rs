@@ -29,12 +29,12 @@ use tokio_util::task::TaskTracker;
 pub use self::secrets::secrets;
 use self::union::union;
 use crate::api::Kind;
-use crate::context::{Context, StoredContext};
+use crate::controller::scope::Scope;
 use crate::error::describe;
 use crate::index::{ContextName, Index};
 use crate::metrics::{Metrics, Watch};
+use crate::reconcile::context::{Context, StoredContext};
 use crate::reconcile::memory::uid;
-use crate::scope::Scope;
 
 /// Small pages keep memory flat; below 50 more calls gain little.
 const PAGE_SIZE: u32 = 50;

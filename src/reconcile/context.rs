@@ -8,15 +8,15 @@ use kube::runtime::reflector::Store;
 
 use crate::api::QlikContext;
 use crate::clock::{Clock, Jitter};
+use crate::health::Health;
 use crate::index::Index;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
 use crate::oauth::tenant::AllowedHosts;
 use crate::reconcile::events::Events;
 use crate::reconcile::memory::Memories;
-use crate::server::Health;
+use crate::scheduler::Caller;
 use crate::tokens::TokenCache;
-use crate::tokens::scheduler::Caller;
 
 /// What every run needs.
 pub struct Context {

@@ -26,9 +26,9 @@ use tokio::time::{Instant, timeout_at};
 use super::metadata::SecretMetadata;
 use super::{Restarts, config, failed};
 use crate::api::{MANAGED_BY_LABEL, OPERATOR_NAME};
+use crate::controller::scope::Scope;
 use crate::index::{ContextName, Index, Selection, WatchId};
 use crate::metrics::{Metrics, Watch};
-use crate::scope::Scope;
 
 /// A page is in memory three times while it is read, and a Secret has up to 256 KiB of annotations: 4 MiB at worst.
 const PAGE_SIZE: u32 = 5;
