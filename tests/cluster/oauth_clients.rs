@@ -185,7 +185,7 @@ async fn the_schema_refuses_what_cannot_work_in_sentences_of_ours() {
     let case = Case::new("qoauth-schema").await;
     let mistakes = [
         (json!({"scopes": []}), "scopes must name at least one scope"),
-        (json!({"scopes": ["two words"]}), "without spaces or quotes"),
+        (json!({"scopes": ["two words"]}), "without whitespace or quotes"),
         (json!({"clientName": " x"}), "must be a name on one line"),
         (json!({"clientName": "a\nb"}), "must be a name on one line"),
         (json!({"description": "x [qlikcontext.dev uid=1]"}), "must not contain [qlikcontext.dev"),

@@ -107,7 +107,7 @@ async fn what_is_wrong_is_refused_in_words_that_a_person_understands() {
         ("spec.auth.privateKeyJwt.secretRef.keys", json!({"clientId": "id"}), "name the client id once"),
         ("spec.auth.privateKeyJwt.secretRef.keys", json!({"keyId": "id"}), "name the key id once"),
         ("spec.auth.privateKeyJwt.algorithm", json!("HS256"), "supported values: \"RS256\", \"RS512\", \"ES384\""),
-        ("spec.auth.privateKeyJwt.clientId", json!("two words"), "without blanks"),
+        ("spec.auth.privateKeyJwt.clientId", json!("two words"), "without whitespace"),
         ("spec.auth.privateKeyJwt.secretRef.name", json!("Not_A_Name"), "must be the name of a Secret"),
         (
             "spec.auth.privateKeyJwt.secretRef.name",
@@ -119,7 +119,7 @@ async fn what_is_wrong_is_refused_in_words_that_a_person_understands() {
         ("spec.impersonate", json!({"userId": "a", "subject": "b"}), "set exactly one of impersonate.userId"),
         ("spec.expectedIdentity", json!({}), "at least one of tenantId, userId, subject"),
         ("spec.scopes", json!([]), "must name at least one scope"),
-        ("spec.scopes", json!(["two words"]), "without blanks"),
+        ("spec.scopes", json!(["two words"]), "without whitespace"),
         ("spec.scopes", json!(["a", "a"]), "Duplicate value"),
         ("spec.scopes", json!((0..65).map(|n| n.to_string()).collect::<Vec<_>>()), "must have at most 64 items"),
         ("spec.target.name", json!("Mine"), "must be the name of a Secret"),
