@@ -1,6 +1,6 @@
 //! The CustomResourceDefinition as it is installed: what the derive makes of the types, with three corrections.
 //!
-//! `nullable` is taken off: `Option` becomes `nullable: true`, and then an explicit `null` counts as set.
+//! `nullable` is taken off, and `null` from lists of values: `Option` becomes both, and then an explicit `null` counts as set.
 //! The lines of a text are joined: `kubectl explain` breaks them itself, and keeps every break that is there.
 //! The status gets a default, so that tools which judge by `observedGeneration` do not take a newborn object for a
 //! finished one.
@@ -42,6 +42,9 @@ fn corrected(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
 
 fn correct(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
+    if let Some(values) = schema.enum_.as_mut() {
+        values.retain(|value| !value.0.is_null());
+    }
     if let Some(text) = schema.description.as_mut() {
         *text = text.replace('\n', " ");
     }
