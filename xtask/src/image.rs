@@ -41,6 +41,12 @@ pub struct Args {
     /// Write the root file system of the image into this empty folder, and no archive.
     #[arg(long, value_name = "FOLDER", conflicts_with = "output")]
     rootfs: Option<PathBuf>,
+    /// Date of everything in the image, in seconds since 1970; default: that of the commit.
+    #[arg(long, value_name = "SECONDS", env = "SOURCE_DATE_EPOCH")]
+    date: Option<u64>,
+    /// Commit that the image is labelled with; default: the one that is checked out.
+    #[arg(long, value_name = "COMMIT")]
+    revision: Option<String>,
 }
 
 /// Processor architecture, as OCI and Kubernetes name it.
@@ -96,8 +102,9 @@ pub fn make(args: &Args, screen: Screen) -> anyhow::Result<PathBuf> {
     let root = repository().canonicalize().context("there is no repository")?;
     let output = args.output.clone().unwrap_or_else(|| root.join("target/image").join(format!("{NAME}.tar")));
     let name = args.name.clone().unwrap_or_else(|| format!("docker.io/library/{NAME}:{VERSION}"));
-    let date = date()?;
-    let mut archive = archive::Archive::new(&name, Labels::of_this_version(date, revision()));
+    let date = args.date.unwrap_or_else(date_of_commit);
+    let revision = args.revision.clone().or_else(|| git(&["rev-parse", "HEAD"]));
+    let mut archive = archive::Archive::new(&name, Labels::of_this_version(date, revision));
     for binary in binaries(args, screen)? {
         let program = binary.load()?;
         let root = root::files(&program, binary.architecture)?;
@@ -131,17 +138,9 @@ impl Binary {
     }
 }
 
-/// Seconds since 1970 for every date in the image: `SOURCE_DATE_EPOCH`, else that of the commit, else 0.
-fn date() -> anyhow::Result<u64> {
-    match std::env::var("SOURCE_DATE_EPOCH") {
-        Ok(text) => text.parse().context("SOURCE_DATE_EPOCH is not a number"),
-        Err(_) => Ok(git(&["log", "-1", "--format=%ct"]).and_then(|text| text.parse().ok()).unwrap_or(0)),
-    }
-}
-
-/// The commit, where there is one.
-fn revision() -> Option<String> {
-    std::env::var("REVISION").ok().filter(|text| !text.is_empty()).or_else(|| git(&["rev-parse", "HEAD"]))
+/// When the commit that is checked out was made, in seconds since 1970; else 0.
+fn date_of_commit() -> u64 {
+    git(&["log", "-1", "--format=%ct"]).and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 fn git(args: &[&str]) -> Option<String> {
