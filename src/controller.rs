@@ -200,7 +200,7 @@ fn wakers() -> (Wakers, UnboundedReceiver<ObjectRef<StoredContext>>, Wakes) {
     (Wakers { called, oauth_clients, contexts }, of_contexts, clients_called)
 }
 
-/// Marks the loop as alive whenever it is polled, and clients_called nobody.
+/// Marks the loop as alive whenever it is polled, and wakes nobody.
 fn heartbeat(health: Arc<Health>) -> impl Stream<Item = ObjectRef<StoredContext>> {
     beats().filter_map(move |()| {
         health.beat(Task::Loop);

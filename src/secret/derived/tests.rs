@@ -59,7 +59,7 @@ fn the_default_keys_hold_one_token_and_its_own_address() {
 
 #[test]
 fn every_placeholder_has_its_value_and_no_value_ends_in_a_line_break() {
-    let keys = template::PLACEHOLDERS.map(|name| (name.to_owned(), format!("$({name})\r\n").into()));
+    let keys = crate::api::PLACEHOLDERS.map(|name| (name.to_owned(), format!("$({name})\r\n").into()));
     let data: serde_json::Map<_, _> = keys.into_iter().filter(|(name, _)| name != "token").collect();
     let secret = made(&json!({"data": data}), &token(Some(21600))).unwrap();
     for (key, value) in [
