@@ -121,7 +121,7 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
     };
     tokio::select! {
         result = work => result,
-        result = &mut server => result?.context("the server of /livez, /readyz and /metrics ended"),
+        ended = &mut server => match ended.context("the server of /livez, /readyz and /metrics ended")? {},
     }
 }
 
