@@ -177,7 +177,9 @@ fn no_module_at_the_top_is_used_by_what_it_uses() {
     assert!(left.values().map(BTreeSet::len).sum::<usize>() > 50, "{left:?}");
     while let Some(leaf) = left.iter().find(|(_, used)| used.is_empty()).map(|(module, _)| module.clone()) {
         left.remove(&leaf);
-        left.values_mut().for_each(|used| drop(used.remove(&leaf)));
+        for used in left.values_mut() {
+            used.remove(&leaf);
+        }
     }
     assert_eq!(left, BTreeMap::new());
 }
