@@ -65,7 +65,7 @@ async fn until_ended(address: SocketAddr, head: &str, again: &[u8]) -> Duration 
         // A reset is an end, too.
         let _ = reader.read_to_end(&mut answer).await;
     };
-    let writes = async {
+    let endless = async {
         if writer.write_all(head.as_bytes()).await.is_ok() {
             while !again.is_empty() && writer.write_all(again).await.is_ok() {
                 tokio::task::yield_now().await;
@@ -73,7 +73,7 @@ async fn until_ended(address: SocketAddr, head: &str, again: &[u8]) -> Duration 
         }
         std::future::pending::<()>().await;
     };
-    tokio::select! { () = ended => {}, () = writes => {} }
+    tokio::select! { () = ended => {}, () = endless => {} }
     begin.elapsed()
 }
 
