@@ -30,6 +30,7 @@
 //! - [`controller`]: the control loops, one for each kind: `watch` says what wakes them, `scope` what is this instance's.
 //! - [`index`]: from a Secret to the objects that use it, and the versions that the watches showed.
 //! - [`run`]: the process, from its flags to its end: `args`, `kubeconfig`, `server`, `telemetry`, `panics`.
+//! - [`spans`]: every span of a trace.
 //! - [`lease`], [`health`], [`metrics`], [`clock`]: what all of it uses.
 
 pub mod api;
@@ -52,6 +53,7 @@ pub mod retry;
 pub mod run;
 pub mod scheduler;
 pub mod secret;
+pub mod spans;
 pub mod tenant_failure;
 pub mod tokens;
 pub mod values;

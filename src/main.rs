@@ -24,7 +24,8 @@ fn main() -> ExitCode {
 fn operate(args: RunArgs) -> anyhow::Result<()> {
     // Before anything speaks TLS, so that there is one provider and no doubt which.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    telemetry::init(args.log_format, &args.log_filter)?;
+    // Until the end, which sends what is left of the traces.
+    let _telemetry = telemetry::init(args.log_format, &args.log_filter)?;
     panics::end_the_process();
     // Two threads: a controller waits, it does not compute.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;

@@ -30,6 +30,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::Store;
 use kube::{Resource, ResourceExt};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use self::act::{Done, Run};
 use self::decide::decide;
@@ -41,7 +42,9 @@ use self::turn::Turn;
 use self::write_status::{StatusWrite, write_status};
 use crate::api::ConditionType::Ready;
 use crate::api::condition::{Class, Notice};
-use crate::api::{QlikOAuthClient, QlikOAuthClientSpec, QlikOAuthClientStatus, ROTATE_REQUESTED_ANNOTATION, Reason};
+use crate::api::{
+    Kind, QlikOAuthClient, QlikOAuthClientSpec, QlikOAuthClientStatus, ROTATE_REQUESTED_ANNOTATION, Reason,
+};
 use crate::clock::Timestamp;
 use crate::desired::is_refresh_request;
 use crate::error::{Error, Failure};
@@ -52,6 +55,7 @@ use crate::reconcile::context;
 use crate::reconcile::events::EventDraft;
 use crate::retry;
 use crate::scheduler::Caller;
+use crate::spans;
 use crate::values::Serving;
 
 const DEADLINE: Duration = Duration::from_mins(2);
@@ -106,7 +110,9 @@ pub async fn reconcile(object: Arc<StoredClient>, cx: Arc<Context>) -> Result<Ac
             Err(problem) => report_unreadable(&cx, &caller, &object, &problem.error).await,
         }
     };
-    let result = tokio::time::timeout(DEADLINE, run).await.unwrap_or(Err(Error::Deadline(DEADLINE)));
+    let span = spans::reconcile(Kind::OAuthClient, &caller.namespace, &caller.name);
+    let run = tokio::time::timeout(DEADLINE, run).instrument(span.clone());
+    let result = run.await.unwrap_or(Err(Error::Deadline(DEADLINE)));
     match &result {
         Ok(_) => {
             cx.base.health.kubernetes_answered();
@@ -119,6 +125,7 @@ pub async fn reconcile(object: Arc<StoredClient>, cx: Arc<Context>) -> Result<Ac
     }
     let outcome = result.as_ref().map_or(Reconciled::Error, |(outcome, _)| *outcome);
     cx.base.metrics.oauth_client_reconciled(outcome, begun.elapsed());
+    spans::ended(&span, outcome.into(), result.is_err());
     result.map(|(_, again)| again.map_or_else(Action::await_change, Action::requeue))
 }
 

@@ -21,6 +21,7 @@ use kube::Resource;
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::runtime::controller::Action;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use self::context::{Context, StoredContext};
 use self::decide::decide;
@@ -33,7 +34,7 @@ use self::status::{invalid, next_run, status};
 use self::write_status::{PatchKind, StatusWrite, write_status};
 use crate::api::ConditionType::{CredentialsAvailable, Ready};
 use crate::api::condition::Class;
-use crate::api::{QlikContext, QlikContextSpec, Reason};
+use crate::api::{Kind, QlikContext, QlikContextSpec, Reason};
 use crate::desired::Desired;
 use crate::error::{Error, Failure};
 use crate::metrics::Reconciled;
@@ -41,6 +42,7 @@ use crate::oauth::identity::Subject;
 use crate::retry;
 use crate::scheduler::{Caller, Permit, Request, RequestKind, Urgency, Wait};
 use crate::secret::derived::Target;
+use crate::spans;
 use crate::tokens::{Flight, JOINED, Planned};
 use crate::values::{
     Call, CallKind, Facts, Holds, Next, Outcome, Priority, Problem, Secrets, Serving, Step, TokenSnapshot, Wanted,
@@ -65,12 +67,15 @@ pub async fn reconcile(object: Arc<StoredContext>, cx: Arc<Context>) -> Result<A
             Err(problem) => report_unreadable(&cx, &caller, &object, &problem.error).await,
         }
     };
-    let result = tokio::time::timeout(DEADLINE, run).await.unwrap_or(Err(Error::Deadline(DEADLINE)));
+    let span = spans::reconcile(Kind::Context, &caller.namespace, &caller.name);
+    let run = tokio::time::timeout(DEADLINE, run).instrument(span.clone());
+    let result = run.await.unwrap_or(Err(Error::Deadline(DEADLINE)));
     if let (Err(error), Ok(context)) = (&result, &object.0) {
-        trouble(&cx, &caller, context, error).await;
+        trouble(&cx, &caller, context, error).instrument(span.clone()).await;
     }
     let outcome = result.as_ref().map_or(Reconciled::Error, |(outcome, _)| *outcome);
     cx.metrics.reconciled(outcome, begun.elapsed());
+    spans::ended(&span, outcome.into(), result.is_err());
     result.map(|(_, again)| again.map_or_else(Action::await_change, Action::requeue))
 }
 

@@ -36,6 +36,7 @@ use crate::lease::{Election, Leadership};
 use crate::metrics::{CountRequests, Metrics};
 use crate::oauth::https::{Https, SystemResolver, is_proxy};
 use crate::oauth::roots;
+use crate::spans::Traced;
 
 const DRAIN: Duration = Duration::from_secs(25);
 
@@ -54,7 +55,7 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
     let counts = CountRequests::new(metrics.clone(), health.clone());
     let (client, namespace) = connect(&args.watch_namespaces, &counts).await?;
     let oauth_clients = args.oauth_clients && knows_oauth_clients(&client, &args.watch_namespaces).await;
-    let transport = Arc::new(transport(&args)?);
+    let transport = Arc::new(Traced(transport(&args)?));
     let listener = server::listen(args.listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {}; use another --listen", args.listen))?;
     let clock = Clock::system();

@@ -2,7 +2,7 @@
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 
-use strum::EnumIter;
+use strum::{EnumIter, IntoStaticStr};
 
 use crate::api::Reason;
 
@@ -86,7 +86,7 @@ impl EncodeLabelValue for Outcome {
 }
 
 /// How a run ended.
-#[derive(Clone, Copy, Debug, EncodeLabelValue, EnumIter, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, EncodeLabelValue, EnumIter, Eq, Hash, IntoStaticStr, PartialEq)]
 pub enum Reconciled {
     /// As it should be.
     Ready,
@@ -124,7 +124,7 @@ pub enum Watch {
 }
 
 /// What is asked of the Kubernetes API, in the words of its authorization and audit.
-#[derive(Clone, Copy, Debug, EncodeLabelValue, EnumIter, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, EncodeLabelValue, EnumIter, Eq, Hash, IntoStaticStr, PartialEq)]
 #[allow(missing_docs, non_camel_case_types, reason = "the words are the API's own")]
 pub enum RequestVerb {
     get,

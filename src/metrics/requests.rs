@@ -1,4 +1,4 @@
-//! A layer of the Kubernetes client that counts its requests and measures them up to the head of the answer.
+//! A layer of the Kubernetes client that counts its requests, and measures and traces them up to the head of the answer.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,10 +9,12 @@ use http::{Method, Request, Response};
 use kube::client::Body;
 use tokio::time::Instant;
 use tower::{Layer, Service};
+use tracing::Instrument as _;
 
 use super::Metrics;
 use super::labels::RequestVerb;
 use crate::health::Health;
+use crate::spans;
 
 /// Counts what goes through it, and tells the health of each watch that begins.
 #[derive(Clone)]
@@ -65,8 +67,10 @@ where
             _ => {}
         }
         let (metrics, begun) = (self.counts.metrics.clone(), Instant::now());
-        let answer = self.inner.call(request).inspect(move |answer| {
+        let span = spans::kubernetes(verb.into(), path);
+        let answer = self.inner.call(request).instrument(span.clone()).inspect(move |answer| {
             let code = answer.as_ref().ok().map(|answer| answer.status().as_u16());
+            spans::kubernetes_answered(&span, code);
             metrics.kubernetes_requested(verb, code, begun.elapsed());
         });
         answer.boxed()

@@ -1,15 +1,21 @@
-//! The log.
+//! The log, and the traces where the program is built with the feature `otlp`.
 //!
 //! kube logs whole answers of the API server when it cannot parse them, and those hold Secrets: below errors that target is
 //! never heard, whatever filter the user sets.
+
+#[cfg(feature = "otlp")]
+pub mod otlp;
 
 use std::io::IsTerminal as _;
 
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::filter::{EnvFilter, ParseError, filter_fn};
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::spans;
 
 /// The target whose lower levels print bodies.
 const PRINTS_BODIES: &str = "kube_client::client";
@@ -23,21 +29,49 @@ pub enum LogFormat {
     Text,
 }
 
-/// Starts logging to standard error.
-pub fn init(format: LogFormat, directives: &str) -> Result<(), ParseError> {
-    let lines = tracing_subscriber::fmt::layer()
-        .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    let registry = tracing_subscriber::registry();
-    match format {
-        LogFormat::Json => registry.with(filtered(lines.json().flatten_event(true), directives)?).init(),
-        LogFormat::Text => registry.with(filtered(lines, directives)?).init(),
-    }
-    Ok(())
+/// What is to live as long as the process.
+#[must_use]
+pub struct Telemetry {
+    #[cfg(feature = "otlp")]
+    _traces: Option<otlp::Traces>,
 }
 
-/// A layer that hears what the user's directives let through, and never a body.
+/// Starts logging to standard error, and sending traces where the environment says to.
+pub fn init(format: LogFormat, directives: &str) -> anyhow::Result<Telemetry> {
+    let log = log(format, directives, std::io::stderr().is_terminal(), std::io::stderr)?;
+    let registry = tracing_subscriber::registry().with(log);
+    #[cfg(feature = "otlp")]
+    {
+        let (layer, traces) = otlp::from_env()?.unzip();
+        registry.with(layer).init();
+        Ok(Telemetry { _traces: traces })
+    }
+    #[cfg(not(feature = "otlp"))]
+    {
+        registry.init();
+        Ok(Telemetry {})
+    }
+}
+
+/// The log in one of its formats.
+pub fn log<S, W>(
+    format: LogFormat,
+    directives: &str,
+    colours: bool,
+    writer: W,
+) -> Result<Box<dyn Layer<S> + Send + Sync>, ParseError>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer().with_target(false).with_ansi(colours).with_writer(writer);
+    Ok(match format {
+        LogFormat::Json => filtered(lines.json().flatten_event(true), directives)?.boxed(),
+        LogFormat::Text => filtered(lines, directives)?.boxed(),
+    })
+}
+
+/// A layer that hears what the user's directives let through, and never a body nor a span of a trace.
 ///
 /// The second filter is apart from the directives: one of those with a span could open the target again.
 pub fn filtered<S>(layer: impl Layer<S>, directives: &str) -> Result<impl Layer<S>, ParseError>
@@ -53,7 +87,7 @@ pub fn parse(directives: &str) -> Result<EnvFilter, ParseError> {
 }
 
 fn is_safe(event: &Metadata<'_>) -> bool {
-    event.target() != PRINTS_BODIES || *event.level() == Level::ERROR
+    event.target() != spans::TARGET && (event.target() != PRINTS_BODIES || *event.level() == Level::ERROR)
 }
 
 #[cfg(test)]

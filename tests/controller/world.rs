@@ -16,6 +16,7 @@ use qlik_context_operator::metrics::{CountRequests, Metrics};
 use qlik_context_operator::oauth::transport::{Answer, Request, Transport, TransportFailure, retry_after};
 use qlik_context_operator::run::telemetry::filtered;
 use qlik_context_operator::scheduler::Limits;
+use qlik_context_operator::spans::Traced;
 use secrecy::{ExposeSecret, SecretSlice};
 use serde_json::{Value, json};
 use support::api_server::{ApiServer, Fault, Kind, Verb};
@@ -25,7 +26,9 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower::Layer as _;
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing::Subscriber;
+use tracing_subscriber::layer::{Layer, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 pub const CLIENT_SECRET: &str = "planted-client-secret-0123456789abcdef";
@@ -66,9 +69,13 @@ static LOG: LazyLock<Searched> = LazyLock::new(|| Searched::new(PLANTED.clone())
 fn log_everything() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let lines = tracing_subscriber::fmt::layer().with_writer(|| &*LOG);
-        tracing_subscriber::registry().with(filtered(lines, "trace").unwrap()).init();
+        tracing_subscriber::registry().with(lines()).init();
     });
+}
+
+/// The log, at TRACE.
+pub fn lines<S: Subscriber + for<'span> LookupSpan<'span>>() -> impl Layer<S> {
+    filtered(tracing_subscriber::fmt::layer().with_writer(|| &*LOG), "trace").unwrap()
 }
 
 impl World {
@@ -115,7 +122,7 @@ impl World {
         Parts {
             client: kube::Client::new(counts.layer(self.api.service()), "default"),
             scope: self.scope.clone(),
-            transport: Arc::new(InMemory(self.cloud.clone(), self.weather.clone(), self.killer.clone())),
+            transport: Arc::new(Traced(InMemory(self.cloud.clone(), self.weather.clone(), self.killer.clone()))),
             allowed_hosts: "*.qlikcloud.com".parse().unwrap(),
             limits: self.limits,
             leadership,
