@@ -237,7 +237,8 @@ async fn knows_oauth_clients(client: &Client, namespaces: &Namespaces) -> bool {
     match tokio::time::timeout(Duration::from_secs(15), api.list_metadata(&first)).await {
         Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
             tracing::warn!(
-                "the cluster does not know QlikOAuthClient, so only QlikContexts are reconciled; install the CRD                  (qlik-context-operator crd | kubectl apply -f -) and restart, or leave out --oauth-clients"
+                "the cluster does not know QlikOAuthClient, so only QlikContexts are reconciled; apply the output of \
+                 qlik-context-operator crd and restart, or leave out --oauth-clients"
             );
             false
         }

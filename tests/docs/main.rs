@@ -10,6 +10,7 @@ mod book;
 mod foreign;
 mod glossary;
 mod links;
+mod log;
 mod manifests;
 mod metrics;
 mod names;
