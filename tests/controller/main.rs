@@ -18,6 +18,7 @@ mod methods;
 mod neighbour;
 mod oauth_clients;
 mod reasons;
+mod restore;
 mod scope;
 mod sharing;
 mod slow_starts;
