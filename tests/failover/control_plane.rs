@@ -6,7 +6,7 @@ use crate::stage::Stage;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_of_the_api_server_or_of_etcd_ends_no_process_and_costs_no_token() {
-    let mut stage = Stage::with(2).await;
+    let mut stage = Stage::with(3).await;
     for fault in ["the API server is gone", "etcd is gone"] {
         let leader = stage.leader().await;
         let begin = Instant::now();
@@ -36,5 +36,5 @@ async fn an_outage_of_the_api_server_or_of_etcd_ends_no_process_and_costs_no_tok
         assert!(ready < 60.0, "{fault}");
     }
     stage.all_live().await;
-    stage.judge();
+    stage.judge().await;
 }

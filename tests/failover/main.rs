@@ -10,3 +10,4 @@ mod audit;
 mod control_plane;
 mod instances;
 mod stage;
+mod standby;

@@ -1,14 +1,15 @@
 //! A cluster, a cloud, and some instances of the operator, each with a wire of its own to the API server.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine as _;
 use serde_json::{Value, json};
 use support::control_plane::{ControlPlane, Options, Programs, to_stderr};
 use support::operator::{self, Operator};
-use support::tenant::{self, QlikCloud};
+use support::tenant::{self, QlikCloud, Route};
 use support::wire::Wire;
 use tokio::time::timeout;
 
@@ -16,6 +17,12 @@ use crate::audit;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_qlik-context-operator");
 const SECRET: &str = "planted-secret-0123456789";
+/// So short that renewals fall into the longer tests: half of it is left then, and any minute without a leader is survived.
+const LIFE: Duration = Duration::from_mins(5);
+/// No renewal is earlier: half of the life, less the jitter of a tenth, less the way.
+const EARLIEST: Duration = Duration::from_secs(150 - 15 - 1);
+/// From the tenant's record of a token to the Secret.
+const PUBLISHED: Duration = Duration::from_secs(5);
 
 pub struct Instance {
     pub name: String,
@@ -28,6 +35,13 @@ impl Instance {
     pub async fn leads(&self) -> Option<bool> {
         let metrics = timeout(Duration::from_secs(1), self.operator.get("/metrics")).await.ok()?.ok()?;
         Some(metrics.contains("\nqlik_context_leader 1\n"))
+    }
+
+    /// Resident memory, in MiB.
+    pub async fn memory(&self) -> f64 {
+        let metrics = self.operator.get("/metrics").await.unwrap();
+        let bytes = metrics.lines().find_map(|line| line.strip_prefix("process_resident_memory_bytes ")).unwrap();
+        bytes.parse::<f64>().unwrap() / f64::from(1 << 20)
     }
 
     pub async fn answers(&self, path: &str) -> bool {
@@ -47,6 +61,14 @@ pub struct Stage {
 
 impl Stage {
     pub async fn with(instances: usize) -> Self {
+        let mut stage = Self::without_contexts(instances).await;
+        for _ in 0..5 {
+            stage.new_context_is_ready().await;
+        }
+        stage
+    }
+
+    pub async fn without_contexts(instances: usize) -> Self {
         let options = Options { audit: true, helm: vec![operator::install()], ..Options::default() };
         let programs = tokio::task::spawn_blocking(|| Programs::find(&to_stderr)).await.unwrap().unwrap();
         let control_plane = ControlPlane::start_with(&programs, &options, &to_stderr).await.unwrap();
@@ -56,9 +78,6 @@ impl Stage {
         let mut stage = Self { control_plane, cloud, instances: Vec::new(), ca, contexts: 0, known: Vec::new() };
         for _ in 0..instances {
             stage.start().await;
-        }
-        for _ in 0..5 {
-            stage.new_context_is_ready().await;
         }
         stage
     }
@@ -126,24 +145,34 @@ impl Stage {
 
     /// A new context with a client of its own gets a token; how long that took.
     pub async fn new_context_is_ready(&mut self) -> Duration {
+        self.new_contexts_are_ready(1).await
+    }
+
+    /// So many new contexts, each with a client of its own, get a token; how long that took.
+    pub async fn new_contexts_are_ready(&mut self, count: u64) -> Duration {
         let begin = Instant::now();
-        let (n, tenant) = (self.contexts, self.cloud.tenant("acme.eu.qlikcloud.com"));
-        self.contexts += 1;
-        tenant.add_client(tenant::Client::new(&format!("client-{n}")).secret(SECRET));
-        let data = json!({"client-id": format!("client-{n}"), "client-secret": SECRET});
-        let named = |name: String| json!({"name": name, "namespace": "default"});
-        let secret =
-            json!({"apiVersion": "v1", "kind": "Secret", "metadata": named(format!("oauth-{n}")), "stringData": data});
-        let auth = json!({"clientSecret": {"secretRef": {"name": format!("oauth-{n}")}}});
-        let context = json!({
-            "apiVersion": "qlikcontext.dev/v1alpha1", "kind": "QlikContext", "metadata": named(format!("c{n}")),
-            "spec": {"tenantUrl": tenant.url(), "auth": auth},
-        });
-        for manifest in [secret, context] {
-            self.control_plane.kubectl_with_input(&["apply", "-f", "-"], &manifest.to_string()).await.unwrap();
+        let mut items = Vec::new();
+        let added: Vec<_> = (self.contexts..self.contexts + count).map(|n| format!("qctx/c{n}")).collect();
+        for n in self.contexts..self.contexts + count {
+            // Fifty at most for each tenant, which has a request budget.
+            let tenant = self.cloud.tenant(&format!("t{}.eu.qlikcloud.com", n / 50));
+            tenant.add_client(tenant::Client::new(&format!("client-{n}")).secret(SECRET).lifetime(LIFE));
+            let data = json!({"client-id": format!("client-{n}"), "client-secret": SECRET});
+            let named = |name: String| json!({"name": name, "namespace": "default"});
+            let metadata = named(format!("oauth-{n}"));
+            items.push(json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data}));
+            let auth = json!({"clientSecret": {"secretRef": {"name": format!("oauth-{n}")}}});
+            items.push(json!({
+                "apiVersion": "qlikcontext.dev/v1alpha1", "kind": "QlikContext", "metadata": named(format!("c{n}")),
+                "spec": {"tenantUrl": tenant.url(), "auth": auth},
+            }));
         }
-        let name = format!("qctx/c{n}");
-        let waited = self.control_plane.kubectl(&["wait", "--for=condition=Ready", &name, "--timeout=60s"]).await;
+        self.contexts += count;
+        let manifest = json!({"apiVersion": "v1", "kind": "List", "items": items});
+        self.control_plane.kubectl_with_input(&["apply", "-f", "-"], &manifest.to_string()).await.unwrap();
+        let added = added.iter().map(String::as_str);
+        let words: Vec<_> = ["wait", "--for=condition=Ready", "--timeout=120s"].into_iter().chain(added).collect();
+        let waited = self.control_plane.kubectl(&words).await;
         waited.unwrap_or_else(|error| panic!("{error:#}\n{}", self.logs()));
         begin.elapsed()
     }
@@ -174,9 +203,38 @@ impl Stage {
         }
     }
 
-    /// One token for each context, and never two instances that acted: the API server's own record says so.
-    pub fn judge(&self) {
-        assert_eq!(self.cloud.ledger(|ledger| ledger.issued), self.contexts, "tokens");
+    /// No token before its renewal was due and none after the last one had expired: the tenant's own record says so. Never two
+    /// instances that acted: so does the API server's.
+    pub async fn judge(&self) {
+        let mut issued: BTreeMap<String, Vec<SystemTime>> = BTreeMap::new();
+        self.cloud.ledger(|ledger| {
+            assert_eq!(ledger.requests, ledger.records.len() as u64, "nothing was left out");
+            for record in ledger.records.iter().filter(|record| record.route == Route::Token && record.done) {
+                issued.entry(record.client_id.clone().unwrap()).or_default().push(record.at);
+            }
+        });
+        assert_eq!(issued.len() as u64, self.contexts);
+        let (mut tokens, mut surplus, mut oldest) = (0, 0, Duration::ZERO);
+        for (client, times) in &mut issued {
+            tokens += times.len();
+            times.push(SystemTime::now());
+            let ages: Vec<_> = times.windows(2).map(|two| two[1].duration_since(two[0]).unwrap()).collect();
+            // The last one ends now, and is no request.
+            surplus += ages[..ages.len() - 1].iter().filter(|age| **age < EARLIEST).count();
+            oldest = oldest.max(ages.into_iter().max().unwrap());
+            assert!(oldest + PUBLISHED < LIFE, "{client}: a token was served for {oldest:?}");
+        }
+        for instance in &self.instances {
+            let metrics = instance.operator.get("/metrics").await.unwrap();
+            assert!(metrics.contains("\nqlik_context_expired_served_seconds_total 0.0\n"), "{metrics}");
+        }
+        eprintln!(
+            "{} contexts, {tokens} tokens of {} s, {surplus} surplus; none served for more than {:.0} s, none expired",
+            self.contexts,
+            LIFE.as_secs(),
+            oldest.as_secs_f64()
+        );
+        assert_eq!(surplus, 0, "tokens were requested before their renewal was due: {issued:?}");
         let log = std::fs::read_to_string(self.control_plane.audit_log()).unwrap();
         audit::judge(&log, &self.known);
     }
