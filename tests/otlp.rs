@@ -2,7 +2,6 @@
 //! the program with nothing but its environment. Needs the feature `otlp`, and Go.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says no by panicking")]
-#![expect(clippy::disallowed_methods, reason = "the receiver is a process of its own and takes real time")]
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _};
