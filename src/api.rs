@@ -1,6 +1,6 @@
 //! What users see: the names of the API, and the served version re-exported.
 //!
-//! Promises that every name stands once. Knows nothing of clients, clocks or the rest of the program.
+//! Defines every name once. Depends on no client, no clock and no other module of this crate.
 
 pub mod condition;
 pub mod crd;
@@ -24,28 +24,28 @@ pub const CONTEXT_LABEL: &str = "qlikcontext.dev/context";
 
 /// When the token in the derived Secret stops working, RFC 3339.
 pub const EXPIRES_AT_ANNOTATION: &str = "qlikcontext.dev/expires-at";
-/// When the token in the derived Secret was asked for, RFC 3339.
+/// When the token in the token Secret was requested, RFC 3339.
 pub const ISSUED_AT_ANNOTATION: &str = "qlikcontext.dev/issued-at";
 /// Which spec and credential the token belongs to; see [`crate::binding`].
 pub const TOKEN_BINDING_ANNOTATION: &str = "qlikcontext.dev/token-binding";
-/// Which refresh request the token in the derived Secret answered.
+/// The refresh request for which the token in the token Secret was issued.
 pub const REFRESHED_FOR_ANNOTATION: &str = "qlikcontext.dev/refreshed-for";
-/// On a context: any new value asks for a new token.
+/// On a context: any new value requests a new token.
 pub const REFRESH_REQUESTED_ANNOTATION: &str = "qlikcontext.dev/refresh-requested-at";
 /// On a credential Secret: the only hosts it may be sent to.
 pub const ALLOWED_HOSTS_ANNOTATION: &str = "qlikcontext.dev/allowed-hosts";
 
 /// Label that names the QlikOAuthClient a credential's Secret belongs to.
 pub const OAUTH_CLIENT_LABEL: &str = "qlikcontext.dev/oauth-client";
-/// On the Secret of a credential: by what Qlik names the credential, its hint or key id.
+/// On the Secret of a credential: Qlik's name of the credential, which is its hint or key id.
 pub const CREDENTIAL_HINT_ANNOTATION: &str = "qlikcontext.dev/credential-hint";
-/// On the Secret of a credential: that its values belong together; see [`crate::oauth_client::credential_secret`].
+/// On the Secret of a credential: shows that its values belong together; see [`crate::oauth_client::credential_secret`].
 pub const CREDENTIAL_BINDING_ANNOTATION: &str = "qlikcontext.dev/credential-binding";
 /// On the Secret of a credential: replaced credentials and when each is removed.
 pub const PREVIOUS_CREDENTIALS_ANNOTATION: &str = "qlikcontext.dev/previous-credentials";
-/// Which rotate request the credential in the Secret answered.
+/// The rotate request for which the credential in the Secret was issued.
 pub const ROTATED_FOR_ANNOTATION: &str = "qlikcontext.dev/rotated-for";
-/// On a QlikOAuthClient: any new value asks for a new credential.
+/// On a QlikOAuthClient: any new value requests a new credential.
 pub const ROTATE_REQUESTED_ANNOTATION: &str = "qlikcontext.dev/rotate-requested-at";
 /// Finalizer of a QlikOAuthClient whose OAuth client is deleted with it.
 pub const OAUTH_CLIENT_FINALIZER: &str = "qlikcontext.dev/oauth-client";

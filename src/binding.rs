@@ -1,10 +1,10 @@
 //! The token binding: which spec and which credential the token in a Secret belongs to.
 //!
-//! `v1.<a>.<b>`, both HMAC-SHA-256 keyed by the token, base64url without padding. `a` is over what the spec says and the
-//! token's times, `b` over `a` and every value read from the credential Secret, as sent. So after a restart the Secret alone
-//! tells whether its token fits (`a`) and came from the credential at hand (`b`), and without the token nothing can be
-//! learned from either. The format is pinned by a test vector: a change of it is a new version beside this one, never in
-//! place of it, or an upgrade would mint every token anew.
+//! `v1.<a>.<b>`, both HMAC-SHA-256 keyed by the token, base64url without padding. `a` covers the spec and the times of the
+//! token, `b` covers `a` and every value read from the credential Secret, as sent. So after a restart the Secret alone shows
+//! whether its token matches the spec (`a`) and came from the present credential (`b`). Without the token, neither reveals
+//! anything. The format is pinned by a test vector: a change of it is a new version beside this one, never in place of it, or
+//! an upgrade would request every token again.
 
 use aws_lc_rs::hmac;
 use base64::Engine;
@@ -15,7 +15,7 @@ use crate::clock::{SignedDuration, Timestamp};
 use crate::oauth::token::{AccessToken, Token};
 
 const VERSION: &str = "v1";
-/// A token from further in the future was not issued by a clock like ours.
+/// A token that was issued further in the future than this comes from a clock that cannot be compared with ours.
 const FUTURE: SignedDuration = SignedDuration::from_mins(5);
 /// No token lives longer.
 const OLDEST: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -29,11 +29,11 @@ pub struct SpecInputs {
     pub method: &'static str,
     /// `grant_type`.
     pub grant_type: &'static str,
-    /// The client id, when it stands in the spec.
+    /// The client id, when it is in the spec.
     pub client_id: Option<String>,
-    /// The key id, when it stands in the spec.
+    /// The key id, when it is in the spec.
     pub key_id: Option<String>,
-    /// The algorithm, when it stands in the spec.
+    /// The algorithm, when it is in the spec.
     pub algorithm: Option<String>,
     /// Sorted.
     pub scopes: Vec<String>,
@@ -58,7 +58,7 @@ pub fn bind(token: &Token, spec: &SpecInputs, credential: &[SecretString]) -> St
     format!("{VERSION}.{}.{}", URL_SAFE_NO_PAD.encode(a), URL_SAFE_NO_PAD.encode(b))
 }
 
-/// Judges a binding found beside a token. `credential` is `None` while the credential Secret cannot be read.
+/// Compares a binding found beside a token. `credential` is `None` while the credential Secret cannot be read.
 pub fn check(
     binding: &str,
     token: &Token,
@@ -74,7 +74,7 @@ pub fn check(
     let (Ok(a), Ok(b)) = (URL_SAFE_NO_PAD.decode(a), URL_SAFE_NO_PAD.decode(b)) else {
         return Fit::default();
     };
-    // An API key has no end that is known, and no age that says anything.
+    // An API key has no known expiry, and its age is irrelevant.
     let too_old = token.expires_at.is_some() && age > OLDEST;
     if age < -FUTURE || too_old {
         return Fit::default();
@@ -85,7 +85,7 @@ pub fn check(
     Fit { spec, credential: spec && credential }
 }
 
-/// True when the text has the form of a binding, whatever it says.
+/// True when the text has the form of a binding, whatever its content.
 pub fn is_well_formed(binding: &str) -> bool {
     let parts: Vec<_> = binding.split('.').collect();
     let is_mac = |part: &str| URL_SAFE_NO_PAD.decode(part).is_ok_and(|mac| mac.len() == 32);
@@ -129,7 +129,7 @@ fn credential_fields(a: &[u8], values: &[SecretString]) -> zeroize::Zeroizing<Ve
     fields.0.into()
 }
 
-/// Fields behind their length, so that no two lists of fields give the same bytes.
+/// Fields prefixed with their length, so that no two lists of fields give the same bytes.
 #[derive(Default)]
 struct Fields(Vec<u8>);
 
@@ -143,7 +143,7 @@ impl Fields {
         self.0.extend_from_slice(bytes);
     }
 
-    /// Absent: a length that no field has.
+    /// Absent: encoded as a length that no field can have.
     fn maybe(&mut self, text: Option<&str>) {
         match text {
             Some(text) => self.some(text.as_bytes()),
@@ -184,8 +184,8 @@ mod tests {
         check(binding, token, spec, Some(credential), token.issued_at)
     }
 
-    /// Computed apart from this code, from the description of the format alone.
-    /// Changing this vector means that an upgrade mints every token anew: add a version instead.
+    /// Computed independently of this code, from the description of the format alone.
+    /// Changing this vector means that an upgrade requests every token again: add a version instead.
     #[test]
     fn the_format_is_pinned_by_a_vector() {
         assert_eq!(
@@ -253,8 +253,8 @@ mod tests {
         }
     }
 
-    /// All that a binding covers, from so few letters that different fields often look alike when they are written
-    /// in a row.
+    /// All that a binding covers, from so few letters that different fields often give the same text when they are
+    /// concatenated.
     fn inputs() -> impl Strategy<Value = (String, i64, Option<i64>, SpecInputs, Vec<String>)> {
         let maybe = || prop::option::of("[ab]{0,2}");
         let token = ("[ab]{1,2}", 0i64..2, prop::option::of(0i64..2));
@@ -292,7 +292,7 @@ mod tests {
     proptest! {
         #[test]
         fn only_the_same_inputs_fit(bound in inputs(), (change, at_hand) in (0usize..6, inputs())) {
-            // One part differs, or may; or nothing does.
+            // One part differs, or none does.
             let mut other = bound.clone();
             match change {
                 0 => other.0 = at_hand.0,

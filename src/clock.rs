@@ -1,6 +1,6 @@
-//! Time and chance, as values that are handed in.
+//! Time and randomness, as values that are passed in.
 //!
-//! Nothing else in the program reads a clock or draws a random number for a decision, so that tests can say what both are.
+//! Nothing else in the program reads a clock or draws a random number for a decision, so that tests can set both.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,7 @@ impl Clock {
         Self(Arc::new(Timestamp::now))
     }
 
-    /// A clock that starts at `start` and goes with tokio's, which tests can pause.
+    /// A clock that starts at `start` and advances with tokio's, which tests can pause.
     pub fn starting_at(start: Timestamp) -> Self {
         let begun = Instant::now();
         Self(Arc::new(move || start.saturating_add(begun.elapsed()).unwrap_or(Timestamp::MAX)))
@@ -57,13 +57,13 @@ impl Clock {
         ClockSample { wall: self.now(), monotonic: Instant::now() }
     }
 
-    /// The later of what the two clocks say, for what began at `since`: a wall clock that was set back delays nothing.
+    /// The later of the two clocks' times, for something that began at `since`: a wall clock that was set back delays nothing.
     pub fn now_since(&self, since: ClockSample) -> Timestamp {
         let age = Duration::from_secs(since.age().as_secs());
         self.now().max(since.wall.saturating_add(age).unwrap_or(Timestamp::MAX))
     }
 
-    /// How far the wall clock went ahead of the monotonic one since then: the machine slept, or its clock was set.
+    /// How far the wall clock has advanced beyond the monotonic one since then: the machine slept, or its clock was set.
     pub fn jumped_since(&self, since: ClockSample) -> Duration {
         let wall: Duration = self.now().duration_since(since.wall).try_into().unwrap_or_default();
         wall.saturating_sub(since.age())
@@ -79,7 +79,7 @@ impl Jitter {
     pub fn random() -> Self {
         Self(Arc::new(|| {
             let mut bytes = [0; 4];
-            // Without randomness everything happens at once; that is worse than even, but right.
+            // Without randomness everything happens at once, which is correct but less even.
             let _ = SystemRandom::new().fill(&mut bytes);
             fraction(bytes)
         }))

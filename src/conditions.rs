@@ -10,7 +10,7 @@ use crate::api::Reason;
 use crate::clock::Timestamp;
 use crate::error::Failure;
 
-/// A finding: one condition before its time.
+/// A finding: one condition without its transition time.
 #[derive(Clone, Debug)]
 pub struct Finding {
     /// Its type.
@@ -23,7 +23,7 @@ pub struct Finding {
     pub message: String,
 }
 
-/// The conditions of an object of this generation. `before`: those that stand; `failure`: what is wrong, if anything.
+/// The conditions of an object of this generation. `before`: those in the present status; `failure`: what is wrong, if anything.
 pub fn conditions(
     before: &[Condition],
     observed_generation: Option<i64>,

@@ -1,4 +1,4 @@
-//! The control loop, put together from its parts; tests put in a client, a transport, a clock and chance of their own.
+//! The control loop, assembled from its parts; tests pass their own client, transport, clock and randomness.
 
 pub mod oauth_clients;
 pub mod scope;
@@ -33,35 +33,35 @@ use crate::reconcile::{error_policy, reconcile};
 use crate::scheduler::{Caller, Limits, Scheduler};
 use crate::tokens::TokenCache;
 
-/// Runs at once, for each slot at tenants: most only look.
+/// Concurrent runs for each slot at tenants: most runs send nothing to a tenant.
 const WIDTH: u16 = 2;
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// A wall clock that gains more than this between two beats was set, or the machine slept.
+/// When the wall clock gains more than this between two beats, it was set, or the machine slept.
 const JUMP: Duration = Duration::from_secs(5);
 
-/// What the loop is made of.
+/// The parts of the loop.
 pub struct Parts {
     /// The Kubernetes API.
     pub client: Client,
-    /// What it cares for.
+    /// The namespaces and objects that it watches.
     pub scope: Scope,
-    /// The way to tenants.
+    /// The transport to tenants.
     pub transport: Arc<dyn Transport>,
     /// `--allowed-tenant-hosts`.
     pub allowed_hosts: AllowedHosts,
-    /// What tenants are spared.
+    /// The request budgets of tenants.
     pub limits: Limits,
-    /// Whether writing is ours.
+    /// Whether this instance may write.
     pub leadership: Leadership,
-    /// Who tells events: the Pod's name.
+    /// The reporter of events: the Pod's name.
     pub instance: String,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// How the process is.
+    /// The health of the process.
     pub health: Arc<Health>,
-    /// What time it is.
+    /// The clock.
     pub clock: Clock,
-    /// Chance.
+    /// Randomness.
     pub jitter: Jitter,
     /// `--oauth-clients`: `QlikOAuthClient` objects are reconciled, too.
     pub oauth_clients: bool,
@@ -119,14 +119,14 @@ pub async fn control(parts: Parts, stop: CancellationToken) {
         metrics: metrics.clone(),
     });
     let (store, unanswered) = ((contexts.clone(), writer), TaskTracker::new());
-    // No debounce: kube's begins anew with each event, so a Secret that is changed all the time would hold up its context.
-    // Wider than what may be under way at tenants: kube's queue has no order, so whose turn it is is not decided there.
+    // No debounce: kube's restarts with each event, so a Secret that changes all the time would delay its context forever.
+    // More than may be in flight at tenants: kube's queue has no order, so the scheduler decides the order instead.
     let width = limits.concurrency.saturating_mul(WIDTH);
     let config = controller::Config::default().concurrency(width);
     let changed = oauth_clients.then(|| wakers.contexts.clone());
     let watched = watch::contexts(&client, &scope, store, &context, &index, &unanswered, changed);
     let secrets = watch::secrets(&client, &scope, &index, woken, &metrics);
-    // Those of the other kind go to their own loop.
+    // Objects of the other kind go to their own loop.
     let secrets = secrets.filter_map(move |name| {
         let of_context = (name.kind == Kind::Context).then(|| ObjectRef::new(&name.name).within(&name.namespace));
         if of_context.is_none() {
@@ -149,7 +149,7 @@ pub async fn control(parts: Parts, stop: CancellationToken) {
         .graceful_shutdown_on(stop.clone().cancelled_owned())
         .run(reconcile, error_policy, context.clone())
         .for_each(|result| async move {
-            // What failed was logged by the error policy; an object that is gone is nothing to tell.
+            // The error policy has logged failures; an object that is gone needs no log line.
             if let Ok((object, action)) = result {
                 tracing::trace!(%object, ?action, "run ended");
             }
@@ -171,7 +171,7 @@ pub async fn control(parts: Parts, stop: CancellationToken) {
     }
 }
 
-/// Whom the scheduler and the Secrets wake, by kind.
+/// The objects that the scheduler and the Secrets wake, by kind.
 #[derive(Clone)]
 struct Wakers {
     called: UnboundedSender<ObjectRef<StoredContext>>,
@@ -181,7 +181,7 @@ struct Wakers {
 
 impl Wakers {
     fn wake(&self, name: ContextName) {
-        // Nobody listens any more when the loop has ended.
+        // After the loop has ended, the receiver is gone.
         let _ = match name.kind {
             Kind::Context => {
                 let called = ObjectRef::new(&name.name).within(&name.namespace);
@@ -208,7 +208,7 @@ fn heartbeat(health: Arc<Health>) -> impl Stream<Item = ObjectRef<StoredContext>
     })
 }
 
-/// Wakes everybody when the wall clock goes ahead of the monotonic one, which all waiting is measured by.
+/// Wakes every object when the wall clock jumps ahead of the monotonic one, by which all waits are measured.
 fn clock_jumps(clock: Clock) -> impl Stream<Item = ()> {
     let mut last = clock.sample();
     beats().filter(move |()| {

@@ -1,7 +1,7 @@
-//! What a `QlikContext` asks for, parsed into types that cannot be wrong.
+//! The spec of a `QlikContext`, parsed into types that cannot be wrong.
 //!
-//! The API server has checked all of it once, but an object may have been stored under an older schema; what does not parse
-//! here becomes `SpecInvalid`. Defaults live here and stand in the field texts of the API.
+//! The API server has checked all of it once, but an object may have been stored under an older schema. A spec that does not
+//! parse here becomes `SpecInvalid`. Defaults are defined here; the field texts of the API repeat them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -27,7 +27,7 @@ const PRIVATE_KEY_KEY: &str = "private-key";
 const KEY_ID_KEY: &str = "key-id";
 const API_KEY_KEY: &str = "api-key";
 
-/// A `QlikContext` that was understood.
+/// A parsed `QlikContext`.
 #[derive(Clone, Debug)]
 pub struct Desired {
     /// `spec.tenantUrl`.
@@ -48,7 +48,7 @@ pub struct Desired {
     pub target: Target,
     /// `spec.renewBeforePercentage`.
     pub renew_before_percentage: u8,
-    /// `spec.verifyInterval`; `None`: only when new.
+    /// `spec.verifyInterval`; `None`: a token is verified only when it is new.
     pub verify_interval: Option<Duration>,
     /// `spec.suspend`.
     pub suspend: bool,
@@ -70,9 +70,9 @@ pub enum Method {
         client_id: Source,
         /// Key of the private key.
         private_key_key: String,
-        /// Where the key id is; a key of the Secret need not be there.
+        /// Where the key id is; the key of the Secret is optional.
         key_id: Source,
-        /// The algorithm, unless the key's own.
+        /// The algorithm; `None`: the default for the key.
         algorithm: Option<Algorithm>,
     },
     /// An API key is published as it is.
@@ -116,13 +116,13 @@ impl Source {
     }
 }
 
-/// Whose token it must be; each that is set must hold.
+/// The identity that the token must have; each field that is set must match.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Pins(Vec<Pin>);
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Pin {
-    /// Where it stands.
+    /// The field of the spec.
     field: &'static str,
     part: Field,
     wanted: String,
@@ -155,7 +155,7 @@ impl Desired {
         })
     }
 
-    /// What of this the token binding covers.
+    /// The parts that the token binding covers.
     pub fn binding_inputs(&self) -> SpecInputs {
         let (method, client_id, key_id, algorithm) = match &self.method {
             Method::ClientSecret { client_id, .. } => ("client_secret", client_id.inline(), None, None),
@@ -201,7 +201,7 @@ impl Pins {
     /// `IdentityMismatch` unless every pin holds.
     pub fn check(&self, identity: &Identity) -> Result<(), Failure> {
         let holds = |pin: &Pin| match pin.part {
-            // Qlik itself has spelled a bot's subject in both cases; anybody else's is as it is.
+            // Qlik itself has spelled a bot's subject in both cases; any other subject is compared exactly.
             Field::Subject if pin.wanted.to_ascii_lowercase().starts_with("qlikbot\\") => {
                 identity.subject.eq_ignore_ascii_case(&pin.wanted)
             }
@@ -263,7 +263,7 @@ fn grant(impersonate: Option<&Impersonate>) -> Result<Grant, Failure> {
     }
 }
 
-/// `spec.verifyInterval`; zero is none.
+/// `spec.verifyInterval`; zero means none.
 fn interval(text: &str) -> Result<Option<Duration>, Failure> {
     let interval = duration("spec.verifyInterval", text)?;
     Ok((!interval.is_zero()).then(|| interval.clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL)))
@@ -272,7 +272,7 @@ fn interval(text: &str) -> Result<Option<Duration>, Failure> {
 /// A duration as Go writes it.
 pub fn duration(field: &str, text: &str) -> Result<Duration, Failure> {
     let invalid = |problem: &dyn std::fmt::Display| invalid(field, problem);
-    // The parser panics on what no duration holds; it never sees a number that long, or a sign.
+    // The parser panics on overflow, so it never gets a number that long, or a sign.
     let longest = text.split(|c: char| !c.is_ascii_digit()).map(str::len).max();
     if text.contains('-') || longest > Some(9) {
         return Err(invalid(&"it is negative or has a number of more than nine digits"));
@@ -294,12 +294,12 @@ pub fn added(entries: Option<&BTreeMap<String, String>>) -> impl Iterator<Item =
     entries.into_iter().flatten().map(|(key, value)| (key.clone(), value.clone()))
 }
 
-/// At most 64 printable characters: anything longer is no time or counter.
+/// At most 64 printable characters, which is enough for a time or a counter.
 pub fn is_refresh_request(value: &str) -> bool {
     !value.is_empty() && value.len() <= 64 && value.chars().all(|c| (' '..='~').contains(&c))
 }
 
-/// The scopes that were asked for and not granted, where the tenant says what it granted.
+/// The scopes that were requested and not granted, if the tenant reports the granted ones.
 pub fn not_granted(asked: &BTreeSet<String>, granted: Option<&[String]>) -> Option<String> {
     let granted = granted?;
     let missing: Vec<_> = asked.iter().filter(|scope| !granted.contains(scope)).map(String::as_str).collect();

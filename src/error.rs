@@ -1,8 +1,8 @@
 //! What can go wrong, in two kinds that are reported in different ways.
 //!
-//! A [`Failure`] is a finding about one context: it becomes a condition, and knows its reason, its message for the user and
-//! when trying again can help. An [`Error`] is a failure of the Kubernetes API: it is logged and retried, and reported in the status
-//! when it comes again, as far as the API takes a status. Neither ever holds a credential, a token or the body of an answer.
+//! A [`Failure`] is a finding about one context: it becomes a condition, and has its reason, its message for the user and
+//! whether a retry can help. An [`Error`] is a failure of the Kubernetes API: it is logged and retried. When it repeats, it is
+//! reported in the status, if that can be written. Neither ever holds a credential, a token or the body of a response.
 
 use std::time::Duration;
 
@@ -18,18 +18,18 @@ pub struct Failure {
     pub condition: ConditionType,
     /// Its reason.
     pub reason: Reason,
-    /// One sentence of what happened, one of what to do.
+    /// One sentence that says what happened, one that says what to do.
     pub message: String,
-    /// True when waiting does not help.
+    /// True when a retry does not help.
     pub stalled: bool,
-    /// How long the tenant asked us to wait.
+    /// The pause that the tenant requested.
     pub retry_after: Option<Duration>,
     /// The tenant's trace id; goes to `status.failure`, never into a message.
     pub trace_id: Option<String>,
 }
 
 impl Failure {
-    /// A failure with the usual weight of its reason.
+    /// A failure that is stalled or not, as is usual for its reason.
     pub fn new(condition: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
         Self {
             condition,
@@ -41,7 +41,7 @@ impl Failure {
         }
     }
 
-    /// The same, but waiting helps: something else is about to clear the way.
+    /// The same failure, but not stalled: something else is about to fix it.
     #[must_use]
     pub fn waiting(self) -> Self {
         Self { stalled: false, ..self }
@@ -54,9 +54,9 @@ pub enum Error {
     /// A call failed and the next run repeats it.
     #[error("{doing}: {}", describe(source))]
     Kubernetes {
-        /// What was being done, for the log.
+        /// The operation, for the log.
         doing: &'static str,
-        /// What the client said. kube's errors hold the API server's message, never a request's body.
+        /// The client's error. kube's errors hold the API server's message, never the body of a request.
         source: Box<kube::Error>,
     },
     /// Another instance leads, or may soon.
@@ -68,19 +68,19 @@ pub enum Error {
 }
 
 impl Error {
-    /// For `map_err`: names what was being done.
+    /// For `map_err`: names the operation.
     pub fn kubernetes(doing: &'static str) -> impl FnOnce(kube::Error) -> Self {
         move |source| Self::Kubernetes { doing, source: Box::new(source) }
     }
 }
 
-/// What is being done when a status is written; that it failed cannot be told in one.
+/// The operation of writing a status. Its failure cannot be reported in a status.
 pub const WRITING_STATUS: &str = "writing the status";
-/// What is being done when a derived Secret is written.
+/// The operation of writing a token Secret.
 pub const WRITING_SECRET: &str = "writing the token Secret";
 
 impl Error {
-    /// What of this is told in the status of a context, when it lasts.
+    /// The failure that the status of a context reports when this error lasts.
     pub fn finding(&self) -> Option<Failure> {
         let (doing, answer) = match self {
             Self::NotLeader => return None,
@@ -103,7 +103,7 @@ impl Error {
     }
 }
 
-/// What a call of the Kubernetes API failed with, as one sentence. (kube adds the whole answer, in the form of a program.)
+/// Why a call of the Kubernetes API failed, as one sentence. (kube's own text has the whole response in debug format.)
 pub fn describe(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => format!("{} (HTTP {})", status.message, status.code),

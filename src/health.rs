@@ -1,4 +1,4 @@
-//! How the process is: what each task and watch told last, and what `/livez` and `/readyz` make of it.
+//! The health of the process: the last sign of life of each task and watch, and the answers of `/livez` and `/readyz`.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -7,30 +7,30 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// A task that was not polled for this long is stuck; nothing else would show it.
+/// A task that was not polled for this long is stuck. No other check detects that.
 const WEDGED: Duration = Duration::from_mins(1);
-/// A watch is begun again every five minutes, and one whose connection is dead within another five.
+/// A watch is restarted every five minutes, and one with a dead connection within another five.
 const WATCH_WEDGED: Duration = Duration::from_mins(15);
-/// Of a task that does not run.
+/// For a task that does not run.
 const NEVER: u64 = u64::MAX;
 /// Failures of the Kubernetes API that last longer than this make the instance unready.
 const FAILING: Duration = Duration::from_mins(1);
 
-/// A task that has to go on while the process lives.
+/// A task that has to run as long as the process.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Task {
     /// The controller's loop.
     Loop,
-    /// The election, where there is one.
+    /// Leader election, if enabled.
     Lease,
 }
 
-/// How the process is.
+/// The health of the process.
 pub struct Health {
     begun: Instant,
     /// Seconds after `begun` at which each task was last polled.
     beats: [AtomicU64; 2],
-    /// When each watch was last begun, or the list that it begins with.
+    /// When each watch, or its initial list, was last started.
     watches: Mutex<HashMap<String, Instant>>,
     ready: AtomicBool,
     /// Since when every call of the Kubernetes API has failed; `None`: the last one was answered.
@@ -54,24 +54,24 @@ impl Health {
         self.beats[task as usize].store(self.begun.elapsed().as_secs(), Ordering::Relaxed);
     }
 
-    /// A watch of these objects is begun. From now on it has to be begun again and again, until none is to go on any more.
+    /// A watch of these objects is started. From now on it has to be restarted periodically, until the controller ends.
     pub fn watch_begun(&self, objects: String) {
         self.watches.lock().insert(objects, Instant::now());
     }
 
-    /// Objects were listed, which a watch does that is on its way to begin again.
+    /// Objects were listed, which shows that a watch is being restarted.
     pub fn listed(&self, objects: &str) {
         if let Some(begun) = self.watches.lock().get_mut(objects) {
             *begun = Instant::now();
         }
     }
 
-    /// The controller ended, and its watches with it.
+    /// The controller and its watches have ended.
     pub fn watches_ended(&self) {
         self.watches.lock().clear();
     }
 
-    /// Beats while no loop runs that could.
+    /// Records a beat while no loop runs that could.
     pub async fn beat_alone(&self) {
         let mut interval = tokio::time::interval(WEDGED / 6);
         loop {
@@ -80,12 +80,12 @@ impl Health {
         }
     }
 
-    /// Every context is known.
+    /// Every context was listed.
     pub fn set_ready(&self) {
         self.ready.store(true, Ordering::Relaxed);
     }
 
-    /// Another instance leads: there is nothing to know, and what failed before is no matter of ours any more.
+    /// Another instance leads: this one has nothing to list, and earlier failures no longer count.
     pub fn stand_by(&self) {
         self.kubernetes_answered();
         self.set_ready();
@@ -101,7 +101,7 @@ impl Health {
         *self.failing.lock() = None;
     }
 
-    /// Everything is known, and the Kubernetes API has not failed for so long that the status may be untrue.
+    /// Everything was listed, and the Kubernetes API has not failed for so long that the status may be outdated.
     pub fn readiness(&self) -> Result<(), &'static str> {
         if !self.ready.load(Ordering::Relaxed) {
             return Err("the contexts are not known yet");
@@ -114,7 +114,7 @@ impl Health {
         }
     }
 
-    /// Every task goes on, and every watch.
+    /// Every task and every watch is alive.
     pub fn liveness(&self) -> Result<(), &'static str> {
         let now = self.begun.elapsed().as_secs();
         let goes_on = |task: Task| match self.beats[task as usize].load(Ordering::Relaxed) {

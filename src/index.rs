@@ -1,14 +1,14 @@
 //! Which contexts refer to which Secret, and which version of every Secret in scope the watches have shown last.
 //!
-//! A pure data structure behind one lock. It is fed by the watches and by the operator's own writes, and says which contexts
-//! to wake. It promises:
+//! A pure data structure behind one lock. The watches and the operator's own writes update it, and it returns the contexts to
+//! wake. It guarantees:
 //!
-//! - A change that the operator did not write itself wakes every context that refers to the Secret, whatever the order in
-//!   which watch events and answers arrive.
-//! - A version that is known already wakes nobody: a re-list that changed nothing, or the echo of an own write. (A Secret that
-//!   one context writes may be the credential of another, which is woken once.)
-//! - What it says of a version is what the watch has shown, or what was written since. While a watch is broken, it says
-//!   nothing.
+//! - A change by another client wakes every context that refers to the Secret, in whatever order watch events and responses
+//!   arrive.
+//! - A known version wakes no context: a re-list that changed nothing, or the watch event of an own write. (A Secret that one
+//!   context writes may be the credential of another, which is woken once.)
+//! - The version that it reports is the one that the watch has shown, or that was written since. While a watch is broken, it
+//!   reports none.
 //!
 //! No operation is linear in the number of contexts, and only the end of a list is linear in the number of Secrets. A
 //! foreign Secret costs 25 to 50 bytes: neither its name nor its version is kept, only their hashes. Two Secrets with the
@@ -32,7 +32,7 @@ use self::versions::{Change, Versions};
 use self::writes::Writes;
 use crate::api::Kind;
 
-/// The key of every hash here, drawn once for the process: nobody can choose names that collide.
+/// The key of every hash here, drawn once for the process, so that names cannot be chosen to collide.
 static HASHES: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// A context, or another object that has a Secret.
@@ -70,7 +70,7 @@ impl SecretKey {
 /// What is known of a Secret without reading it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum SecretVersion {
-    /// The watch has not been listed, it failed and has shown nothing since, or its selector may hide the Secret.
+    /// The watch has not listed yet, has failed and shown nothing since, or its selector may hide the Secret.
     Unknown,
     /// There is no such Secret.
     Absent,
@@ -79,12 +79,12 @@ pub enum SecretVersion {
 }
 
 impl SecretVersion {
-    /// True when a change of the Secret is going to be seen.
+    /// True when the watch will show a change of the Secret.
     pub fn is_watched(self) -> bool {
         self != Self::Unknown
     }
 
-    /// True when it is known to be this version, or known to be absent where that is none.
+    /// True when the Secret is known to have this version, or, for `None`, to be absent.
     pub fn is(self, resource_version: Option<&str>) -> bool {
         match (self, resource_version) {
             (Self::Version(version), Some(known)) => version == VersionDigest::of(known),
@@ -135,7 +135,7 @@ impl Coverage {
 }
 
 impl Index {
-    /// An index without a watch, and the contexts that have to be woken because of own writes.
+    /// An index without a watch, and the channel of the contexts that have to be woken because of own writes.
     pub fn new() -> (Arc<Self>, UnboundedReceiver<Arc<ContextName>>) {
         let (woken, receiver) = unbounded();
         (Arc::new(Self { state: Mutex::default(), woken }), receiver)
@@ -167,7 +167,7 @@ impl Index {
         self.state.lock().references.remove(context);
     }
 
-    /// These contexts are all there are of their kind: deletions may have been missed.
+    /// These are all contexts of their kind; removes the others, whose deletion was missed.
     pub fn contexts_listed(&self, kind: Kind, contexts: &HashSet<ContextName>) {
         self.state.lock().references.retain(kind, contexts);
     }
@@ -186,7 +186,7 @@ impl Index {
         if changed { state.changed(key, Some(version)) } else { Vec::new() }
     }
 
-    /// The watch has shown that a Secret is deleted, or selected no more. Returns the contexts to wake.
+    /// The watch has shown that a Secret is deleted, or no longer selected. Returns the contexts to wake.
     pub fn secret_deleted(&self, watch: WatchId, namespace: &str, name: &str) -> Vec<Arc<ContextName>> {
         let key = SecretKey::of(namespace, name);
         let state = &mut *self.state.lock();
@@ -194,7 +194,7 @@ impl Index {
         if changed { state.changed(key, None) } else { Vec::new() }
     }
 
-    /// A list of all that the watch shows has begun.
+    /// The watch has begun a list.
     pub fn list_began(&self, watch: WatchId) {
         if let Some(versions) = self.state.lock().watch(watch) {
             versions.list_began();
@@ -211,14 +211,14 @@ impl Index {
         }
     }
 
-    /// The list is complete: what it did not have is deleted. Returns the contexts to wake.
+    /// The list is complete: a Secret that it did not have is deleted. Returns the contexts to wake.
     pub fn list_ended(&self, watch: WatchId) -> Vec<Arc<ContextName>> {
         let state = &mut *self.state.lock();
         let changes = state.watch(watch).map(Versions::list_ended).unwrap_or_default();
         state.all_changed(changes)
     }
 
-    /// The watch failed. Returns the contexts to wake: those of which a list that broke off has shown something new.
+    /// The watch failed. Returns the contexts to wake: those for which an interrupted list has shown something new.
     pub fn watch_failed(&self, watch: WatchId) -> Vec<Arc<ContextName>> {
         let state = &mut *self.state.lock();
         let changes = state.watch(watch).map(Versions::failed).unwrap_or_default();
@@ -248,7 +248,7 @@ impl Index {
         state.version(state.credentials.of(namespace), SecretKey::of(namespace, name))
     }
 
-    /// True when this version of a credential was read and the watch has yet to show it.
+    /// True when this version of a credential was read and the watch has not shown it yet.
     pub fn credential_is_ahead(&self, namespace: &str, name: &str, resource_version: &str) -> bool {
         let state = self.state.lock();
         let watch = state.credentials.of(namespace).and_then(|watch| state.watches.get(watch.0));
@@ -262,8 +262,8 @@ impl Index {
         state.version(state.targets.of(namespace), SecretKey::of(namespace, name))
     }
 
-    /// How often the watches of a namespace broke or began anew. When it is still what a caller remembers, no event was late
-    /// in between by more than the delay of a healthy watch.
+    /// How often the watches of a namespace broke or restarted. If it is still the number that a caller remembers, no event in
+    /// between was delayed by more than the delay of a healthy watch.
     pub fn epoch(&self, namespace: &str) -> u64 {
         self.state.lock().epoch(namespace)
     }
@@ -287,7 +287,7 @@ impl Index {
         }
     }
 
-    /// A write has ended: with a version, or nobody knows how.
+    /// A write has ended: with a version, or with an unknown outcome.
     fn wrote(&self, writing: &Writing) {
         let state = &mut *self.state.lock();
         let Some(write) = state.writes.end(writing.key, writing.id) else { return };
@@ -301,7 +301,7 @@ impl Index {
                     self.wake(Arc::new(write.writer.clone()));
                 }
             } else if versions.applied(writing.key, version) {
-                // Nothing came in between, so what was written is newer than what was shown.
+                // No event came in between, so the written version is newer than the shown one.
                 let others = state.changed(writing.key, Some(version)).into_iter();
                 others.filter(|context| **context != write.writer).for_each(|context| self.wake(context));
             }
@@ -312,7 +312,7 @@ impl Index {
     }
 
     fn wake(&self, context: Arc<ContextName>) {
-        // Nobody listens any more when the controller has ended.
+        // After the controller has ended, the receiver is gone.
         let _ = self.woken.unbounded_send(context);
     }
 }
@@ -337,7 +337,8 @@ impl State {
         contexts.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// A Secret has changed; `None` means deleted. Whoever writes it at this moment is not woken yet: it may be the echo.
+    /// A Secret has changed; `None` means deleted. A context that writes it at this moment is not woken yet: the event may come
+    /// from its own write.
     fn changed(&mut self, key: SecretKey, version: Option<VersionDigest>) -> Vec<Arc<ContextName>> {
         self.writes.overtake(key);
         let referring = self.references.of(key);
@@ -345,7 +346,7 @@ impl State {
     }
 }
 
-/// A write under way. See [`Index::writing`].
+/// A write in flight. See [`Index::writing`].
 #[must_use]
 pub struct Writing {
     index: Arc<Index>,
@@ -359,8 +360,8 @@ pub struct Writing {
 }
 
 impl Writing {
-    /// The write has made, or left, this version. If the watch has shown nothing of the Secret since the write began, it
-    /// counts as shown, and its echo wakes nobody (unless the next write is faster than the echo).
+    /// The write resulted in this version. If the watch has shown nothing of the Secret since the write began, the version counts
+    /// as shown, and its watch event wakes no context (unless the next write is faster than that event).
     pub fn written(mut self, resource_version: &str) {
         self.version = Some(VersionDigest::of(resource_version));
     }

@@ -1,10 +1,10 @@
 //! Leader election: a pure decision, then one optimistic write.
 //!
-//! Promises: a Lease is only ever written with the resourceVersion that was judged, so of two candidates one gets 409. Ages
-//! are measured on our own monotonic clock since we last saw the Lease change, never by comparing the wall clocks of two
-//! machines. A leader that could not renew for 10 s stops writing, drops its work and is a candidate again; others wait for 15 s.
-//! Only a leader that releases the Lease hands it over at once: one that was deleted, or edited by hand, may still have a leader
-//! that does not know it yet, so it is waited for as for one that does not answer.
+//! A Lease is only ever written with the resourceVersion that was read, so of two candidates one gets 409. Ages are measured on
+//! our own monotonic clock since we last saw the Lease change, never by comparing the wall clocks of two machines. A leader
+//! that could not renew for 10 s stops writing, drops its work and is a candidate again; others wait for 15 s. Only a leader
+//! that releases the Lease hands it over at once. A Lease that was deleted or edited by hand may still have a leader that has
+//! not noticed yet, so candidates wait for 15 s as well.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -21,24 +21,24 @@ use crate::health::{Health, Task};
 
 /// How long a Lease is valid after its last renewal.
 const DURATION: Duration = Duration::from_secs(15);
-/// Another version's leader may ask for more time; a typing error does not get a day.
+/// The leader of another version may use a longer duration; this bound keeps a typing error from blocking the Lease for a day.
 const LONGEST: Duration = Duration::from_mins(1);
 /// How often a leader renews and a candidate looks.
 const PERIOD: Duration = Duration::from_secs(2);
-/// A leader that did not renew for this long gives up, well before anybody else begins.
+/// A leader that did not renew for this long gives up, well before any candidate may take the Lease.
 const GIVE_UP: Duration = Duration::from_secs(10);
-/// One attempt ends within this.
+/// Time limit of one attempt.
 const ATTEMPT: Duration = Duration::from_secs(3);
-/// A Lease that is not there is looked at once more before it is made: a leader that works makes a deleted one again by then.
+/// How long to wait before a missing Lease is created: a working leader creates a deleted one again within this time.
 const ABSENT: Duration = Duration::from_secs(3);
-/// What a released Lease has as its duration, which no leader asks for.
+/// The duration of a released Lease, which no leader uses.
 const RELEASED_SECONDS: i32 = 1;
 
-/// Until when this process may write. Cheap to copy; asked before every write.
+/// Until when this process may write. Cheap to clone; checked before every write.
 #[derive(Clone)]
 pub struct Leadership(Option<Arc<Term>>);
 
-/// The last renewal, while it counts.
+/// The last renewal, while it is valid.
 struct Term {
     renewed: RwLock<Option<ClockSample>>,
     clock: Clock,
@@ -58,7 +58,7 @@ impl Leadership {
     pub fn check(&self) -> Result<(), Error> {
         let Some(term) = &self.0 else { return Ok(()) };
         let renewed = *term.renewed.read().unwrap_or_else(PoisonError::into_inner);
-        // The monotonic clock stands still while a machine sleeps; the wall clock does not.
+        // The monotonic clock stops while a machine sleeps; the wall clock does not.
         let within = |renewed: ClockSample| renewed.age() + term.clock.jumped_since(renewed) < GIVE_UP;
         if renewed.is_some_and(within) { Ok(()) } else { Err(Error::NotLeader) }
     }
@@ -70,21 +70,21 @@ impl Leadership {
     }
 }
 
-/// Whose a Lease is.
+/// The holder of a Lease.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Holder {
     /// Ours, as we wrote it.
     Us,
-    /// Our name is in it, but somebody else wrote that.
+    /// Our name is in it, but another client wrote it.
     Named,
     Another,
-    /// It was given back in order.
+    /// Its leader released it.
     Released,
-    /// It was deleted, or its holder was taken out by hand.
+    /// It was deleted, or its holder was removed by hand.
     Nobody,
 }
 
-/// What a candidate last saw of the Lease, and since when it has not changed.
+/// The Lease as a candidate last saw it, and since when it has not changed.
 #[derive(Clone, Debug, PartialEq)]
 struct Seen {
     holder: Holder,
@@ -99,7 +99,7 @@ enum Move {
     Wait,
 }
 
-/// What to do about a Lease; `leads`: our last renewal still counts.
+/// What to do about a Lease; `leads`: our last renewal is still valid.
 fn decide(seen: &Seen, leads: bool, now: Instant) -> Move {
     match seen.holder {
         Holder::Us | Holder::Released => Move::Take,
@@ -117,24 +117,25 @@ pub struct Election {
     clock: Clock,
     leadership: Leadership,
     seen: Option<Seen>,
-    /// The last renewals that we tried to write: an answer may have been lost.
+    /// The last renewals that we tried to write: a response may have been lost.
     claims: VecDeque<MicroTime>,
     health: Arc<Health>,
 }
 
 impl Election {
-    /// A candidate of this name for a Lease.
+    /// A candidate with this name for a Lease.
     pub fn new(leases: Api<Lease>, name: &str, identity: String, clock: Clock, health: Arc<Health>) -> Self {
         let leadership = Leadership::contested(clock.clone());
         Self { leases, name: name.into(), identity, clock, leadership, seen: None, claims: VecDeque::new(), health }
     }
 
-    /// What every writer asks.
+    /// The handle that every writer checks.
     pub fn leadership(&self) -> Leadership {
         self.leadership.clone()
     }
 
-    /// Returns once this process leads; calls `standing_by` when another one does. Who cannot even look is no standby.
+    /// Returns once this process leads; calls `standing_by` when another one does. A process that cannot read the Lease is not a
+    /// standby.
     pub async fn acquire(&mut self, standing_by: impl Fn()) {
         let mut waits = false;
         while !self.attempt().await {
@@ -161,19 +162,19 @@ impl Election {
         self.seen.as_ref().is_some_and(|seen| seen.holder == Holder::Another)
     }
 
-    /// A Lease that runs out is looked at just then.
+    /// A Lease that expires is read at just that time.
     fn until_next_look(&self) -> Duration {
         let end = self.seen.as_ref().map(|seen| seen.since + seen.lasts);
         let left = end.map(|end| end.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero());
         left.map_or(PERIOD, |left| left.min(PERIOD))
     }
 
-    /// Lets the next candidate begin at once.
+    /// Releases the Lease, so that the next candidate can begin at once.
     pub async fn release(&mut self) {
         self.leadership.renewed(None);
-        // Without it the others wait for the Lease to run out: no reason to wait for a dead connection.
+        // Without a release the others take over when the Lease expires, so this does not wait for a dead connection.
         let _ = timeout(ATTEMPT, async {
-            // A renewal that was cut off may still arrive in between: then once more.
+            // A cancelled renewal may still arrive in between; then repeat the release once.
             if !self.let_go().await {
                 self.let_go().await;
             }
@@ -181,7 +182,7 @@ impl Election {
         .await;
     }
 
-    /// False when somebody wrote at the same moment.
+    /// False when another client wrote at the same moment.
     async fn let_go(&self) -> bool {
         let Ok(Some(mut lease)) = self.leases.get_opt(&self.name).await else { return true };
         if holder(&lease) != Some(&self.identity) {
@@ -195,7 +196,7 @@ impl Election {
         !matches!(written, Err(kube::Error::Api(status)) if status.is_conflict())
     }
 
-    /// One look and at most one write; true when this process leads.
+    /// One read and at most one write; true when this process leads.
     async fn attempt(&mut self) -> bool {
         self.health.beat(Task::Lease);
         let begun = self.clock.sample();
@@ -316,7 +317,7 @@ mod tests {
             (Holder::Released, false, 0, Move::Take),
             (Holder::Us, true, 2, Move::Take),
             (Holder::Us, false, 99, Move::Take),
-            // Edited by hand: a leader keeps it, a candidate waits for the leader that may still act.
+            // Edited by hand: a leader keeps it, a candidate waits for a leader that may still write.
             (Holder::Named, true, 0, Move::Take),
             (Holder::Named, false, 14, Move::Wait),
             (Holder::Named, false, 15, Move::Take),

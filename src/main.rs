@@ -16,18 +16,18 @@ fn main() -> ExitCode {
     };
     let Err(error) = result else { return ExitCode::SUCCESS };
     let text = format!("{error:#}");
-    // Not `eprintln!`, which panics where nobody reads.
+    // Not `eprintln!`, which panics when standard error is closed.
     let _ = writeln!(io::stderr(), "error: {}", text.strip_prefix("error: ").unwrap_or(&text));
     failure
 }
 
 fn operate(args: RunArgs) -> anyhow::Result<()> {
-    // Before anything speaks TLS, so that there is one provider and no doubt which.
+    // Before the first use of TLS, so that there is exactly one provider.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     // Until the end, which sends what is left of the traces.
     let _telemetry = telemetry::init(args.log_format, &args.log_filter)?;
     panics::end_the_process();
-    // Two threads: a controller waits, it does not compute.
+    // Two threads: a controller mostly waits.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(run::run(args))
 }
@@ -37,7 +37,7 @@ fn print_crds() -> anyhow::Result<()> {
     print(&all.join("---\n"))
 }
 
-/// A reader that has enough, such as `head`, is no error.
+/// A reader that closes the pipe early, such as `head`, is not an error.
 fn print(text: &str) -> anyhow::Result<()> {
     match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),

@@ -1,7 +1,7 @@
 //! Every metric, declared in one place: its name, unit, help and labels, as docs/reference.md shows them.
 //!
-//! Labels come from enums; only the per-context gauges carry namespace and name, and they vanish with the context. No label
-//! ever holds a secret, a URL or a message. A scrape does work for what it shows and nothing else.
+//! Labels come from enums; only the per-context gauges have namespace and name, and they are removed with the context. No label
+//! ever holds a secret, a URL or a message. A scrape does no work beyond what it shows.
 
 mod exposition;
 mod labels;
@@ -40,7 +40,7 @@ use crate::tokens::CallObserver;
 
 /// A call of a tenant takes tenths of a second, and ends after 15 s at the latest.
 const TENANT_SECONDS: [f64; 10] = [0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 5.0, 10.0, 15.0];
-/// A run that only looks takes less than a millisecond; one that asks a tenant as long as that; none more than two minutes.
+/// A run without requests takes less than a millisecond; one that calls a tenant as long as the call; none more than two minutes.
 const RECONCILE_SECONDS: [f64; 14] =
     [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 20.0, 60.0, 120.0];
 /// The API server answers within milliseconds; a call that lasts is ended after seconds or, for a list, within a minute.
@@ -88,8 +88,8 @@ impl MetricConstructor<Histogram> for KubernetesBuckets {
 }
 
 impl Metrics {
-    /// All metrics, registered. A series that an alert counts is there from the beginning: where it appears with its first
-    /// failure, that one is no increase.
+    /// All metrics, registered. A series that an alert counts exists from the beginning: if it appeared with its first failure,
+    /// Prometheus would not count that failure as an increase.
     pub fn new() -> Self {
         let mut metrics = Self {
             registry: Registry::default(),
@@ -236,7 +236,7 @@ impl Metrics {
         })
     }
 
-    /// The queue that is asked how long it is; `None` when nothing is done any more.
+    /// The queue whose length is measured; `None` when the controller has ended.
     pub fn queue(&self, queue: Option<Scheduler>) {
         *self.queue.lock() = queue;
     }
@@ -262,7 +262,7 @@ impl Metrics {
         self.oauth_client_requests.get_or_create(&ClientRequestLabels { operation, outcome: Outcome(why) }).inc();
     }
 
-    /// What is now known of a QlikOAuthClient; `rotation`: when its credential is replaced.
+    /// The present state of a QlikOAuthClient; `rotation`: when its credential is replaced.
     pub fn oauth_client(&self, namespace: &str, name: &str, ready: bool, rotation: Option<Timestamp>) {
         let labels = ContextLabels { namespace: namespace.into(), name: name.into() };
         self.oauth_client_ready.get_or_create(&labels).set(i64::from(ready));
@@ -293,7 +293,7 @@ impl Metrics {
         self.watch_errors.get_or_create(&WatchLabels { watch }).inc();
     }
 
-    /// A watch was begun again, with a list.
+    /// A watch was restarted, with a list.
     pub fn watch_restarted(&self, watch: Watch) {
         self.watch_restarts.get_or_create(&WatchLabels { watch }).inc();
     }
@@ -304,7 +304,7 @@ impl Metrics {
         self.kubernetes_request_duration.get_or_create(&VerbLabels { verb }).observe(took.as_secs_f64());
     }
 
-    /// An event was dropped because too many waited to be written.
+    /// An event was dropped because too many were queued.
     pub fn event_dropped(&self) {
         self.events_dropped.inc();
     }
@@ -314,7 +314,7 @@ impl Metrics {
         self.leader.set(i64::from(leads));
     }
 
-    /// What is now known of a context; `token`: its expiry and its renewal.
+    /// The present state of a context; `token`: its expiry and its renewal.
     pub fn context(
         &self,
         namespace: &str,
@@ -345,7 +345,7 @@ impl Metrics {
         self.settle(now, |served| served.remove(&labels));
     }
 
-    /// This instance does not lead any more: another one tells of the contexts.
+    /// This instance no longer leads: another one reports the contexts.
     pub fn forget_all(&self) {
         self.ready.clear();
         self.expiry.clear();

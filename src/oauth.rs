@@ -1,8 +1,8 @@
-//! Getting an access token from a Qlik Cloud tenant, and learning whose it is; managing the tenant's OAuth clients.
+//! Requests an access token from a Qlik Cloud tenant, verifies its identity, and manages the tenant's OAuth clients.
 //!
-//! Knows nothing of Kubernetes, nor of what the operator makes of a failure: errors are values, and hold of an answer only
-//! what may be shown. Speaks to tenants through one seam, [`transport::Transport`]; what lies below it
-//! ([`https`], [`address`]) opens sockets, what lies above is values and runs on virtual time.
+//! Independent of Kubernetes, and of how the operator reports a failure: errors are values, and hold only those parts of a
+//! response that may be shown. All requests go through one trait, [`transport::Transport`]. The modules below it
+//! ([`https`], [`address`]) open sockets; the modules above work on values and run on virtual time.
 
 pub mod address;
 pub mod assertion;

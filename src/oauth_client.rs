@@ -1,9 +1,9 @@
-//! One run for one `QlikOAuthClient`: observe, decide, act, decide again; at the end the status. Begin here.
+//! One run for one `QlikOAuthClient`: observe, decide, act, decide again; at the end the status. Begin reading here.
 //!
-//! Promises: never two clients for one object, no credential left behind whose value is lost, no Secret with a credential that
-//! was not proven, whatever is cut off when. Each run reads everything anew, from the cluster and from the tenant, and finds in it
-//! how far an earlier one came. A run ends within two minutes; every path says when the next one is due, or leaves that to the
-//! scheduler.
+//! Whenever a run is interrupted, there are never two clients for one object, no credential whose value is lost stays in the
+//! tenant, and no Secret holds an unproven credential. Each run reads everything again, from the cluster and from the tenant,
+//! and so finds the progress of an earlier run. A run ends within two minutes; every path sets the time of the next one, or
+//! leaves that to the scheduler.
 
 mod act;
 pub mod admin;
@@ -61,25 +61,25 @@ use crate::values::Serving;
 const DEADLINE: Duration = Duration::from_mins(2);
 /// Steps of one run; the longest, a creation by key with everything to repair, takes fifteen.
 const STEPS: usize = 40;
-/// What changed under a run is judged anew.
+/// When the next run is due if the inputs changed during this one.
 const SOON: Duration = Duration::from_millis(200);
 
-/// An object as it came: a `QlikOAuthClient`, or what could not be read as one.
+/// An object as received: a `QlikOAuthClient`, or data that cannot be read as one.
 pub type StoredClient = DeserializeGuard<QlikOAuthClient>;
 
-/// What every run needs.
+/// The state that all runs share.
 pub struct Context {
-    /// What it shares with the runs for contexts.
+    /// The state shared with the runs for contexts.
     pub base: Arc<context::Context>,
-    /// The way to tenants.
+    /// The transport to tenants.
     pub transport: Arc<dyn Transport>,
     /// The objects, as the watch shows them.
     pub objects: Store<StoredClient>,
-    /// What is remembered of each.
+    /// The memory of each object.
     pub memories: Memories,
 }
 
-/// How a run ended, and when the next is due; `None`: the scheduler calls.
+/// How a run ended, and when the next is due; `None`: the scheduler wakes the object.
 type Ended = (Reconciled, Option<Duration>);
 
 impl Context {
@@ -88,7 +88,7 @@ impl Context {
         Self { base, transport, objects, memories: Memories::default() }
     }
 
-    /// An object is gone: whatever is remembered of it goes with it.
+    /// An object is gone: removes everything that is remembered of it.
     pub fn gone(&self, uid: &str) {
         let Some(memory) = self.memories.forget(uid) else { return };
         let now = Instant::now();
@@ -162,7 +162,7 @@ async fn run(cx: &Context, caller: &Caller) -> Result<Ended, Error> {
     Ok((Reconciled::Waiting, Some(Duration::from_secs(1))))
 }
 
-/// Says how the run leaves its object, and when to look again.
+/// The result of a run for its object, and when the next run is due.
 async fn rest(cx: &Context, facts: &Facts, outcome: &Outcome, next: Next) -> Result<Ended, Error> {
     let now = facts.now;
     let retry = next.retry.map(|class| wait(facts, outcome, class, cx.base.jitter.draw()));
@@ -199,7 +199,7 @@ fn wait(facts: &Facts, outcome: &Outcome, class: Class, jitter: f64) -> Duration
     retry::delay(class, failures, pause, Serving::Nothing, jitter)
 }
 
-/// The spec was read but says nothing that can be done.
+/// The spec was read but is not valid.
 async fn refuse(cx: &Context, object: &QlikOAuthClient, failure: &Failure) -> Result<Ended, Error> {
     let status = invalid(object, failure, cx.base.clock.now());
     let written = write_status(cx, object, &status).await?;
@@ -226,7 +226,7 @@ async fn report_unreadable(
     refuse(cx, &QlikOAuthClient { metadata, spec: QlikOAuthClientSpec::default(), status }, &failure).await
 }
 
-/// Tells people and machines what changed.
+/// Reports what changed: log, events and metrics.
 fn record(
     cx: &Context,
     object: &QlikOAuthClient,
@@ -242,7 +242,7 @@ fn record(
     };
     let Some((ready, reason, message)) = find(status) else { return };
     if suspended {
-        // What somebody has suspended alarms nobody.
+        // A suspended object raises no alert.
         cx.base.metrics.forget_oauth_client(&namespace, &name);
     } else {
         cx.base.metrics.oauth_client(&namespace, &name, ready, rotation);
@@ -279,7 +279,7 @@ fn ignored_request(cx: &Context, facts: &Facts, caller: &Caller) {
     }
 }
 
-/// Tries again, later each time.
+/// Retries with back-off.
 #[allow(clippy::needless_pass_by_value, reason = "the signature that kube calls")]
 pub fn error_policy(object: Arc<StoredClient>, error: &Error, cx: Arc<Context>) -> Action {
     let caller = memory::caller(&object);

@@ -1,8 +1,8 @@
-//! One run for one context: decide, carry out the step, decide again; at the end the status. The first file to open.
+//! One run for one context: decide, execute the step, decide again; at the end the status. The first file to open.
 //!
-//! Promises: a run ends within two minutes; every path says when the next one is due, or leaves that to the scheduler; a failure
-//! of one context becomes a condition of that context and affects no other; failures of the Kubernetes API that last are reported
-//! in the status as well.
+//! A run ends within two minutes. Every path sets the time of the next run, or leaves that to the scheduler. A failure of one
+//! context becomes a condition of that context and affects no other. Failures of the Kubernetes API that last are reported in
+//! the status as well.
 
 pub mod context;
 pub mod decide;
@@ -49,12 +49,12 @@ use crate::values::{
 };
 
 const DEADLINE: Duration = Duration::from_mins(2);
-/// Facts that keep changing under a run are judged anew by the next one.
+/// Maximum number of decisions in one run; if the facts change more often than that, the next run decides.
 const TURNS: usize = 12;
-/// Trouble with the Kubernetes API is told when it came so many times in a row.
+/// A failure of the Kubernetes API is reported in the status after so many in a row.
 const TOLD_AFTER: u32 = 2;
 
-/// How a run ended, and when the next is due; `None`: the scheduler calls.
+/// How a run ended, and when the next is due; `None`: the scheduler wakes the context.
 type Ended = (Reconciled, Option<Duration>);
 
 /// One run, with its deadline.
@@ -137,14 +137,14 @@ async fn run(cx: &Context, caller: &Caller, context: &QlikContext) -> Result<End
     Ok((Reconciled::Waiting, Some(Duration::from_secs(1))))
 }
 
-/// What a run holds on to while it acts.
+/// The state of a run.
 struct AtHand {
     read_at: ReadAt,
     permit: Option<Permit>,
 }
 
 impl AtHand {
-    /// Gets a slot, unless there is one; where the turn does not matter, none is needed.
+    /// Gets a slot, unless the run has one; a step without requests to a tenant needs none.
     fn enter(&mut self, cx: &Context, request: &Request<'_>, wanted: Option<Wanted>, anyway: bool) -> Result<(), Wait> {
         if self.permit.is_none() && !anyway {
             self.permit = Some(cx.tokens.scheduler.enter(
@@ -157,7 +157,7 @@ impl AtHand {
     }
 }
 
-/// Decides, on one snapshot of what is known of the token request.
+/// Decides on one snapshot of the state of the token request.
 fn plan(cx: &Context, caller: &Caller, facts: &mut Facts<'_>) -> Planned<Step> {
     let key = match &facts.secrets {
         Secrets::Unread => facts.wanted.map(|wanted| wanted.key),
@@ -192,7 +192,7 @@ fn request<'a>(caller: &'a Caller, facts: &'a Facts<'_>, priority: Priority, wor
     Request { caller, host: &facts.host, urgency, working }
 }
 
-/// Asks the tenant, if it is this context's turn.
+/// Calls the tenant, if it is this context's turn.
 async fn ask(cx: &Context, facts: &mut Facts<'_>, at_hand: &mut AtHand, call: &Call, flight: Flight, caller: &Caller) {
     let (key, subject) = match &facts.secrets {
         Secrets::Read(read) => match (&read.credential, read.key) {
@@ -222,7 +222,7 @@ async fn ask(cx: &Context, facts: &mut Facts<'_>, at_hand: &mut AtHand, call: &C
         (Ok(()), Some(permit)) => {
             let failed_before = facts.context.status.as_ref().is_some_and(|status| status.failure.is_some());
             let paused = cx.tokens.call(key, flight, call, subject, permit, failed_before).await;
-            // The host asked for a pause while the token was issued: its verification waits in the queue as any other.
+            // The host requested a pause while the token was issued: its verification waits in the queue like any other.
             let check = || permit.request(key, RequestKind::Check, request.urgency, call.working, Instant::now());
             paused.and_then(|_| check().err())
         }
@@ -234,7 +234,7 @@ async fn ask(cx: &Context, facts: &mut Facts<'_>, at_hand: &mut AtHand, call: &C
     facts.so_far.wait = wait;
 }
 
-/// Tells who else writes the Secret, when a repair did not last.
+/// Reports the other writers of the Secret, when a repair did not last.
 fn repaired(cx: &Context, caller: &Caller, facts: &Facts<'_>) {
     let count = cx.memories.with(&caller.uid, memory::Memory::repaired).unwrap_or_default();
     let Secrets::Read(read) = &facts.secrets else { return };
@@ -244,7 +244,7 @@ fn repaired(cx: &Context, caller: &Caller, facts: &Facts<'_>) {
     }
 }
 
-/// Says how the run leaves its context, and when to look again.
+/// The result of a run for its context, and when the next run is due.
 async fn rest(cx: &Context, caller: &Caller, facts: &Facts<'_>, outcome: &Outcome, next: Next) -> Result<Ended, Error> {
     let now = facts.now.max(cx.clock.now());
     let again = next_run(outcome, &next, now, cx.jitter.draw());
@@ -270,7 +270,7 @@ async fn rest(cx: &Context, caller: &Caller, facts: &Facts<'_>, outcome: &Outcom
     }
 }
 
-/// The spec was read but says nothing that can be done.
+/// The spec was read but is not valid.
 async fn refuse(cx: &Context, context: &QlikContext, failure: &Failure, kind: PatchKind) -> Result<Ended, Error> {
     let status = invalid(context, failure, cx.clock.now());
     let problem = Problem { failure: failure.clone(), backoff: None, verified: false };
@@ -292,7 +292,7 @@ async fn report_unreadable(
         "The QlikContext cannot be read: {problem}. It was stored under an older schema; correct it and apply it again."
     );
     let failure = Failure::new(Ready, Reason::SpecInvalid, message);
-    // What the status says of a token that still works is kept.
+    // The status keeps a token that still works.
     let kind = ApiResource::erase::<QlikContext>(&());
     let objects: Api<DynamicObject> = Api::namespaced_with(cx.client.clone(), &caller.namespace, &kind);
     let stored = objects.get_opt(&caller.name).await.map_err(Error::kubernetes("reading the QlikContext"))?;
@@ -301,7 +301,7 @@ async fn report_unreadable(
     refuse(cx, &cx.memories.catch_up(&stand_in), &failure, PatchKind::Merge).await
 }
 
-/// The Kubernetes API failed: counted, and told where it can be when it lasts.
+/// The Kubernetes API failed: counts it, and reports it in the status if it lasts.
 async fn trouble(cx: &Context, caller: &Caller, context: &QlikContext, error: &Error) {
     if matches!(error, Error::NotLeader) || cx.count_failure(caller) < TOLD_AFTER {
         return;
@@ -324,7 +324,7 @@ async fn trouble(cx: &Context, caller: &Caller, context: &QlikContext, error: &E
     record(cx, &context, None, &status, &outcome, matches!(written, Ok(StatusWrite::Done)));
 }
 
-/// Tries again, later each time.
+/// Retries with back-off.
 #[allow(clippy::needless_pass_by_value, reason = "the signature that kube calls")]
 pub fn error_policy(object: Arc<StoredContext>, error: &Error, cx: Arc<Context>) -> Action {
     let caller = caller(&object);

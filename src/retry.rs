@@ -1,4 +1,4 @@
-//! When to try again: from whose fault it was, how often it failed and how long the held token still lives.
+//! When to retry: depends on the kind of failure, the number of failures in a row and the remaining lifetime of the held token.
 
 use std::time::Duration;
 
@@ -8,18 +8,18 @@ use crate::values::Serving;
 const USER: Duration = Duration::from_mins(10);
 const TENANT_FIRST: Duration = Duration::from_secs(1);
 const TENANT_LONGEST: Duration = Duration::from_mins(5);
-/// With its jitter under a minute, so that all is well within a minute after an outage.
+/// With its jitter under a minute, so that everything recovers within a minute after an outage.
 const CLUSTER_LONGEST: Duration = Duration::from_secs(45);
-/// While a token still lives, so many tries fit into what is left of it.
+/// While a token is valid, so many attempts fit into its remaining lifetime.
 const TRIES: u32 = 4;
 
-/// While a Secret serves an expired token, the tenant is tried at least this often; budgets and the circuit breaker spare it.
+/// While a Secret serves an expired token, the tenant is tried at least this often, within budgets and circuit breaker.
 const SERVING_EXPIRED: Duration = Duration::from_secs(15);
 
 /// The wait before the next attempt.
 ///
-/// `count`: failures in a row, this one included. `serving`: what workloads have meanwhile. `jitter`: 0 up to 1.
-/// A pause that the tenant asked for is never cut short.
+/// `count`: failures in a row, including this one. `serving`: the token that workloads have meanwhile. `jitter`: 0 up to 1.
+/// A pause that the tenant requested is never shortened.
 pub fn delay(class: Class, count: u32, retry_after: Option<Duration>, serving: Serving, jitter: f64) -> Duration {
     let doubled = |longest: Duration| TENANT_FIRST.saturating_mul(1 << count.saturating_sub(1).min(16)).min(longest);
     let (wait, shortest) = match class {
@@ -32,7 +32,7 @@ pub fn delay(class: Class, count: u32, retry_after: Option<Duration>, serving: S
         Serving::Expired if class == Class::Tenant => wait.min(SERVING_EXPIRED),
         _ => wait,
     };
-    // Up to a tenth more, never less: a wait is a promise.
+    // Up to a tenth more, never less.
     wait.max(retry_after.unwrap_or_default()).mul_f64(1.0 + 0.1 * jitter.clamp(0.0, 1.0))
 }
 

@@ -1,9 +1,9 @@
-//! Wiring: the parts are made, joined and ended here, and nowhere else.
+//! Wiring: the only place that creates, connects and stops the parts.
 //!
-//! The control loop, the lease and the server are tasks of their own on two threads, so that none holds up another; the
-//! end of the loop or of the server is the end of the process. On SIGTERM or SIGINT runs in flight are finished, for at most
-//! 25 s, and the lease is released; a second signal ends at once. When the lease is lost all work is dropped without draining,
-//! and the process is a candidate again: an outage of the API server ends no process.
+//! The control loop, the lease and the server are separate tasks on two threads, so that none delays another; when the loop or
+//! the server ends, the process ends. On SIGTERM or SIGINT runs in flight are finished, for at most 25 s, and the lease is
+//! released; a second signal ends the process at once. When the lease is lost, all work is dropped without draining, and the
+//! process is a candidate again: an outage of the API server ends no process.
 
 #![expect(clippy::disallowed_methods, reason = "the place that spawns tasks, and joins them")]
 
@@ -42,7 +42,7 @@ const DRAIN: Duration = Duration::from_secs(25);
 
 /// Runs the operator until it is told to stop.
 ///
-/// On a thread of the runtime: the one that waits for it would have to be woken for each event of the loop.
+/// Runs on a thread of the runtime: the thread that waits for it would have to be woken for each event of the loop.
 pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     tokio::spawn(operate(args)).await.context("the operator's main task ended early")?
 }
@@ -72,7 +72,7 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
         let leases: Api<Lease> = Api::namespaced(client.clone(), args.lease_namespace.as_deref().unwrap_or(&namespace));
         Election::new(leases, &args.lease_name, identity.clone(), clock.clone(), health.clone())
     });
-    // A task of its own, as the lease has: a busy controller must hold up neither.
+    // A task of its own, like the lease: a busy controller must delay neither.
     let mut server = tokio::spawn(server::serve(listener, health.clone(), metrics.clone(), clock.clone()));
     let parts = || Parts {
         client: client.clone(),
@@ -116,7 +116,7 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
             }
             tracing::warn!("the lease was lost: all work was dropped, and this instance is a candidate again");
         }
-        // After the last write, so that the next leader begins on quiet ground. (The last attempt may have succeeded unseen.)
+        // After the last write, so that none is in flight when the next leader begins. (The last attempt may have succeeded.)
         candidate.release().await;
         Ok(())
     };
@@ -126,7 +126,7 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
     }
 }
 
-/// Leads until the process is told to stop or the lease is lost (`true`). What runs is then dropped without draining.
+/// Leads until the process has to stop or the lease is lost (`true`). Active runs are then dropped without draining.
 async fn lead(parts: Parts, mut election: Election, signals: &mut Signals) -> anyhow::Result<(Election, bool)> {
     let (metrics, health) = (parts.metrics.clone(), parts.health.clone());
     let (stop, done) = (CancellationToken::new(), CancellationToken::new());
@@ -169,7 +169,7 @@ impl Signals {
         tokio::select! { _ = self.term.recv() => {}, _ = self.int.recv() => {} }
     }
 
-    /// Stops on the first signal. Returns only when draining takes too long or a second one comes; what runs is dropped then.
+    /// Stops on the first signal. Returns only when draining takes too long or a second signal comes; active runs are dropped.
     async fn stop(&mut self, stop: &CancellationToken) {
         self.first().await;
         tracing::info!("stopping; runs in flight are finished");
@@ -181,23 +181,23 @@ impl Signals {
     }
 }
 
-/// The Pod's name, and something no other process of that name has.
+/// The Pod's name, and a random part that no other process of that name has.
 fn identity(instance: Option<&str>) -> String {
     let mut random = [0; 8];
-    // Without randomness the Pod's name alone still tells candidates of one Deployment apart.
+    // Without randomness the Pod's name alone still distinguishes the candidates of one Deployment.
     let _ = SystemRandom::new().fill(&mut random);
     format!("{}_{:016x}", instance.unwrap_or("operator"), u64::from_be_bytes(random))
 }
 
-/// A client and its own namespace, proven by one small request to each namespace of the list, or to the cluster: what is
-/// wrong with cluster, CRD or rights is said at once. Where one of several may be read, the watch says what the others lack.
+/// A client and its own namespace, checked by one small request to each namespace of the list, or to the cluster: a problem with
+/// cluster, CRD or permissions is reported at once. If one of several can be read, the watch reports what the others lack.
 async fn connect(namespaces: &Namespaces, counts: &CountRequests) -> anyhow::Result<(Client, String)> {
     let mut config = kubeconfig::config().await?;
     config.connect_timeout = Some(Duration::from_secs(5));
-    // Above the longest quiet time of a watch (290 s), so that a dead connection ends and a quiet one does not.
+    // Longer than a watch can be silent (290 s), so that a dead connection ends and a silent one does not.
     config.read_timeout = Some(Duration::from_mins(5));
     config.reset_reader_on_write = true;
-    // Runs, watches and the lease retry themselves: the client would hide the code of an answer for minutes.
+    // Runs, watches and the lease retry themselves: retries of the client would hide the status code for minutes.
     config.default_retry = false;
     let (url, namespace) = (config.cluster_url.clone(), config.default_namespace.clone());
     let client = ClientBuilder::try_from(config).context("cannot use the Kubernetes configuration")?;
@@ -210,7 +210,7 @@ async fn connect(namespaces: &Namespaces, counts: &CountRequests) -> anyhow::Res
     let best = probes.iter().position(|probe| matches!(probe, Ok(Ok(_)))).unwrap_or_default();
     match probes.swap_remove(best) {
         Ok(Ok(_)) => Ok((client, namespace)),
-        // By its code: where no CRD of the group is installed, the answer is plain text without a reason.
+        // By its code: if no CRD of the group is installed, the response is plain text without a reason.
         Ok(Err(kube::Error::Api(status))) if status.code == 404 => Err(anyhow!(
             "the cluster does not know QlikContext; install the CRD: qlik-context-operator crd | kubectl apply -f -"
         )),
@@ -227,8 +227,8 @@ async fn connect(namespaces: &Namespaces, counts: &CountRequests) -> anyhow::Res
     }
 }
 
-/// Whether the cluster has the CRD of `QlikOAuthClient`. Without it contexts are worked on all the same; what else may be wrong
-/// the watch says.
+/// Whether the cluster has the CRD of `QlikOAuthClient`. Contexts are reconciled without it; the watch reports any other
+/// problem.
 async fn knows_oauth_clients(client: &Client, namespaces: &Namespaces) -> bool {
     let first = ListParams::default().limit(1);
     let Some(api) = namespaces.apis::<PartialObjectMeta<QlikOAuthClient>>(client).into_iter().next() else {
@@ -246,8 +246,8 @@ async fn knows_oauth_clients(client: &Client, namespaces: &Namespaces) -> bool {
     }
 }
 
-/// A proxy that cannot be understood would be passed by, or blamed on something else later. Its address may hold a password, so
-/// it is not repeated.
+/// A proxy address that cannot be parsed would be ignored, or cause a misleading error later. It may hold a password, so the
+/// error does not repeat it.
 fn check_proxy() -> anyhow::Result<()> {
     for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
         let proxy = std::env::var_os(name);
