@@ -1,7 +1,7 @@
-//! The values that travel along the edges of a run: facts to `decide`, a step to the one who carries it out, what it led
-//! to back into the facts, and at the end an outcome to `status`.
+//! The values that the steps of a run exchange: facts for `decide`, a step to execute, its result, which is added to the facts,
+//! and at the end an outcome for `status`.
 //!
-//! Nothing here does anything. Pure modules import this file and no effectful one.
+//! Data only. Pure modules import this file and no module with effects.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,11 +22,11 @@ use crate::scheduler::{RequestKind, Wait};
 use crate::secret::Credential;
 use crate::secret::derived::Target;
 
-/// Everything that a decision about one context is made from, besides what is known of its token request.
+/// All inputs of a decision about one context, besides the state of its token request.
 pub struct Facts<'c> {
     /// The object.
     pub context: &'c QlikContext,
-    /// A digest of all of the object that wakes it.
+    /// A digest of the parts of the object whose change wakes it.
     pub seen: u64,
     /// Its spec.
     pub desired: Desired,
@@ -36,18 +36,18 @@ pub struct Facts<'c> {
     pub secrets: Secrets,
     /// The wall clock when the run began.
     pub now: Timestamp,
-    /// Somebody else keeps changing the derived Secret: it is not read again before. Nothing but that Secret has changed since it
-    /// was read last.
+    /// Another client keeps changing the token Secret: it is not read again before this time. Only that Secret has changed since
+    /// it was read last.
     pub brake_until: Option<Timestamp>,
-    /// The refresh request in the annotation that was not handled yet.
+    /// The refresh request in the annotation, if it was not handled yet.
     pub refresh: Option<String>,
     /// The last one that was handled.
     pub handled: Option<String>,
-    /// The request that this context waited for when it rested last, if nothing about it has changed since.
+    /// The request that this context waited to send when its last run ended, if nothing about it has changed since.
     pub wanted: Option<Wanted>,
-    /// The scheduler called the context because its host has recovered, at this time.
+    /// The scheduler woke the context because its host recovered, at this time.
     pub recovered_at: Option<Timestamp>,
-    /// A change of the credential Secret is seen by a watch.
+    /// A watch shows changes of the credential Secret.
     pub watched: bool,
     /// `--credential-selector`, where it hides Secrets without its labels from that watch.
     pub selector: Option<String>,
@@ -60,15 +60,15 @@ pub struct Facts<'c> {
 pub struct SoFar {
     /// It is not this context's turn.
     pub wait: Option<Wait>,
-    /// The Kubernetes API did not take the derived Secret.
+    /// The Kubernetes API refused the token Secret.
     pub refused: Option<Failure>,
     /// Failures of the Kubernetes API in a row, that one included.
     pub failures: u32,
     /// The request that was, or was to be, sent last.
     pub asked: Option<Wanted>,
-    /// A token was asked for.
+    /// A token was requested.
     pub issued: bool,
-    /// The derived Secret was written.
+    /// The token Secret was written.
     pub wrote: bool,
 }
 
@@ -77,7 +77,7 @@ pub struct SoFar {
 pub struct Wanted {
     /// Its key.
     pub key: RequestKey,
-    /// What it is charged to.
+    /// The budget that it is charged to.
     pub kind: RequestKind,
     /// How urgent it is.
     pub priority: Priority,
@@ -85,17 +85,17 @@ pub struct Wanted {
     pub working: bool,
 }
 
-/// What a run knows of the credential Secret and the derived Secret.
+/// What a run knows of the credential Secret and the token Secret.
 pub enum Secrets {
-    /// Nothing: they have to be read.
+    /// Nothing; they have to be read.
     Unread,
-    /// Both are as they were when a run found everything as it should be.
+    /// Both are unchanged since a run found everything in order.
     Unchanged(Settled),
     /// This run has read them.
     Read(Box<SecretsRead>),
 }
 
-/// A context that was left with everything as it should be.
+/// A context whose last run found everything in order.
 #[derive(Clone)]
 pub struct Settled {
     /// Its token request.
@@ -108,7 +108,7 @@ pub struct Settled {
     pub handled: Option<String>,
 }
 
-/// Both Secrets, judged.
+/// Both Secrets, as read and classified.
 pub struct SecretsRead {
     /// The credential, or why there is none.
     pub credential: Result<Credential, Failure>,
@@ -118,11 +118,11 @@ pub struct SecretsRead {
     pub target: Target,
     /// The token in it.
     pub held: Option<HeldToken>,
-    /// When a repair of it may be written: somebody else keeps changing it.
+    /// When a repair of it may be written, because another client keeps changing it.
     pub repair_at: Option<Timestamp>,
 }
 
-/// The token in the derived Secret, judged.
+/// The token in the token Secret, compared with the spec.
 #[derive(Clone)]
 pub struct HeldToken {
     /// The token.
@@ -131,20 +131,20 @@ pub struct HeldToken {
     pub fit: Fit,
     /// Its identity, when the status still says so.
     pub identity: Option<Identity>,
-    /// The tenant no longer accepted it when it was read.
+    /// The tenant had already rejected it when it was read.
     pub rejected: bool,
 }
 
-/// What is known of a token request without asking the tenant.
+/// The state of a token request, without a call of the tenant.
 #[derive(Clone)]
 pub struct TokenSnapshot {
     /// The newest verified token that the context may use.
     pub token: Option<Arc<VerifiedToken>>,
-    /// A token that has to be verified before it counts: found in the context's Secret, or doubted since.
+    /// A token that has to be verified before it is used: found in the context's Secret, or in doubt since.
     pub unverified: Option<Token>,
     /// A token that was issued for this request and could not be verified yet.
     pub candidate: Option<Token>,
-    /// This request's time, by which everything here is to be judged.
+    /// The time of this snapshot; everything here is compared with it.
     pub now: Timestamp,
     /// When the tenant confirmed the token last, as far as this process knows.
     pub confirmed_at: Option<Timestamp>,
@@ -158,18 +158,18 @@ pub struct TokenSnapshot {
     pub refresh: Option<RefreshState>,
     /// The tenant no longer accepts the token in the context's Secret.
     pub held_rejected: bool,
-    /// When the token that serves on was last checked, or first seen to serve on.
+    /// When the token that stays in use was last verified, or first seen to stay in use.
     pub rechecked_at: Option<Timestamp>,
 }
 
 /// A refresh request, seen beside the token requests of its key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RefreshState {
-    /// The newest token does not answer it.
+    /// The newest token was not issued for it.
     pub waits: bool,
     /// When it may be served.
     pub allowed_at: Timestamp,
-    /// Nothing was tried since it was seen.
+    /// No attempt was made since it was seen.
     pub untried: bool,
 }
 
@@ -186,25 +186,25 @@ pub struct Backoff {
     pub next: Timestamp,
 }
 
-/// How urgent a request is; what comes first is sent first.
+/// How urgent a request is; the first variant goes first.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Priority {
-    /// A working token is to be renewed; this is left of its life.
+    /// A working token is to be renewed; this is its remaining lifetime.
     Due(Duration),
     /// There is no working token.
     New,
-    /// A working token is checked, or renewed before its time.
+    /// A working token is verified, or renewed before it is due.
     Routine,
     /// There is no working token, and the last attempt failed.
     Failed,
 }
 
-/// What workloads get from the derived Secret meanwhile.
+/// The token that workloads get from the token Secret meanwhile.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Serving {
-    /// No token that ever fitted.
+    /// No token that ever matched.
     Nothing,
-    /// A token that works for so long.
+    /// A token that works for this long.
     Working(Option<Duration>),
     /// A token that has expired or is rejected.
     Expired,
@@ -213,29 +213,29 @@ pub enum Serving {
 /// A request to the tenant.
 #[derive(Clone)]
 pub struct Call {
-    /// What for.
+    /// Its purpose.
     pub kind: CallKind,
     /// How urgent it is.
     pub priority: Priority,
-    /// The context holds a token that works, though perhaps of another key.
+    /// The context holds a working token, perhaps of another key.
     pub working: bool,
-    /// What is served until it succeeds.
+    /// The token that workloads get until it succeeds.
     pub serving: Serving,
 }
 
-/// What a request to the tenant is for.
+/// The purpose of a request to the tenant.
 #[derive(Clone)]
 pub enum CallKind {
     /// A token, and its verification.
     Issue {
-        /// A refresh request asks for it.
+        /// It is due to a refresh request.
         forced: bool,
-        /// The token at hand is still fresh.
+        /// The present token is still fresh.
         still_fresh: bool,
     },
-    /// Whether a token works, before anything else or because it is time.
+    /// A verification, before anything else or because it is due.
     Verify(Token),
-    /// Whether a token still works that serves on while its renewal fails.
+    /// A verification of a token that stays in use while its renewal fails.
     Recheck(Token),
 }
 
@@ -251,35 +251,35 @@ impl Call {
 
 /// What to do next about one context.
 pub enum Step {
-    /// Read the Secrets, which is worth a slot.
+    /// Read the Secrets, which needs a slot.
     Read {
         /// How urgent it is.
         priority: Priority,
-        /// A token that works is held.
+        /// The context holds a working token.
         working: bool,
-        /// What is going to be asked then, where that is known.
+        /// The request that will follow, if known.
         wanted: Option<Wanted>,
     },
-    /// Ask the tenant.
+    /// Call the tenant.
     Call(Call),
-    /// Write the derived Secret.
+    /// Write the token Secret.
     Publish {
-        /// As it should be.
+        /// The Secret as it should be.
         secret: Box<Secret>,
         /// The token in it.
         token: Arc<VerifiedToken>,
         /// When that is renewed.
         renewal_time: Option<Timestamp>,
-        /// The token is the one that the Secret held; something else was changed in it.
+        /// The token is the one that the Secret held; other parts of it were changed.
         repair: bool,
     },
     /// Nothing more in this run.
     Rest {
-        /// How it leaves the context.
+        /// The result for the context.
         outcome: Box<Outcome>,
-        /// When to look again.
+        /// When the next run is due.
         next: Next,
-        /// Everything is as it should be, and until a version changes nothing has to be read again.
+        /// Everything is in order, and nothing has to be read again until a version changes.
         settled: Option<Settled>,
     },
 }
@@ -291,12 +291,12 @@ impl Step {
     }
 }
 
-/// How a run leaves its context.
+/// The result of a run for its context.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// The Secret is as it should be.
     Ready(Published),
-    /// Something is not as it should be.
+    /// There is a failure.
     Failing {
         /// What the Secret holds meanwhile.
         holds: Holds,
@@ -311,23 +311,23 @@ pub enum Outcome {
     Unchanged,
 }
 
-/// What the derived Secret holds.
+/// The content of the token Secret.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Holds {
     /// No token that was recognised.
     Nothing,
-    /// A token that does not fit this spec, that the tenant rejected or that nobody has confirmed.
+    /// A token that does not match this spec, that the tenant rejected, or that was never confirmed.
     Other(Published),
-    /// A token that fits; it works until it expires.
+    /// A token that matches; it works until it expires.
     Fitting(Published),
 }
 
-/// A token in the derived Secret, as the status tells of it.
+/// A token in the token Secret, as the status reports it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Published {
     /// Its identity.
     pub identity: Option<Identity>,
-    /// When it was asked for.
+    /// When it was requested.
     pub issued_at: Timestamp,
     /// When it stops working; unknown for an API key.
     pub expires_at: Option<Timestamp>,
@@ -342,20 +342,20 @@ pub struct Published {
 pub struct Problem {
     /// The finding.
     pub failure: Failure,
-    /// Failures in a row, when it was the tenant that failed.
+    /// Failures in a row, if the tenant failed.
     pub backoff: Option<Backoff>,
-    /// A verified token is at hand, whether or not it could be published.
+    /// There is a verified token, whether or not it could be published.
     pub verified: bool,
 }
 
-/// When to look again, besides at a change.
+/// When the next run is due without a change.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Next {
     /// When something is due.
     pub due: Option<Timestamp>,
-    /// Try again as is usual for this class of failure, after so many in a row.
+    /// Retry as is usual for this class of failure, after so many in a row.
     pub retry: Option<(Class, u32)>,
-    /// The scheduler calls when it is this context's turn.
+    /// The scheduler wakes the context when it is its turn.
     pub parked: bool,
     /// At the latest after this.
     pub within: Option<Duration>,
@@ -373,7 +373,7 @@ impl Published {
         }
     }
 
-    /// True while nothing says that it has ended.
+    /// True while it has not expired, as far as is known.
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.expires_at.is_none_or(|end| end > now)
     }
@@ -388,7 +388,7 @@ impl Holds {
         }
     }
 
-    /// The token, if it fits.
+    /// The token, if it matches.
     pub fn fitting(&self) -> Option<&Published> {
         match self {
             Self::Fitting(published) => Some(published),
@@ -396,7 +396,7 @@ impl Holds {
         }
     }
 
-    /// What the status says of it, where the Secret was not read.
+    /// What the status says of it, if the Secret was not read.
     pub fn told(context: &QlikContext) -> Self {
         use crate::api::{ConditionType::Ready, Reason};
         let Some(status) = &context.status else { return Self::Nothing };
@@ -420,7 +420,7 @@ impl Holds {
 }
 
 impl Outcome {
-    /// What the Secret holds, where that was judged.
+    /// What the Secret holds, if it was read.
     pub fn holds(&self) -> Option<Holds> {
         match self {
             Self::Ready(published) => Some(Holds::Fitting(published.clone())),

@@ -275,10 +275,10 @@ fn a_foreign_secret_costs_under_fifty_bytes() {
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// Somebody else writes.
+    /// Another client writes.
     Foreign,
     ForeignDeletion,
-    /// The writer reads, and sends a write of what it judged.
+    /// The writer reads, and sends a write based on what it read.
     Begin,
     /// The server has the write.
     Arrive,
@@ -457,7 +457,7 @@ impl World {
                         self.writer = self.writer.max(version);
                         self.late_wakes();
                     }
-                    // It looks again.
+                    // It reads again.
                     Err(Conflict) => {
                         drop(writing);
                         self.late_wakes();
@@ -548,7 +548,7 @@ proptest! {
         while !world.events.is_empty() {
             world.take(Step::Deliver);
         }
-        // Any event of the watch says that it goes on.
+        // Any event of the watch shows that it continues.
         world.index.secret_applied(world.watch, "ns", "another", "1");
         let last = world.last();
         prop_assert_eq!(world.says().and_then(|versions| versions.into_iter().max()), Some(last));

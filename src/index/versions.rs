@@ -11,22 +11,22 @@ pub(super) type Change = (SecretKey, Option<VersionDigest>);
 /// What one watch has shown.
 pub(super) struct Versions {
     shown: HashMap<SecretKey, Entry>,
-    /// The list that is under way, or was the last.
+    /// The list in progress, or the last one.
     list: u32,
     health: Health,
     breaks: u64,
-    /// What lists have shown that nobody was woken for yet.
+    /// Changes that lists have shown and for which no context was woken yet.
     changed: HashSet<SecretKey>,
-    /// What was read or written and not shown yet. A list may skip it: a Secret that was made and deleted while the watch was
-    /// away is as absent as before, but not for those who have read it.
+    /// Versions that were read or written and not shown yet. A list may skip one: a Secret that was created and deleted while the
+    /// watch was interrupted is as absent as before, but a context may have read it.
     ahead: HashMap<SecretKey, VersionDigest>,
-    /// What is not shown is not there.
+    /// A Secret that is not shown does not exist.
     shows_all: bool,
 }
 
 pub(super) struct Entry {
     version: VersionDigest,
-    /// The list that had it last.
+    /// The last list that contained it.
     list: u32,
 }
 
@@ -61,7 +61,7 @@ impl Versions {
         }
     }
 
-    /// Whether nothing is missing but what is on its way.
+    /// Whether only events in transit are missing.
     pub(super) fn is_current(&self) -> bool {
         self.health == Health::Current
     }
@@ -78,12 +78,12 @@ impl Versions {
         }
     }
 
-    /// Whether this version was read or written, and is still to be shown.
+    /// Whether this version was read or written, and was not shown yet.
     pub(super) fn is_ahead(&self, key: SecretKey, version: VersionDigest) -> bool {
         self.is_current() && self.ahead.get(&key) == Some(&version)
     }
 
-    /// How often it broke or was listed anew.
+    /// How often it broke or was listed again.
     pub(super) fn breaks(&self) -> u64 {
         self.breaks
     }
@@ -106,7 +106,7 @@ impl Versions {
         self.list = self.list.wrapping_add(1);
     }
 
-    /// True if this version was not the known one; that is kept until the list ends if somebody refers to the Secret.
+    /// True if this version was not the known one; if a context refers to the Secret, that is kept until the list ends.
     pub(super) fn list_applied(&mut self, key: SecretKey, version: VersionDigest, is_referenced: bool) -> bool {
         let changed = self.set(key, version);
         if changed && is_referenced {
@@ -115,7 +115,7 @@ impl Versions {
         changed
     }
 
-    /// All that changed since the last complete list and was not told.
+    /// All changes since the last complete list that were not reported yet.
     pub(super) fn list_ended(&mut self) -> Vec<Change> {
         self.health = Health::Current;
         let (list, changed) = (self.list, &mut self.changed);
@@ -130,7 +130,7 @@ impl Versions {
         self.take_changed()
     }
 
-    /// What a list that broke off has shown.
+    /// What an interrupted list has shown.
     pub(super) fn failed(&mut self) -> Vec<Change> {
         self.breaks += 1;
         if self.health == Health::Current {

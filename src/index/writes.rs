@@ -1,10 +1,10 @@
-//! Own writes under way, and what the watches have shown of their Secrets meanwhile.
+//! Own writes in flight, and what the watches have shown of their Secrets meanwhile.
 
 use std::collections::HashMap;
 
 use super::{ContextName, SecretKey, VersionDigest};
 
-/// Own writes under way, by Secret.
+/// Own writes in flight, by Secret.
 #[derive(Default)]
 pub(super) struct Writes {
     under_way: HashMap<SecretKey, Vec<Write>>,
@@ -16,7 +16,7 @@ pub(super) struct Write {
     pub(super) writer: ContextName,
     /// A watch has shown another version since it began.
     pub(super) overtaken: bool,
-    /// Changes that the writer was not woken for: whether one is its own is known when the answer has come.
+    /// Changes for which the writer was not woken: whether one is its own is known when the response arrives.
     pub(super) held: Vec<Option<VersionDigest>>,
 }
 
@@ -38,7 +38,7 @@ impl Writes {
         Some(write)
     }
 
-    /// Something was shown that no write under way may overwrite.
+    /// A version was shown that no write in flight may overwrite.
     pub(super) fn overtake(&mut self, secret: SecretKey) {
         self.under_way.get_mut(&secret).into_iter().flatten().for_each(|write| write.overtaken = true);
     }

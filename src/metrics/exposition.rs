@@ -1,8 +1,8 @@
-//! The two text formats of a scrape, and which of them a client asks for.
+//! The two text formats of a scrape, and the choice between them.
 //!
-//! [OpenMetrics](https://prometheus.io/docs/specs/om/open_metrics_spec/) is what the registry encodes. The older
-//! [text format](https://prometheus.io/docs/instrumenting/exposition_formats/) is made of it, line by line: it names a counter by
-//! its sample, and knows neither units nor the type `info`.
+//! The registry encodes [OpenMetrics](https://prometheus.io/docs/specs/om/open_metrics_spec/). The older
+//! [text format](https://prometheus.io/docs/instrumenting/exposition_formats/) is derived from it, line by line: it names a
+//! counter by its sample, and has neither units nor the type `info`.
 
 /// A format that `/metrics` can answer with.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -34,7 +34,7 @@ impl Format {
                 "*/*" | "text/*" => Self::Text,
                 _ => continue,
             };
-            // Of equals the first counts; 0 is a refusal.
+            // Of formats with equal weight the first wins; 0 excludes a format.
             if quality > best.1 {
                 best = (format, quality);
             }
@@ -65,7 +65,7 @@ pub(super) fn text(open_metrics: &str) -> String {
                 "unknown" => ("", "untyped"),
                 other => ("", other),
             };
-            // The type stands below the help, and only it says what the samples are called.
+            // The type follows the help, and only the type tells the names of the samples.
             if let Some((_, words)) = help.take().filter(|(of, _)| *of == name) {
                 text.extend(["# HELP ", name, suffix, " ", words, "\n"]);
             }

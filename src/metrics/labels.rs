@@ -1,4 +1,4 @@
-//! The labels of the metrics: enums all, but for the name of a context.
+//! The labels of the metrics: enums, except for the namespace and name of a context.
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 
@@ -72,7 +72,7 @@ pub(super) enum GrantLabel {
     user_impersonation,
 }
 
-/// `Success`, or why not.
+/// `Success`, or the reason of the failure.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Outcome(pub(super) Option<Reason>);
 
@@ -88,19 +88,19 @@ impl EncodeLabelValue for Outcome {
 /// How a run ended.
 #[derive(Clone, Copy, Debug, EncodeLabelValue, EnumIter, Eq, Hash, IntoStaticStr, PartialEq)]
 pub enum Reconciled {
-    /// As it should be.
+    /// Ready.
     Ready,
     /// The conditions report a failure.
     NotReady,
     /// It is not yet the context's turn at its tenant.
     Waiting,
-    /// There was nothing to say.
+    /// The status did not change.
     Unchanged,
     /// The Kubernetes API failed; the run is repeated.
     Error,
 }
 
-/// What was done to a derived Secret.
+/// The kind of write to a token Secret.
 #[derive(Clone, Copy, Debug, EncodeLabelValue, EnumIter, Eq, Hash, PartialEq)]
 pub enum SecretWrite {
     /// Written for the first time.
@@ -119,7 +119,7 @@ pub enum Watch {
     OAuthClients,
     /// Metadata of the Secrets that `--credential-selector` selects; without it, of all.
     Credentials,
-    /// Metadata of the Secrets that the operator wrote, where the other watch may not show them.
+    /// Metadata of the Secrets that the operator wrote, if the other watch may not show them.
     Derived,
 }
 
@@ -136,7 +136,7 @@ pub enum RequestVerb {
     delete,
 }
 
-/// The code of an HTTP answer, or `error` where there was none.
+/// The HTTP status code, or `error` without a response.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Code(pub(super) Option<u16>);
 

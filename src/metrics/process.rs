@@ -1,5 +1,5 @@
-//! The metrics of the process itself, with the [names that every client library has][names]. Read when they are asked for,
-//! where there is a `/proc`.
+//! The metrics of the process itself, with the [names that every client library has][names]. Read at each scrape, on systems
+//! with `/proc`.
 //!
 //! [names]: https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics
 
@@ -15,7 +15,7 @@ pub(super) struct Process;
 #[cfg(target_os = "linux")]
 impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
-        // Without it the series are absent, which is what there is to say.
+        // Without `/proc` the series are absent.
         let Some(read) = linux::read() else { return Ok(()) };
         linux::encode(&read, &mut encoder)
     }

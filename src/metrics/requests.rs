@@ -16,7 +16,7 @@ use super::labels::RequestVerb;
 use crate::health::Health;
 use crate::spans;
 
-/// Counts what goes through it, and tells the health of each watch that begins.
+/// Counts requests, and reports each watch that begins to the health check.
 #[derive(Clone)]
 pub struct CountRequests {
     metrics: Arc<Metrics>,
@@ -24,7 +24,7 @@ pub struct CountRequests {
 }
 
 impl CountRequests {
-    /// Counts in `metrics`, tells `health`.
+    /// Counts in `metrics`, reports to `health`.
     pub fn new(metrics: Arc<Metrics>, health: Arc<Health>) -> Self {
         Self { metrics, health }
     }
@@ -83,7 +83,7 @@ fn objects(path: &str, query: Option<&str>) -> String {
     format!("{path}?{}", selector.unwrap_or_default())
 }
 
-/// The verb that the API server calls a request by.
+/// The verb that the API server uses for a request.
 fn verb(method: &Method, path: &str, query: Option<&str>) -> RequestVerb {
     match *method {
         Method::POST => RequestVerb::create,

@@ -1,4 +1,4 @@
-//! Since when each context's Secret has held an expired token.
+//! The time for which each context's Secret has held an expired token.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 
 /// When each context's token expires, to count the seconds in which one was served after that.
 ///
-/// A token moves once from those that work to those that have expired, so no step is linear in the contexts.
+/// Each token moves once from the valid to the expired ones, so no step is linear in the number of contexts.
 #[derive(Default)]
 pub(super) struct Served {
     settled: Option<Timestamp>,
@@ -17,7 +17,7 @@ pub(super) struct Served {
 }
 
 impl Served {
-    /// Seconds, summed over contexts, in which an expired token was served since this was asked last.
+    /// Seconds, summed over contexts, in which an expired token was served since the last call.
     pub(super) fn settle(&mut self, now: Timestamp) -> f64 {
         let since = self.settled.replace(now).unwrap_or(now);
         let elapsed = |from: Timestamp| now.duration_since(from).as_secs_f64().max(0.0);

@@ -13,7 +13,7 @@ use crate::oauth::https::is_proxy;
 pub async fn config() -> anyhow::Result<Config> {
     let mut config = match Config::from_kubeconfig(&KubeConfigOptions::default()).await {
         Ok(mut config) => {
-            // kube would take one from the environment too, and leave this one out where NO_PROXY names the proxy itself.
+            // kube would also use a proxy from the environment, and ignore this one if NO_PROXY names the proxy itself.
             let proxy = Kubeconfig::read().ok().as_ref().and_then(proxy_url).map(str::to_owned);
             config.proxy_url = proxy.as_deref().map(parse).transpose()?;
             config
@@ -37,7 +37,7 @@ fn proxy_url(file: &Kubeconfig) -> Option<&str> {
     cluster.proxy_url.as_deref().filter(|proxy| !proxy.is_empty())
 }
 
-/// It may hold a password, so it is not repeated; kube's own error would.
+/// It may hold a password, so the error does not repeat it; kube's own error would.
 fn parse(proxy: &str) -> anyhow::Result<http::Uri> {
     let refused = "the kubeconfig's proxy-url is not the address of an HTTP proxy; write http://HOST:PORT, with user and \
                    password percent-encoded (SOCKS is not supported)";

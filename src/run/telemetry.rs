@@ -1,7 +1,7 @@
 //! The log, and the traces where the program is built with the feature `otlp`.
 //!
-//! kube logs whole answers of the API server when it cannot parse them, and those hold Secrets: below errors that target is
-//! never heard, whatever filter the user sets.
+//! kube logs whole responses of the API server when it cannot parse them, and these contain Secrets. So that target is only
+//! logged at the level of errors, whatever filter the user sets.
 
 #[cfg(feature = "otlp")]
 pub mod otlp;
@@ -73,7 +73,7 @@ where
 
 /// A layer that hears what the user's directives let through, and never a body nor a span of a trace.
 ///
-/// The second filter is apart from the directives: one of those with a span could open the target again.
+/// The second filter is separate from the directives, because a directive with a span could enable the target again.
 pub fn filtered<S>(layer: impl Layer<S>, directives: &str) -> Result<impl Layer<S>, ParseError>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
@@ -96,7 +96,7 @@ mod tests {
 
     use super::*;
 
-    /// Hears everything that gets through.
+    /// Records everything that passes the filters.
     #[derive(Clone, Default)]
     struct Heard(Arc<Mutex<Vec<String>>>);
 

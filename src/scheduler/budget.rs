@@ -1,7 +1,7 @@
 //! How many requests per minute: GCRA, the generic cell rate algorithm (ITU-T I.371), as a value.
 //!
-//! The requests of one minute may be sent at once; after that they come at an even pace. Existing crates can neither
-//! count what is reserved but not yet taken, nor leave a share to others.
+//! The requests of one minute may be sent at once; after that they are spread evenly. Existing crates can neither
+//! count requests that are reserved but not yet sent, nor leave a share to others.
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use tokio::time::Instant;
 /// Requests allowed per minute.
 #[derive(Clone, Debug)]
 pub(super) struct Budget {
-    /// Between two requests at an even pace; zero means no limit.
+    /// Interval between two requests at an even pace; zero means no limit.
     interval: Duration,
-    /// How many may come at once.
+    /// How many may be sent at once.
     burst: u32,
     /// When everything that was taken so far would have been taken at an even pace.
     taken_until: Option<Instant>,

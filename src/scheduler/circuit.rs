@@ -1,7 +1,7 @@
-//! The circuit breaker of a host: whether it is worth asking at all.
+//! The circuit breaker of a host.
 //!
 //! It opens when several keys found the host down and none has found it up for a minute. While it is open, one request
-//! every ten seconds goes through as a probe, and any answer closes it.
+//! every ten seconds is sent as a probe, and any response closes it.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::oauth::request::RequestKey;
 
-/// This many different keys have to find the host down; the trouble of one key may be its own.
+/// This many different keys have to find the host down; a failure of a single key may concern that key only.
 const KEYS: usize = 3;
 /// No key has found it up for this long.
 const QUIET: Duration = Duration::from_mins(1);
@@ -20,9 +20,9 @@ pub(super) const PROBE_EVERY: Duration = Duration::from_secs(10);
 /// What a request showed of its host.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Health {
-    /// It did what it was asked.
+    /// The request succeeded.
     Up,
-    /// It answered, though not as hoped.
+    /// It answered with a failure.
     Answers,
     /// 5xx, no answer in time, or no connection.
     Down,

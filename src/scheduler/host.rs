@@ -1,7 +1,7 @@
-//! One host: who waits there, and when the next of them may go.
+//! One host: the contexts that wait for it, and when the next of them may send.
 //!
 //! It combines the budgets, the circuit and the pace of the host with the budget of each key. A key over its own budget
-//! waits by itself and delays no other key.
+//! delays no other key.
 
 mod keys;
 
@@ -21,14 +21,14 @@ use super::{Limits, RequestKey, RequestKind, Urgency, WaitReason};
 
 /// `users/me` redirects to the user: a verification is two requests.
 const VERIFICATION: u32 = 2;
-/// The least time from one recovery that wakes sleepers to the next: a key that keeps failing is not woken by the success of
-/// every other key.
+/// The shortest time between two recoveries that wake sleeping contexts, so that a key that keeps failing is not woken by the
+/// success of every other key.
 const RECOVER_AGAIN: Duration = Duration::from_mins(1);
 
-/// Those who wait for the same thing under the same limits.
+/// The contexts that wait for the same kind of request under the same limits.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct LaneId {
-    /// `None` for a slot alone.
+    /// `None`: for a slot only.
     pub(super) kind: Option<RequestKind>,
     /// The key has a working token: for token requests, the whole budget may be used.
     pub(super) holds_token: bool,
@@ -38,7 +38,7 @@ pub(super) struct LaneId {
 
 impl LaneId {
     pub(super) fn of(kind: Option<RequestKind>, urgency: Urgency, working: bool) -> Self {
-        // Other lanes know no such difference.
+        // Other lanes do not distinguish this.
         Self { kind, holds_token: kind == Some(RequestKind::Token) && urgency.holds_token(), working }
     }
 
@@ -64,7 +64,7 @@ pub(super) struct Waiter {
     pub(super) key: Option<RequestKey>,
 }
 
-/// The turn at a host: what a request of this lane and key costs is set aside.
+/// The turn at a host: the cost of a request of this lane and key is reserved.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Turn {
     pub(super) kind: RequestKind,
@@ -89,9 +89,9 @@ pub(super) struct Host {
     reserved: u32,
     /// Slots that are taken for this host.
     pub(super) slots: usize,
-    /// Contexts that wait for it to recover.
+    /// Contexts that sleep until it recovers.
     pub(super) sleepers: BTreeSet<Rank>,
-    /// A request found it down since the sleepers were woken last.
+    /// A request found it down since the sleeping contexts were woken last.
     was_down: bool,
     recovered_at: Option<Instant>,
 }
@@ -139,7 +139,7 @@ impl Host {
         }
     }
 
-    /// Of the places of one key, one at a time is in a lane, and only while the key's own budget allows it.
+    /// Only one place of each key is in a lane at a time, and only while the key's own budget allows it.
     fn list(&mut self, key: RequestKey, now: Instant) {
         let (before, after) = self.keys.list(key, now);
         before.iter().for_each(|waiter| self.part(waiter));
@@ -156,14 +156,14 @@ impl Host {
         self.turns[waiter.lane.index() / 4].leave(&waiter.namespace);
     }
 
-    /// Lets in the keys whose own budget allows it by now.
+    /// Adds the keys whose own budget now allows a request.
     pub(super) fn settle(&mut self, now: Instant) {
         while let Some(key) = self.keys.opened(now) {
             self.list(key, now);
         }
     }
 
-    /// The next to be served of the lanes that are open, of those who may use a slot.
+    /// The next to be served in the open lanes, among the contexts that may use a slot.
     pub(super) fn first(
         &self,
         now: Instant,
@@ -180,7 +180,7 @@ impl Host {
                 self.lanes[id.index()].first_to_serve(|namespace| namespace_may(id.working, namespace))
             });
             let first = first.min_by_key(|head| head.order())?;
-            // Where one goes after the other, a renewal that is due goes before every verification.
+            // In one order for both, a renewal that is due goes before every verification.
             let follows = !(kind == Some(RequestKind::Token) && best.urgency.is_due());
             Some(((follows, best), first))
         };
@@ -188,7 +188,7 @@ impl Host {
         kinds.min_by_key(|(order, _)| *order).map(|(_, head): (_, &Head)| head.rank)
     }
 
-    /// Of the open lanes of those with, or without a working token: the first by rank, and the first of another namespace.
+    /// In the open lanes of contexts with, or without, a working token: the first by rank, and the first of another namespace.
     pub(super) fn firsts(&self, working: bool, now: Instant) -> Firsts {
         let first = |other_than: Option<&str>| {
             let lanes = KINDS.into_iter().flat_map(lanes_of);
@@ -205,12 +205,12 @@ impl Host {
         !self.lanes[id.index()].is_empty() && self.opens_at(id, 0, now).0 <= now
     }
 
-    /// When one of this lane may go that comes after so many others, and what it waits for until then.
+    /// When a context in this lane with so many others before it may send, and what it waits for until then.
     fn opens_at(&self, lane: LaneId, ahead: u32, now: Instant) -> (Instant, WaitReason) {
         let both = ahead.saturating_mul(VERIFICATION);
         let (own, follows) = match lane.kind {
             None => return (now, WaitReason::Slot),
-            // What is verified leaves half of the requests to new tokens.
+            // Verifications leave half of the requests to new tokens.
             Some(RequestKind::Check) => (self.requests.opens_at(VERIFICATION, both, true, now), now),
             Some(RequestKind::Token) => (
                 self.tokens.opens_at(1, ahead, !lane.holds_token, now),
@@ -218,7 +218,7 @@ impl Host {
             ),
         };
         let ramp = self.pace.opens_at(self.reserved.saturating_add(ahead), now);
-        // A probe that is reserved is not sent yet; when it is, or lapses, this is asked again.
+        // A reserved probe is not sent yet; when it is sent or lapses, this is computed again.
         let probes = self.reserved.saturating_add(ahead);
         let probe = self.circuit.probe_at().map_or(now, |at| {
             let at = if self.reserved > 0 { at.max(now) } else { at };
@@ -230,7 +230,7 @@ impl Host {
         later.filter(|(at, _)| *at > now).unwrap_or((now, WaitReason::Slot))
     }
 
-    /// The turn at the host is free, and nobody who comes first waits for it.
+    /// The turn at the host is free, and no context with a better rank waits for it.
     pub(super) fn may_go(&self, turn: &Turn, now: Instant) -> bool {
         self.opens_at(turn.lane, 0, now).0 <= now && self.key_may_go(turn, now)
     }
@@ -240,7 +240,7 @@ impl Host {
         turn.kind == RequestKind::Check || self.keys.opens_at(turn.key, now) <= now
     }
 
-    /// A turn that was reserved may still be used: nobody asked for a pause since, and the circuit did not open.
+    /// A reserved turn may still be used: no pause was requested since, and the circuit did not open.
     pub(super) fn may_use(&self, now: Instant) -> bool {
         self.paused_until(now).is_none() && self.circuit.probe_at().is_none_or(|at| at <= now)
     }
@@ -257,14 +257,14 @@ impl Host {
         if key_at > at { (key_at, WaitReason::Budget) } else { (at, reason) }
     }
 
-    /// This namespace gets a turn for what waited in this lane.
+    /// This namespace gets a turn for a context that waited in this lane.
     pub(super) fn count_turn(&mut self, waiter: &Waiter) {
         let kind = waiter.lane.index() / 4;
         let turn = self.turns[kind].serve(&waiter.namespace, !waiter.rank.urgency.is_due());
         lanes_of(waiter.lane.kind).for_each(|lane| self.lanes[lane.index()].set_turn(&waiter.namespace, turn));
     }
 
-    /// Sets aside what a request costs.
+    /// Reserves the cost of a request.
     pub(super) fn reserve(&mut self, turn: &Turn, now: Instant) {
         self.reserved += 1;
         self.requests.reserve(VERIFICATION);
@@ -299,7 +299,7 @@ impl Host {
         self.pace.begin();
     }
 
-    /// The request ended. Returns those who wake because the host recovered.
+    /// The request ended. Returns the contexts that wake because the host recovered.
     pub(super) fn end(&mut self, key: RequestKey, namespace: &str, health: Health, now: Instant) -> BTreeSet<Rank> {
         self.was_down |= health == Health::Down;
         if health == Health::Up {
@@ -316,7 +316,7 @@ impl Host {
         self.was_down = false;
         if !self.sleepers.is_empty() {
             self.recovered_at = Some(now);
-            // A few need no ramp, which would delay those whose requests succeed.
+            // A small number needs no ramp, which would delay contexts whose requests succeed.
             if self.sleepers.len() > FIRST_STEP as usize {
                 self.pace.reopen(now);
             }
@@ -342,7 +342,7 @@ impl Host {
         self.circuit.forget(&key);
     }
 
-    /// When to look again: a lane opens, a key opens, or the pause ends after which nothing is left.
+    /// When to check again: a lane opens, a key opens, or the pause ends after which nothing is left.
     pub(super) fn alarm(&self, now: Instant) -> Option<Instant> {
         let waiting = KINDS.into_iter().flat_map(lanes_of).filter(|lane| !self.lanes[lane.index()].is_empty());
         let lanes = waiting.map(|lane| self.opens_at(lane, 0, now).0).filter(|at| *at > now).min();

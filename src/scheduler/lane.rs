@@ -1,6 +1,6 @@
-//! Those who wait at one host for the same thing under the same limits, in order.
+//! The contexts that wait at one host for the same kind of request under the same limits, in order.
 //!
-//! What is due goes first, nearest expiry first; then namespaces take turns; within a namespace the order is by urgency
+//! Renewals that are due go first, nearest expiry first; then namespaces take turns; within a namespace the order is by urgency
 //! and then by arrival.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -15,7 +15,7 @@ pub(super) struct Rank {
     pub(super) arrival: u64,
 }
 
-/// The order within a lane: `None` for what is due comes before every turn.
+/// The order within a lane: `None`, for a renewal that is due, comes before every turn.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) struct Head {
     turn: Option<u64>,
@@ -89,7 +89,7 @@ impl Lane {
         self.length == 0
     }
 
-    /// An estimate of how many go before one of this namespace: as many of each namespace as of its own, and no more than
+    /// An estimate of how many go before a context of this namespace: as many of each namespace as of its own, and no more than
     /// there are.
     pub(super) fn ahead(&self, namespace: &str, urgency: Urgency) -> usize {
         let own = self.groups.get(namespace).map_or(0, |group| group.ranks.len());

@@ -1,4 +1,4 @@
-//! Pauses that a tenant asks for, and the ramp that follows a pause or an outage.
+//! Pauses that a tenant requests, and the ramp that follows a pause or an outage.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,10 +21,10 @@ pub(super) struct Pace {
     paused: Option<Paused>,
 }
 
-/// The last pause that was asked for.
+/// The last pause that was requested.
 #[derive(Debug)]
 struct Paused {
-    /// Who was asked.
+    /// The namespace that was asked to pause.
     namespace: Arc<str>,
     at: Instant,
     /// Another namespace was served since.
@@ -54,10 +54,10 @@ impl Pace {
         }
     }
 
-    /// The tenant asked a key of this namespace for a pause: nothing is sent to the host for that long.
+    /// The tenant asked a key of this namespace for a pause: no request is sent to the host for that long.
     ///
-    /// Not again and again while others are served in between: then it is the trouble of that namespace, whose keys wait
-    /// each for itself.
+    /// If it repeats while other namespaces are served in between, it does not pause the host: the cause is in that namespace,
+    /// and each of its keys waits separately.
     pub(super) fn pause(&mut self, namespace: &Arc<str>, pause: Duration, now: Instant) {
         let own = |last: &Paused| last.serves_others && last.namespace == *namespace && now - last.at < PAUSE_AGAIN;
         if !self.paused.as_ref().is_some_and(own) {

@@ -1,7 +1,7 @@
-//! The hosts that could serve someone now, in order of the most urgent of those who wait there.
+//! The hosts that could serve a context now, ordered by the most urgent context that waits there.
 //!
-//! Each host is listed for the namespace of its first, and once more for the first of any other namespace. That is
-//! enough: of the free slots at most one namespace may use no more, so either the one or the other may go.
+//! Each host is listed for the namespace of its first context, and once more for the first of any other namespace. That is
+//! enough: at most one namespace may use no more of the free slots, so one of the two may go.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

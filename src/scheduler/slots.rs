@@ -1,8 +1,8 @@
 //! How many contexts may run at once, over all hosts (`--concurrency`).
 //!
-//! A quarter of the slots is reserved for contexts with a working token. Of the slots that a context may use, a quarter is
-//! kept from any one host and any one namespace. So neither tenants that hang nor credentials that never worked keep
-//! others from being served.
+//! A quarter of the slots is reserved for contexts with a working token. Of the slots that a context may use, a single host
+//! or namespace gets at most three quarters. So neither tenants that hang nor credentials that never worked block the other
+//! contexts.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
-//! Everyone's place, and the loop that serves them.
+//! The places of all contexts, and the loop that serves them.
 //!
-//! Every change ends in [`State::serve`], which hands out turns until no one may go. A place is in a lane of its host, or it
-//! has been called, or it sleeps; in each case it is known by its arrival, which is unique.
+//! Every change ends in [`State::serve`], which hands out turns until no context may go. A place is in a lane of its host, or it
+//! has been called, or it sleeps; in each case its arrival, which is unique, identifies it.
 
 mod hosts;
 mod places;
@@ -21,7 +21,7 @@ use super::{Caller, Limits, Request, RequestEnd, RequestKey, RequestKind, Urgenc
 
 /// How long a turn is reserved for a context that was woken.
 pub(super) const RESERVED: Duration = Duration::from_secs(5);
-/// About what a request takes, to estimate when a slot is free.
+/// About the duration of a request, to estimate when a slot is free.
 const TURNOVER: Duration = Duration::from_millis(500);
 
 /// Identifies a slot that is taken.
@@ -43,7 +43,7 @@ pub(super) struct State {
     permits: HashMap<Ticket, Held>,
     /// Hosts that could serve contexts without, and with a working token.
     ready: [Ready; 2],
-    /// Hosts to look at again later.
+    /// Hosts to check again later.
     alarms: BTreeSet<(Instant, Arc<str>)>,
     /// Places whose reserved turn lapses.
     lapses: BTreeSet<(Instant, u64)>,
@@ -82,11 +82,11 @@ struct Held {
     turn: Option<Turn>,
     /// The request that was sent last: its key, and whether the context had a working token.
     sent: Option<(RequestKey, bool)>,
-    /// The arrival to return to if the turn turns out not to be of use.
+    /// The arrival to return to if the turn is not needed.
     arrival: Option<(Option<RequestKind>, u64)>,
 }
 
-/// What is to be done outside of the state.
+/// The actions to take outside of the lock.
 #[derive(Default)]
 pub(super) struct Effects {
     pub(super) called: Vec<Caller>,
@@ -131,7 +131,7 @@ impl State {
         self.now
     }
 
-    // What contexts ask for.
+    // Calls by contexts.
 
     pub(super) fn enter(
         &mut self,
@@ -146,7 +146,7 @@ impl State {
             self.serve(now);
             ticket = self.redeem(request, wanted, now);
         }
-        // A context that is here need not be woken.
+        // The calling context need not be woken.
         self.effects.called.retain(|caller| ticket.is_none() || caller.uid != request.caller.uid);
         ticket.ok_or_else(|| self.refuse(&request.caller.uid, now))
     }
@@ -324,7 +324,7 @@ impl State {
         std::mem::take(&mut self.effects)
     }
 
-    /// Hands out turns until no one may go.
+    /// Hands out turns until no context may go.
     pub(super) fn serve(&mut self, now: Instant) {
         while let Some((_, arrival)) = pop_until(&mut self.lapses, now) {
             self.lapse(arrival, now);

@@ -85,7 +85,7 @@ pub(super) fn caller(n: usize, namespace: &str) -> Caller {
     }
 }
 
-/// What a context with a key of its own asks for.
+/// The request of a context with a key of its own.
 #[derive(Clone, Debug)]
 struct Ask {
     n: usize,
@@ -122,7 +122,7 @@ fn paused(seconds: u64) -> RequestEnd {
     RequestEnd { health: Health::Answers, pause: Some(Duration::from_secs(seconds)) }
 }
 
-/// Serves everyone who waits, one after the other, and returns the order.
+/// Serves every waiting context, one after the other, and returns the order.
 fn order(world: &World, asks: &[Ask], mut now: Instant) -> Vec<usize> {
     let mut order = Vec::new();
     for _ in 0..100_000 {
@@ -143,7 +143,7 @@ fn order(world: &World, asks: &[Ask], mut now: Instant) -> Vec<usize> {
     order
 }
 
-/// Everyone waits for one slot, which is then given back.
+/// Every context waits for one slot, which is then returned.
 fn order_for_a_slot(asks: &[Ask]) -> Vec<usize> {
     let world = World::new(Limits { concurrency: 1, host_requests_per_minute: 0, ..limits(0) });
     let first = world.ask(&ask(9999, "first", Urgency::New), world.begin).unwrap();
@@ -154,7 +154,7 @@ fn order_for_a_slot(asks: &[Ask]) -> Vec<usize> {
     order(&world, asks, world.begin)
 }
 
-/// Everyone waits for a pause to end.
+/// Every context waits for a pause to end.
 fn order_after_a_pause(asks: &[Ask]) -> Vec<usize> {
     let world = World::new(Limits { host_requests_per_minute: 0, ..limits(0) });
     pause(&world, 30);

@@ -1,12 +1,12 @@
-//! Whose turn it is among the namespaces of a host: start-time fair queueing.
+//! The turns of the namespaces of a host: start-time fair queueing.
 //!
-//! Each namespace has a turn on a clock that advances with each turn served. A namespace that was away joins at the
-//! current time: it saves nothing up.
+//! Each namespace has a turn on a virtual clock that advances with each turn served. A namespace without requests for a while
+//! joins at the current time: it does not accumulate turns.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// The turns of those who wait for one kind of request at one host.
+/// The turns of the namespaces that wait for one kind of request at one host.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
     clock: u64,
@@ -22,7 +22,7 @@ struct Next {
 }
 
 impl Turns {
-    /// Something of this namespace begins to wait; returns its turn.
+    /// A context of this namespace begins to wait; returns the namespace's turn.
     pub(super) fn join(&mut self, namespace: &Arc<str>) -> u64 {
         let next = self.next.entry(Arc::clone(namespace)).or_insert(Next { turn: self.clock, waiting: 0 });
         if next.waiting == 0 {
@@ -32,7 +32,7 @@ impl Turns {
         next.turn
     }
 
-    /// It waits no longer.
+    /// No context of this namespace waits any longer.
     pub(super) fn leave(&mut self, namespace: &Arc<str>) {
         if let Some(next) = self.next.get_mut(namespace) {
             next.waiting = next.waiting.saturating_sub(1);

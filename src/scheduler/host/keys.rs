@@ -1,4 +1,4 @@
-//! The keys of one host: the budget of each for token requests, and who waits for it.
+//! The keys of one host: the budget of each for token requests, and the contexts that wait for it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,7 +14,7 @@ use crate::scheduler::lane::Rank;
 pub(super) struct Keys {
     tokens_per_minute: u32,
     known: HashMap<RequestKey, Key>,
-    /// When keys open that somebody waits for; the rank tells keys apart.
+    /// When the keys open for which a context waits; the rank distinguishes keys.
     alarms: BTreeMap<(Instant, Rank), RequestKey>,
 }
 
@@ -25,7 +25,7 @@ struct Key {
     /// Which of them is in a lane.
     listed: Option<Rank>,
     alarm: Option<(Instant, Rank)>,
-    /// No context uses it any more; it goes with the last that waits.
+    /// No context uses it any more; it is removed with the last waiting context.
     forgotten: bool,
 }
 
@@ -43,7 +43,7 @@ impl Keys {
         self.key(key).forgotten = false;
     }
 
-    /// When this key may ask for a token.
+    /// When this key may request a token.
     pub(super) fn opens_at(&self, key: RequestKey, now: Instant) -> Instant {
         self.known.get(&key).map_or(now, |key| key.budget.opens_at(1, 0, false, now))
     }

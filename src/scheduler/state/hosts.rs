@@ -27,7 +27,7 @@ impl State {
         }
     }
 
-    /// Lists a host that changed where it belongs now, or forgets it.
+    /// Updates where a changed host is listed, or forgets it.
     pub(super) fn refresh(&mut self, name: &Arc<str>, now: Instant) {
         let Some(known) = self.hosts.get_mut(name) else {
             return;

@@ -1,4 +1,4 @@
-//! The places of contexts: taken, updated, redeemed, given up.
+//! The places of contexts: taken, updated, used, given up.
 
 use std::sync::Arc;
 

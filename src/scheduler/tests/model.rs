@@ -15,7 +15,7 @@ const HOSTS: [&str; 3] = ["a.qlikcloud.com", "b.qlikcloud.com", "c.qlikcloud.com
 const NAMESPACES: [&str; 4] = ["one", "two", "three", "four"];
 const CONTEXTS: usize = 24;
 
-/// What a context asks for.
+/// The request of a context.
 #[derive(Clone, Copy, Debug)]
 struct Want {
     n: usize,
@@ -28,7 +28,7 @@ struct Want {
 #[derive(Clone, Debug)]
 enum Step {
     Enter(Want),
-    /// Whoever was called first comes, and sends its request.
+    /// The context that was called first comes, and sends its request.
     Redeem {
         sends: bool,
     },
@@ -537,7 +537,7 @@ impl Model {
         self.tidy();
     }
 
-    /// Hosts of which nothing is left are forgotten.
+    /// Hosts without remaining state are forgotten.
     fn tidy(&mut self) {
         for host in 0..HOSTS.len() {
             let here = |place: &Place| place.want.host == host;
@@ -555,9 +555,9 @@ struct Both {
     world: World,
     model: Model,
     permits: Vec<(u64, usize, usize, Permit)>,
-    /// Those who were woken and did not come yet.
+    /// The contexts that were woken and did not come yet.
     called: Vec<usize>,
-    /// Those of them that were woken in this step.
+    /// The contexts among them that were woken in this step.
     woken: Vec<usize>,
     wants: Vec<Option<Want>>,
 }
@@ -736,7 +736,7 @@ proptest! {
     ) {
         let mut both = Both::new(limits);
         steps.iter().for_each(|step| both.step(step));
-        // From now on everyone comes, the hosts are up, and nobody new enters.
+        // From now on every context comes, the hosts are up, and no new context enters.
         for _ in 0..2_000 {
             while !both.permits.is_empty() {
                 both.step(&Step::End(0, Health::Up, None));
