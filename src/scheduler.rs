@@ -1,12 +1,12 @@
 //! Decides when a context may send a request to its host, within the limits of the operator and of the host.
 //!
-//! A context asks here before it sends anything. It either gets a [`Permit`] at once, or it is parked: it keeps one place
-//! in the queue, holds nothing, and is woken when its turn has come. The turn is then reserved for it for five seconds.
-//! Promises: the budgets of each host and each key are kept; half of a host's budget and a quarter of the slots are
-//! reserved for contexts with a working token; namespaces share the rest evenly; equals are served in order of arrival;
-//! a host that asked for a pause, or that is down, is left alone and gets a ramp afterwards; no place is ever lost; each
-//! operation takes logarithmic time, and nothing runs while nothing can happen.
-//! It never sends anything, reads no address and no credential, and knows nothing of the objects that the contexts are.
+//! A context calls the scheduler before it sends anything. It either gets a [`Permit`] at once, or it is parked: it keeps one
+//! place in the queue, holds nothing, and is woken when its turn has come. The turn is then reserved for it for five seconds.
+//! The budgets of each host and each key are kept. Half of a host's budget and a quarter of the slots are reserved for contexts
+//! with a working token; namespaces share the rest evenly; equals are served in order of arrival. A host that requested a
+//! pause, or that is down, gets no requests, and a ramp afterwards. No place is ever lost. Each operation takes logarithmic
+//! time, and no timer fires while nothing can change.
+//! The scheduler never sends anything, reads no address and no credential, and is independent of the kind of object.
 
 mod budget;
 mod circuit;
@@ -78,7 +78,7 @@ impl Urgency {
     }
 }
 
-/// What is to be sent.
+/// The request to send.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum RequestKind {
     /// A token request, and the verification of the new token.
@@ -87,7 +87,7 @@ pub enum RequestKind {
     Check,
 }
 
-/// What a context waits for.
+/// The reason why a context waits.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum WaitReason {
     /// The same request is in flight for another context.
@@ -96,7 +96,7 @@ pub enum WaitReason {
     Slot,
     /// The operator's own limits.
     Budget,
-    /// The tenant asked for a pause, which is not over or was followed by a ramp.
+    /// The tenant requested a pause, which is not over or is followed by a ramp.
     Pause,
     /// The host is down.
     Circuit,
@@ -105,9 +105,9 @@ pub enum WaitReason {
 /// A context has to wait.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Wait {
-    /// What for.
+    /// The reason.
     pub reason: WaitReason,
-    /// An estimate of how long; the context is woken earlier or later than that.
+    /// An estimate of the time; the context may be woken earlier or later.
     pub expected: Duration,
 }
 
@@ -140,13 +140,13 @@ pub struct Request<'a> {
 /// How a request ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RequestEnd {
-    /// What it showed of the host.
+    /// What it shows about the host.
     pub health: Health,
     /// `Retry-After`.
     pub pause: Option<Duration>,
 }
 
-/// Is told what a metrics page counts. Runs under the scheduler's lock, and must not call the scheduler.
+/// Receives what the metrics count. Runs under the scheduler's lock, and must not call the scheduler.
 pub trait Observer: Send + Sync {
     /// A request has to wait for a budget.
     fn budget_wait(&self) {}
@@ -154,7 +154,7 @@ pub trait Observer: Send + Sync {
     fn circuits_open(&self, _open: usize) {}
 }
 
-/// Observes nothing.
+/// Ignores everything.
 impl Observer for () {}
 
 /// Called outside of the lock when the turn of a context has come.
@@ -188,7 +188,7 @@ impl Scheduler {
         Self { shared: Arc::new(Shared { state, earlier: Notify::new(), wake, observer }) }
     }
 
-    /// Asks for a slot, and together with it for the host's turn if it is known what will be sent.
+    /// Requests a slot, and with it the host's turn if it is known what will be sent.
     ///
     /// On `Err` the context is parked until it is woken, or until [`Self::leave`].
     pub fn enter(
@@ -201,9 +201,9 @@ impl Scheduler {
         Ok(Permit { shared: Arc::clone(&self.shared), ticket })
     }
 
-    /// A context that waits out a back-off because its host is down asks to be woken, in turn, when the host recovers.
+    /// Lets a context that backs off because its host is down be woken, in turn, when the host recovers.
     ///
-    /// If it enters by itself before that, it sleeps no longer.
+    /// If it enters before that, it no longer sleeps.
     pub fn sleep(&self, request: &Request<'_>, key: RequestKey, kind: RequestKind, now: Instant) {
         self.shared.change(now, |state, now| state.sleep(request, (key, kind), now));
     }
@@ -218,7 +218,7 @@ impl Scheduler {
         self.shared.change(now, |state, now| state.forget(host, key, now));
     }
 
-    /// A context that slept is called: so long ago its host recovered.
+    /// For a sleeping context that was called: how long ago its host recovered.
     pub fn recovered(&self, uid: &str, now: Instant) -> Option<Duration> {
         self.shared.state.lock().recovered(uid, now)
     }
@@ -234,7 +234,7 @@ impl Scheduler {
         self.shared.state.lock().waits(uid, now)
     }
 
-    /// How long this host is still to be left alone. Requests that are in flight respect that, too.
+    /// How long no request may be sent to this host. This also applies to runs with requests in flight.
     pub fn paused(&self, host: &str, now: Instant) -> Option<Duration> {
         self.shared.state.lock().paused(host, now)
     }
@@ -244,12 +244,12 @@ impl Scheduler {
         self.shared.state.lock().waiting()
     }
 
-    /// How long the first of them in order of arrival has had its place.
+    /// How long the one that arrived first has had its place.
     pub fn oldest(&self, now: Instant) -> Option<Duration> {
         self.shared.state.lock().oldest(now)
     }
 
-    /// The one timer. It sleeps until a host opens or a reserved turn lapses; without either, for ever.
+    /// The only timer. It sleeps until a host opens or a reserved turn lapses; without either, forever.
     pub async fn run(&self) {
         loop {
             let next = self.shared.change(Instant::now(), State::arm);
@@ -266,10 +266,10 @@ impl Scheduler {
 }
 
 impl Permit {
-    /// Asks for the host's turn, and takes what it costs from the budgets.
+    /// Requests the host's turn, and takes its cost from the budgets.
     ///
-    /// The reserved turn is used if it is one of this kind. One permit may send several requests after each other. On `Err`
-    /// the context is parked again, and the permit is to be dropped.
+    /// The reserved turn is used if it is of this kind. One permit may send several requests one after the other. On `Err`
+    /// the context is parked again, and the permit has to be dropped.
     pub fn request(
         &self,
         key: RequestKey,
@@ -281,13 +281,13 @@ impl Permit {
         self.shared.change(now, |state, now| state.request(self.ticket, (key, kind), urgency, working, now))
     }
 
-    /// A further request of the same run, which must not be cut off in the middle: it is charged, and waits for no turn. What
-    /// that is too much, the next in the queue wait for. `Err`: the host asked for a pause, of which this much is left.
+    /// A further request of the same run, which must not be interrupted: it is charged, and waits for no turn. If it exceeds the
+    /// budget, the next contexts in the queue wait longer. `Err`: the host requested a pause, of which this much is left.
     pub fn follow(&self, key: RequestKey, kind: RequestKind, working: bool, now: Instant) -> Result<(), Duration> {
         self.shared.change(now, |state, now| state.follow(self.ticket, (key, kind), working, now))
     }
 
-    /// The last request ended. The pause that a context without a working token gets is its own and ignored here.
+    /// The last request ended. A pause of a context without a working token applies to that context only and is ignored here.
     pub fn ended(&self, end: RequestEnd, now: Instant) {
         self.shared.change(now, |state, now| state.ended(self.ticket, end, now));
     }
@@ -300,7 +300,7 @@ impl Drop for Permit {
 }
 
 impl Shared {
-    /// Applies a change, serves everyone whose turn has come, and wakes them outside of the lock.
+    /// Applies a change, serves every context whose turn has come, and wakes them outside of the lock.
     fn change<R>(&self, now: Instant, change: impl FnOnce(&mut State, Instant) -> R) -> R {
         let (result, called, earlier) = {
             let mut state = self.state.lock();

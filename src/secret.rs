@@ -1,7 +1,7 @@
-//! Secrets, read sealed: the credential's and the derived one.
+//! Secrets, read sealed: the credential Secret and the token Secret.
 //!
-//! The bytes never print and are wiped on drop. (Honest limit: the HTTP client's own buffers are not.) What a credential
-//! Secret must look like is judged here; [`text`] reads a value, [`lookalike`] guesses what a wrong one is; how the derived Secret is made is in [`derived`].
+//! The bytes never print and are wiped on drop. (The HTTP client's own buffers are not wiped.) This module checks a credential
+//! Secret; [`text`] reads a value, [`lookalike`] guesses what a wrong one is; [`derived`] makes the token Secret.
 
 pub mod derived;
 pub mod lookalike;
@@ -32,7 +32,7 @@ use crate::oauth::request::{self as oauth, TokenRequest};
 use crate::oauth::tenant::AllowedHosts;
 use crate::oauth::token::AccessToken;
 
-/// Types of Secret that never hold a credential of a tenant, so that nobody can have one sent there.
+/// Types of Secret that never hold a credential of a tenant. They are refused, so that none of them can be sent to a tenant.
 const NEVER_A_CREDENTIAL: [&str; 5] = [
     "kubernetes.io/service-account-token",
     "bootstrap.kubernetes.io/token",
@@ -44,7 +44,7 @@ const NEVER_A_CREDENTIAL: [&str; 5] = [
 /// An apply with this version can only create: 409 if the name exists.
 pub const CREATE_ONLY: &str = "1";
 
-/// A Secret as this program sees it.
+/// A Secret whose data does not print.
 #[derive(kube::Resource, Clone, Deserialize)]
 #[resource(inherit = "k8s_openapi::api::core::v1::Secret")]
 pub struct SealedSecret {
@@ -58,7 +58,7 @@ pub struct SealedSecret {
     data: BTreeMap<String, SecretSlice<u8>>,
 }
 
-/// The name alone: annotations may repeat the data, as `kubectl apply` makes them do.
+/// Prints the name only: annotations may repeat the data, as those of `kubectl apply` do.
 impl std::fmt::Debug for SealedSecret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SealedSecret").field("name", &self.metadata.name).finish_non_exhaustive()
@@ -73,11 +73,11 @@ fn sealed<'de, D: Deserializer<'de>>(data: D) -> Result<BTreeMap<String, SecretS
 /// A credential, ready to be sent.
 #[derive(Clone)]
 pub struct Credential {
-    /// The request that it makes.
+    /// The token request.
     pub request: TokenRequest,
     /// Every value that came from the Secret, as sent; the token binding covers them.
     pub sent: Vec<SecretString>,
-    /// A value was not written plainly: what stands around it was not sent, or a private key was put back in form.
+    /// A value was not in its plain form: characters around it were removed, or the form of a private key was repaired.
     pub trimmed: bool,
     /// The Secret's version; if it changes, the credential has to be read again.
     pub resource_version: Option<String>,
@@ -92,7 +92,7 @@ impl SealedSecret {
         self.metadata.annotations.as_ref()?.get(name).map(String::as_str)
     }
 
-    /// The credential that a context asks for.
+    /// Reads the credential of a context.
     pub fn credential(&self, desired: &Desired) -> Result<Credential, Failure> {
         let name = &desired.credential_secret;
         if self.kind.as_deref().is_some_and(|kind| NEVER_A_CREDENTIAL.contains(&kind)) {
@@ -134,7 +134,7 @@ impl SealedSecret {
         Ok(Credential { request, sent, trimmed, resource_version: self.metadata.resource_version.clone() })
     }
 
-    /// A Secret may say where it may be sent; an empty or wrong list is nowhere.
+    /// A Secret may limit the hosts to which it is sent; an empty or invalid list allows none.
     fn check_host(&self, desired: &Desired) -> Result<(), Failure> {
         let Some(list) = self.annotation(ALLOWED_HOSTS_ANNOTATION) else {
             return Ok(());
@@ -156,7 +156,7 @@ impl SealedSecret {
     }
 }
 
-/// Reads values of a credential Secret, and keeps what was read.
+/// Reads values of a credential Secret, and collects those that were read.
 struct Values<'s> {
     secret: &'s SealedSecret,
     name: &'s str,
@@ -186,7 +186,7 @@ impl Values<'_> {
         Ok(text)
     }
 
-    /// One value that may have lines.
+    /// One value that may have several lines.
     fn block(&mut self, key: &str) -> Result<SecretString, Failure> {
         let name = self.name;
         let Some(bytes) = self.secret.bytes(key) else {
@@ -206,7 +206,7 @@ impl Values<'_> {
         Ok(value.text)
     }
 
-    /// A private key with its id: the spec's, else the Secret's, else the JWK's own; two that differ are an error.
+    /// A private key with its id: that of the spec, else of the Secret, else of the JWK. Two different ids are an error.
     fn signer(&mut self, key: &str, key_id: &Source, algorithm: Option<Algorithm>) -> Result<Signer, Failure> {
         let name = self.name;
         let unusable = |problem: &dyn std::fmt::Display| {
@@ -219,11 +219,11 @@ impl Values<'_> {
         let before = self.trimmed;
         let text = self.block(key)?;
         let found = key::read(text.expose_secret()).map_err(|problem| match Lookalike::of(text.expose_secret()) {
-            // What a placeholder is, the reader of keys cannot know.
+            // The parser of keys does not recognise placeholders.
             Some(form) if problem == BadKey::NotAKey => unusable(&format_args!("it looks as if the value {form}")),
             _ => unusable(&problem),
         })?;
-        // A key file ends in a line break by custom: that is no mistake to report.
+        // A key file usually ends in a line break, which is not a mistake to report.
         let raw = self.secret.bytes(key).unwrap_or_default();
         let plain = std::str::from_utf8(raw).is_ok_and(|raw| raw.trim_end() == text.expose_secret());
         self.trimmed = before || found.repaired || !plain;
@@ -260,7 +260,7 @@ impl From<v1alpha1::Algorithm> for Algorithm {
     }
 }
 
-/// SHA-256 over texts behind their lengths.
+/// SHA-256 over texts prefixed with their lengths.
 fn fingerprint(texts: &[&str]) -> [u8; 32] {
     let mut context = digest::Context::new(&digest::SHA256);
     for text in texts {
@@ -270,7 +270,7 @@ fn fingerprint(texts: &[&str]) -> [u8; 32] {
     context.finish().as_ref().first_chunk().copied().unwrap_or_default()
 }
 
-/// The Secret that a context names is not there.
+/// The Secret that a context names does not exist.
 pub fn not_found(name: &str) -> Failure {
     Failure::new(
         CredentialsAvailable,

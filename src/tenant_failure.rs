@@ -1,7 +1,7 @@
-//! What it means when a tenant does not answer with what was asked for: the one table from what it did (status, code, body,
-//! transport failure) to reason and message, for the token request and for the verification alike.
+//! Maps the failure of a tenant (status, code, body, transport failure) to a reason and a message, for the token request and for
+//! the verification. This is the only such table.
 //!
-//! Pure. What of an answer's own words may be shown was decided in [`crate::oauth::refusal`], where the answer is read.
+//! Pure. [`crate::oauth::refusal`], which reads the response, decides which parts of its text may be shown.
 
 mod suspicion;
 #[cfg(test)]
@@ -20,7 +20,7 @@ use crate::oauth::request::{Credential, Grant, TokenRequest};
 use crate::oauth::token_endpoint::TokenRequestError;
 use crate::oauth::transport::TransportFailure;
 
-/// Why a token request led to no token.
+/// The failure of a token request.
 pub fn of_token_request(request: &TokenRequest, error: TokenRequestError) -> Failure {
     match error {
         TokenRequestError::Refused(refusal) => token_refused(request, refusal),
@@ -31,7 +31,7 @@ pub fn of_token_request(request: &TokenRequest, error: TokenRequestError) -> Fai
     }
 }
 
-/// Why a verification confirmed no identity.
+/// The failure of a verification.
 pub fn of_verification(subject: Subject<'_>, error: VerificationError) -> Failure {
     match error {
         VerificationError::Refused(refusal) => verification_refused(subject, refusal),
@@ -41,7 +41,7 @@ pub fn of_verification(subject: Subject<'_>, error: VerificationError) -> Failur
     }
 }
 
-/// Why the token endpoint issued no token.
+/// A response of the token endpoint without a token.
 fn token_refused(request: &TokenRequest, refusal: Refusal) -> Failure {
     let code = refusal.code.as_deref().unwrap_or_default();
     let said = describe(&refusal);
@@ -83,7 +83,7 @@ fn token_refused(request: &TokenRequest, refusal: Refusal) -> Failure {
     finish(TokenIssued, reason, message, refusal)
 }
 
-/// Why `users/me` did not say whose token it is.
+/// A response of `users/me` without an identity.
 fn verification_refused(subject: Subject<'_>, refusal: Refusal) -> Failure {
     let request = match subject {
         Subject::Request(request) => Some(request),
@@ -129,7 +129,7 @@ fn verification_refused(subject: Subject<'_>, refusal: Refusal) -> Failure {
     finish(Verified, reason, message, refusal)
 }
 
-/// Why no answer came.
+/// No response.
 pub fn unreachable(condition: ConditionType, failure: TransportFailure) -> Failure {
     use TransportFailure::*;
     let (reason, cure) = match failure {
@@ -168,7 +168,7 @@ pub fn unreachable(condition: ConditionType, failure: TransportFailure) -> Failu
     Failure::new(condition, reason, format!("The tenant gave no usable answer: {failure}. {cure}."))
 }
 
-/// An answer of success that is not the one of the contract.
+/// A successful response that does not follow the contract.
 fn not_the_contract(condition: ConditionType, what: &str) -> Failure {
     Failure::new(
         condition,
@@ -179,7 +179,7 @@ fn not_the_contract(condition: ConditionType, what: &str) -> Failure {
     )
 }
 
-/// The private key did not sign, though it was accepted when it was read.
+/// The private key did not sign, although it was accepted when it was read.
 fn not_signed() -> Failure {
     Failure::new(
         ConditionType::CredentialsAvailable,
@@ -188,7 +188,7 @@ fn not_signed() -> Failure {
     )
 }
 
-/// A token whose life is of no use.
+/// A token whose lifetime is too short.
 fn no_lifetime(problem: NoLifetime) -> Failure {
     match problem {
         NoLifetime::Unreadable => not_the_contract(TokenIssued, &problem.to_string()),
@@ -201,7 +201,7 @@ fn no_lifetime(problem: NoLifetime) -> Failure {
     }
 }
 
-/// A user that may not act.
+/// A user that is not active.
 fn user_inactive(status: Option<&str>) -> Failure {
     Failure::new(
         Verified,
@@ -277,7 +277,7 @@ fn finish(condition: ConditionType, reason: Reason, message: String, refusal: Re
     }
 }
 
-/// True when code or title has this word.
+/// True when code or title contains this word.
 fn mentions(refusal: &Refusal, word: &str) -> bool {
     [&refusal.code, &refusal.title].into_iter().flatten().any(|text| text.to_ascii_lowercase().contains(word))
 }
@@ -286,7 +286,7 @@ fn mentions(refusal: &Refusal, word: &str) -> bool {
 pub fn describe(refusal: &Refusal) -> String {
     let status = refusal.status;
     let mut text = format!("HTTP {status}");
-    // A gateway's code may say no more than the status.
+    // A gateway's code may only repeat the status.
     if let Some(code) = refusal.code.as_ref().filter(|code| **code != format!("HTTP-{status}")) {
         let _ = write!(text, ", {code}");
     }

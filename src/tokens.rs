@@ -1,12 +1,12 @@
 //! One token for equal requests.
 //!
-//! Everything that a token request leads to belongs to its key: the token, its verification, the failure and the back-off.
-//! What is to be done is decided under the lock of that key, and a request that follows from it begins under the same lock,
-//! so nothing has to be decided twice. Contexts that ask with the same key while a request is under way are woken when it
-//! ends. Nothing is sent without a permit of the [`scheduler`](crate::scheduler). A token that was issued but could not be verified yet is kept,
-//! and only the verification is repeated. A token that was found in a Secret serves that Secret alone: anyone who may write
-//! one Secret must not choose the token of another. Tokens live in memory alone; what is known of a request is forgotten with
-//! the last context that uses it.
+//! Everything that belongs to a token request is stored under its key: the token, its verification, the failure and the
+//! back-off. The decision is made under the lock of that key, and the resulting request begins under the same lock, so nothing
+//! has to be decided twice. Contexts with the same key are woken when a request in flight ends. Nothing is sent without a
+//! permit of the [`scheduler`](crate::scheduler). A token that was issued but could not be verified yet is kept, and only the
+//! verification is repeated. A token that was found in a Secret is used for that Secret only: anyone who can write one Secret
+//! must not be able to choose the token of another. Tokens are kept in memory only; the state of a request is dropped with the
+//! last context that uses it.
 
 mod entry;
 
@@ -35,15 +35,15 @@ use crate::values::{Call, CallKind, TokenSnapshot};
 
 pub use self::entry::Flight;
 
-/// A token this young may not be known everywhere in the tenant yet: a 401 is then asked once more.
+/// A token this young may not be known everywhere in the tenant yet: after a 401 the request is sent once more.
 const YOUNG: SignedDuration = SignedDuration::from_secs(10);
 const SECOND_LOOK: Duration = Duration::from_secs(1);
-/// No token lives longer, so none has to be remembered as rejected for longer.
+/// The longest lifetime of a token, after which it need not be remembered as rejected.
 const LONGEST_LIFE: SignedDuration = SignedDuration::from_hours(30 * 24);
-/// So many rejected tokens are remembered in any case.
+/// Up to so many rejected tokens are remembered without a clean-up.
 const FEW: usize = 64;
 
-/// Is told how each call to a tenant ended; `why` is `None` on success.
+/// Receives the result of each call to a tenant; `why` is `None` on success.
 pub trait CallObserver: Send + Sync {
     /// A token request ended.
     fn token_request(&self, grant: &Grant, why: Option<Reason>, took: Duration);
@@ -54,10 +54,10 @@ pub trait CallObserver: Send + Sync {
 /// Wakes a context.
 pub type Wake = Arc<dyn Fn(&Caller) + Send + Sync>;
 
-/// Every token this process knows, by request.
+/// All tokens in the memory of this process, by request.
 pub struct TokenCache {
     transport: Arc<dyn Transport>,
-    /// Who may send what, and when.
+    /// Decides when a request may be sent.
     pub scheduler: Scheduler,
     wake: Wake,
     keys: RequestKeys,
@@ -77,11 +77,11 @@ struct Entries {
     of_client: HashMap<ClientKey, HashSet<RequestKey>>,
 }
 
-/// Tokens that their tenant no longer accepts, whichever request they came from, and until when that matters.
+/// Tokens that their tenant no longer accepts, from whatever request, and until when each is remembered.
 #[derive(Default)]
 struct Rejected {
     until: HashMap<TokenDigest, Timestamp>,
-    /// With so many it is time to drop those that have ended.
+    /// With so many, the expired ones are dropped.
     prune_at: usize,
 }
 
@@ -94,7 +94,7 @@ struct ClientKey([u8; 32]);
 pub struct TokenDigest([u8; 32]);
 
 impl TokenDigest {
-    /// Of a token of this host.
+    /// The fingerprint of a token of this host.
     pub fn of(host: &str, token: &AccessToken) -> Self {
         let text = Zeroizing::new(format!("{host} {}", token.expose_secret()));
         Self(bytes(digest(&SHA256, text.as_bytes())))
@@ -113,7 +113,7 @@ fn bytes(digest: digest::Digest) -> [u8; 32] {
     digest.as_ref().first_chunk().copied().unwrap_or_default()
 }
 
-/// A context that asks about its request.
+/// A context with its token request.
 pub struct Requester<'a> {
     /// Its name.
     pub caller: &'a Caller,
@@ -121,7 +121,7 @@ pub struct Requester<'a> {
     pub held: Option<Held<'a>>,
     /// The token that its Secret held last, as far as this process knows.
     pub held_last: Option<TokenDigest>,
-    /// The refresh request that the token has to answer.
+    /// The refresh request for which the token has to be issued.
     pub refresh: Option<&'a str>,
 }
 
@@ -130,9 +130,9 @@ pub struct Requester<'a> {
 pub struct Held<'a> {
     /// The token.
     pub token: &'a Token,
-    /// It came from this request, as its binding says.
+    /// It came from this request, according to its binding.
     pub of_request: bool,
-    /// Its identity, where the status vouches for it.
+    /// Its identity, if the status confirms it.
     pub identity: Option<&'a Identity>,
 }
 
@@ -143,17 +143,17 @@ impl Requester<'_> {
     }
 }
 
-/// What was decided, and the request that has begun with it.
+/// The decision, and the request that has begun with it.
 pub enum Planned<S> {
-    /// Nothing is to be asked.
+    /// No request is needed.
     Step(S),
-    /// The tenant is to be asked.
+    /// A request has to be sent to the tenant.
     Flight(S, Flight),
-    /// The same request is under way already; the context is woken when it ends.
+    /// The same request is already in flight; the context is woken when it ends.
     Joined,
 }
 
-/// Waits for a request that is under way.
+/// Waits for a request in flight.
 pub const JOINED: Wait = Wait { reason: WaitReason::Flight, expected: Duration::ZERO };
 
 impl TokenCache {
@@ -223,8 +223,8 @@ impl TokenCache {
         self.rejected.lock().until.contains_key(&token)
     }
 
-    /// Decides with what is known of a request, and begins what follows from it, in one step. `None`: nobody uses this
-    /// request any more.
+    /// Decides on the state of a request, and begins the resulting request, in one step. `None`: no context uses this request
+    /// any more.
     pub fn plan<S>(
         &self,
         key: RequestKey,
@@ -253,8 +253,8 @@ impl TokenCache {
         Some(flight.map_or(Planned::Joined, |flight| Planned::Flight(step, flight)))
     }
 
-    /// Asks the tenant, with the permit in hand; what comes of it is remembered. `Some`: it asked for a pause meanwhile.
-    /// `failed_before`: the last attempt failed, as the status says; it may have been another process that tried.
+    /// Calls the tenant with a permit and stores the result. `Some`: the tenant requested a pause meanwhile.
+    /// `failed_before`: the status reports that the last attempt failed, perhaps one of another process.
     pub async fn call(
         &self,
         key: RequestKey,
@@ -293,7 +293,7 @@ impl TokenCache {
                 entry.state().begins(*forced, &self.clock);
                 match self.issue(request).await {
                     Ok(token) => {
-                        // Before anything else can go wrong: whatever happens to this run, the token is not asked for again.
+                        // Before anything else can fail: whatever happens to this run, the token is not requested again.
                         entry.state().issued(&token);
                         if let Some(pause) = self.scheduler.paused(&entry.host, Instant::now()) {
                             permit.ended(end(None, call.working), Instant::now());
@@ -312,7 +312,7 @@ impl TokenCache {
         };
         let answer = self.verify(entry, subject, &token).await;
         permit.ended(end(answer.as_ref().err(), call.working), Instant::now());
-        // Of a token that nobody uses yet only the tenant's word that it is none counts.
+        // For a token that is not in use yet, only a rejection by the tenant counts.
         let in_use = !matches!(call.kind, CallKind::Issue { .. }) && !entry.state().is_candidate(&token);
         match (answer, &call.kind) {
             (Ok(_), CallKind::Recheck(_)) => {
@@ -324,7 +324,7 @@ impl TokenCache {
             },
             (Err(failure), _) if in_use && ends(&failure) => self.reject(entry, &flight.by, subject, &token),
             (Err(_), CallKind::Recheck(_)) => {
-                // An answer that says neither changes nothing.
+                // A response that neither confirms nor rejects it changes nothing.
                 entry.state().rechecked(TokenDigest::of(&entry.host, &token.access_token), &self.clock);
             }
             (Err(failure), _) => {
@@ -341,7 +341,7 @@ impl TokenCache {
         let begun = Instant::now();
         let issued = request_token(&*self.transport, request, self.clock.now()).await;
         let issued = issued.map_err(|error| tenant_failure::of_token_request(request, error));
-        // An API key is its own token: nobody was asked.
+        // An API key is its own token: no request was sent.
         if !request.is_api_key() {
             let why = issued.as_ref().err().map(|failure| failure.reason);
             self.observer.token_request(&request.grant, why, begun.elapsed());
@@ -367,11 +367,11 @@ impl TokenCache {
         answer
     }
 
-    /// The tenant no longer accepts this token. Other tokens of its client may have ended with it, and are verified before
-    /// they count again.
+    /// The tenant no longer accepts this token. Other tokens of its client may have been revoked with it, and are verified before
+    /// they are used again.
     fn reject(&self, entry: &Entry, by: &Caller, subject: Subject<'_>, token: &Token) {
         entry.state().reject(&token.access_token);
-        // An API key may be accepted again, when its user is; a token is not.
+        // An API key may be accepted again, when its user is active again; a token is not.
         if matches!(subject, Subject::Request(request) if request.is_api_key()) {
             return;
         }
@@ -385,7 +385,7 @@ impl TokenCache {
             let until = now.checked_add(LONGEST_LIFE).unwrap_or(Timestamp::MAX);
             rejected.until.insert(TokenDigest::of(&entry.host, &token.access_token), until);
         }
-        // Those that share the request hold the same token.
+        // Contexts that share the request hold the same token.
         let sharing = entry.state().users();
         sharing.iter().filter(|caller| **caller != *by).for_each(|caller| (self.wake)(caller));
         let siblings: Vec<_> = {
@@ -403,7 +403,7 @@ impl TokenCache {
     }
 }
 
-/// What ends a token that worked, whatever the code: revoked, its user is no longer active, or it may do nothing any more.
+/// Whether a failure means that a token no longer works: it was revoked, its user is not active, or it lost its permissions.
 fn ends(failure: &Failure) -> bool {
     matches!(failure.reason, Reason::TokenRejected | Reason::UserInactive | Reason::AccessDenied)
 }
@@ -414,7 +414,7 @@ fn end(failure: Option<&Failure>, working: bool) -> RequestEnd {
         Some(Reason::TenantUnavailable | Reason::TenantUnreachable) => Health::Down,
         Some(_) => Health::Answers,
     };
-    // The pause that a key without a working token is given is that key's own.
+    // A pause for a key without a working token applies to that key only.
     let pause = failure.and_then(|failure| failure.retry_after).filter(|_| working);
     RequestEnd { health, pause }
 }

@@ -1,4 +1,4 @@
-//! The control loop of the second kind, beside that of contexts: its own watch and queue, the same slots and budgets.
+//! The control loop of `QlikOAuthClient`: it has its own watch and queue, and shares slots and budgets with that of contexts.
 
 use std::sync::Arc;
 
@@ -63,7 +63,7 @@ pub async fn control(
         .await;
 }
 
-/// The objects, kept in `store`; a change of the spec or of an annotation wakes, a change of the status does not.
+/// The objects, kept in `store`; a change of the spec or of an annotation wakes an object, a change of the status does not.
 fn watch(
     scope: &Scope,
     (store, writer): (Store<StoredClient>, Writer<StoredClient>),
@@ -101,7 +101,7 @@ fn name_of(object: &StoredClient) -> ContextName {
     ContextName { kind: Kind::OAuthClient, namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
 }
 
-/// The objects that wait for this context: those that are not ready, or serve what they have.
+/// The objects that wait for this context: those that are not ready, or whose sync fails.
 fn managed_by(objects: &Store<StoredClient>, context: &ContextName) -> Vec<ObjectRef<StoredClient>> {
     let waits = |object: &StoredClient| {
         let Ok(object) = &object.0 else { return false };

@@ -1,7 +1,7 @@
-//! What one instance cares for: which namespaces, and which objects in them.
+//! The scope of one instance: which namespaces it watches, and which objects in them.
 //!
-//! Whatever lies outside is left as it stands. With a list of namespaces nothing is asked of the cluster as a whole, so that
-//! a Role in each of them is enough.
+//! Objects outside of the scope are never changed. With a list of namespaces no cluster-wide request is sent, so that a Role in
+//! each of them is enough.
 
 pub mod selector;
 
@@ -14,24 +14,24 @@ use kube::api::Api;
 use kube::core::Selector;
 use kube::{Client, Resource};
 
-/// What one instance cares for.
+/// The scope of one instance.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
     /// `--watch-namespaces`.
     pub namespaces: Namespaces,
-    /// `--context-selector`: the contexts that are its own.
+    /// `--context-selector`: the contexts that it reconciles.
     pub contexts: Selector,
-    /// `--credential-selector`: the Secrets that it watches for rotations. It reads whichever a context names.
+    /// `--credential-selector`: the Secrets that it watches for rotations. It can read any Secret that a context names.
     pub credentials: Selector,
 }
 
 /// All namespaces, or some.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub enum Namespaces {
-    /// Those of the whole cluster, and those that will come.
+    /// All namespaces of the cluster, also future ones.
     #[default]
     All,
-    /// These, and no other is ever asked for.
+    /// Only these.
     Only(BTreeSet<String>),
 }
 
@@ -48,7 +48,7 @@ impl Namespaces {
     }
 }
 
-/// The text is no name of a namespace.
+/// The text is not a valid name of a namespace.
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0:?} is no name of a namespace: at most 63 lower case letters, digits and hyphens, no hyphen at an end")]
 pub struct NotANamespace(String);
@@ -56,7 +56,7 @@ pub struct NotANamespace(String);
 impl FromStr for Namespaces {
     type Err = NotANamespace;
 
-    /// Names separated by commas; nothing at all means all namespaces.
+    /// Names separated by commas; an empty text means all namespaces.
     fn from_str(text: &str) -> Result<Self, NotANamespace> {
         if text.trim().is_empty() {
             return Ok(Self::All);
@@ -76,7 +76,7 @@ impl fmt::Display for Namespaces {
     }
 }
 
-/// As RFC 1123 has it.
+/// A label as defined in RFC 1123.
 fn is_label(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=63).contains(&name.len()) && name.bytes().all(plain) && !name.starts_with('-') && !name.ends_with('-')

@@ -1,11 +1,10 @@
 //! The streams that wake the controller: contexts, and the Secrets that they refer to.
 //!
-//! With a list of namespaces each is a watch for each of them, and one that is refused (there is no such namespace, or no
-//! Role in it) is begun again and again, by itself.
+//! With a list of namespaces each stream is a watch for each of them. A watch that is refused (there is no such namespace, or no
+//! Role in it) is retried, independently of the others.
 //!
-//! Each owns its errors: it logs and counts them and backs off alone. (kube puts one back-off around all triggers, so a
-//! single refused watch would delay every object.) Of Secrets only metadata is watched, and only the index keeps something of
-//! it.
+//! Each watch handles its own errors: it logs and counts them and backs off alone. (kube has one back-off for all triggers, so a
+//! single refused watch would delay every object.) Of Secrets only metadata is watched, and only the index keeps some of it.
 
 mod metadata;
 mod secrets;
@@ -36,7 +35,7 @@ use crate::metrics::{Metrics, Watch};
 use crate::reconcile::context::{Context, StoredContext};
 use crate::reconcile::memory::uid;
 
-/// Small pages keep memory flat; below 50 more calls gain little.
+/// Small pages limit memory; pages of less than 50 need more requests and save little.
 const PAGE_SIZE: u32 = 50;
 /// Where `kubectl apply` keeps a copy of what was applied.
 const LAST_APPLIED_ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -45,10 +44,10 @@ const LAST_APPLIED_ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-config
 pub trait Events<K>: Stream<Item = watcher::Result<K>> + Send + 'static {}
 impl<K, S: Stream<Item = watcher::Result<K>> + Send + 'static> Events<K> for S {}
 
-/// Contexts, kept in `store`; a change of the spec or of an annotation wakes, a change of the status does not.
+/// Contexts, kept in `store`; a change of the spec or of an annotation wakes a context, a change of the status does not.
 ///
-/// What is remembered of a context goes when it does, also when that was missed while the watch was away. A context that is
-/// not selected any more is gone as well: nothing of it is touched, its Secret neither.
+/// The memory of a context is removed with it, also when its deletion was missed while the watch was interrupted. A context
+/// that is no longer selected counts as gone: neither it nor its Secret is touched.
 ///
 /// `changed` is told of every change, that of a status as well. `unanswered` is held until each namespace was listed or refused once.
 pub fn contexts(
@@ -67,7 +66,7 @@ pub fn contexts(
             Event::Apply(object) | Event::InitApply(object) => {
                 refer(&index, object);
                 if let Some(changed) = &changed {
-                    // Nobody listens any more when the loop has ended.
+                    // After the loop has ended, the receiver is gone.
                     let _ = changed.unbounded_send(context_name(object));
                 }
             }
@@ -122,7 +121,7 @@ where
     union(watches.collect(), store)
 }
 
-/// Tells the index which Secrets a context refers to; one that cannot be read refers to none.
+/// Tells the index to which Secrets a context refers; a context that cannot be read refers to none.
 fn refer(index: &Index, object: &StoredContext) {
     let name = context_name(object);
     match &object.0 {
@@ -149,7 +148,7 @@ fn described(error: &watcher::Error) -> String {
     }
 }
 
-/// Counts how often one watch begins again with a list.
+/// Counts how often a watch is restarted with a list.
 struct Restarts {
     watch: Watch,
     metrics: Arc<Metrics>,

@@ -1,4 +1,4 @@
-//! What every run has at hand.
+//! The state that all runs share.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::reconcile::memory::Memories;
 use crate::scheduler::Caller;
 use crate::tokens::TokenCache;
 
-/// What every run needs.
+/// The state that all runs share.
 pub struct Context {
     /// The Kubernetes API.
     pub client: Client,
@@ -28,31 +28,31 @@ pub struct Context {
     pub index: Arc<Index>,
     /// `--credential-selector`, if it hides any Secret from the watch.
     pub credential_selector: Option<String>,
-    /// The way to tokens.
+    /// The tokens of all requests.
     pub tokens: TokenCache,
     /// `--allowed-tenant-hosts`.
     pub allowed_hosts: AllowedHosts,
     /// Whether this process may write.
     pub leadership: Leadership,
-    /// What is remembered of each context.
+    /// The memory of each context.
     pub memories: Memories,
     /// Events, written outside of the runs.
     pub events: Events,
     /// Whether the Kubernetes API answers.
     pub health: Arc<Health>,
-    /// What time it is.
+    /// The clock.
     pub clock: Clock,
     /// Randomness.
     pub jitter: Jitter,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
 }
 
-/// An object as it came: a `QlikContext`, or what could not be read as one.
+/// An object as received: a `QlikContext`, or data that cannot be read as one.
 pub type StoredContext = DeserializeGuard<QlikContext>;
 
 impl Context {
-    /// A context is gone: whatever is remembered of it goes with it, here and nowhere else.
+    /// A context is gone: the only place that removes everything that is remembered of it.
     pub fn gone(&self, uid: &str) {
         if let Some(memory) = self.memories.forget(uid) {
             self.metrics.forget(&memory.caller.namespace, &memory.caller.name, self.clock.now());
@@ -60,7 +60,7 @@ impl Context {
         self.tokens.forget(uid);
     }
 
-    /// The Kubernetes API failed in a run for this context; how many failures in a row that makes.
+    /// The Kubernetes API failed in a run for this context. Returns the number of failures in a row.
     pub fn count_failure(&self, caller: &Caller) -> u32 {
         self.health.kubernetes_failed();
         let count = self.memories.with(&caller.uid, |memory| {
@@ -70,13 +70,13 @@ impl Context {
         count.unwrap_or(1)
     }
 
-    /// The Kubernetes API did what it was asked in a run for this context.
+    /// The requests to the Kubernetes API of a run for this context succeeded.
     pub fn succeeded(&self, caller: &Caller) {
         self.health.kubernetes_answered();
         self.memories.with(&caller.uid, |memory| memory.failures = 0);
     }
 
-    /// These contexts are all there are: the watch began anew, and deletions may have been missed.
+    /// These are all contexts: the watch restarted, and deletions may have been missed.
     pub fn only(&self, objects: &[Arc<StoredContext>]) {
         self.memories.missing(objects).iter().for_each(|uid| self.gone(uid));
     }

@@ -1,7 +1,7 @@
 //! What to do next. Pure: no client, no clock, no waiting; the same values give the same step.
 //!
-//! This is the only place that decides. A run asks again after everything that it has done, until there is nothing left to do:
-//! what a request or a write led to is found in the facts and in what is known of the tokens.
+//! This is the only place that decides. A run calls it again after each step, until there is nothing left to do. The results of
+//! requests and writes are in the facts and in the state of the tokens.
 
 mod findings;
 mod resolved;
@@ -27,14 +27,14 @@ use crate::values::{
     Serving, Settled, Step, TokenSnapshot, Wanted,
 };
 
-/// A value that is empty may be about to be filled by another controller, for so long.
+/// For this long an empty value is not an error that needs a person: another controller may be about to fill it.
 const MAY_BE_FILLED: SignedDuration = SignedDuration::from_mins(5);
-/// While waiting for the garbage collector, as after so many failures.
+/// The wait for the garbage collector is that after so many failures.
 const CLUSTER_AGAIN: u32 = 5;
-/// What is not seen by a watch is looked at again after this.
+/// An object that no watch shows is read again after this.
 const UNWATCHED: Duration = Duration::from_mins(1);
 
-/// Judges the facts and what is known of the token request.
+/// Decides from the facts and the state of the token request.
 pub fn decide(facts: &Facts<'_>, tokens: Option<&TokenSnapshot>, allowed: &AllowedHosts) -> Step {
     if facts.context.metadata.deletion_timestamp.is_some() {
         return deleting(facts);
@@ -47,7 +47,7 @@ pub fn decide(facts: &Facts<'_>, tokens: Option<&TokenSnapshot>, allowed: &Allow
     }
 }
 
-/// Nothing is done any more; the status says until when the token works.
+/// A context that is being deleted: nothing is renewed; the status says until when the token works.
 fn deleting(facts: &Facts<'_>) -> Step {
     match Holds::told(facts.context) {
         Holds::Nothing => Step::rest(Outcome::Unchanged, Next::default()),
@@ -62,7 +62,7 @@ fn read(facts: &Facts<'_>, wanted: Option<Wanted>) -> Step {
     let working = left.is_some_and(|left| !left.is_zero());
     let renewal = token.and_then(|token| token.renewal_time.as_ref()).map(|time| time.0);
     let (priority, working) = match (wanted, left) {
-        // As urgent as when it was parked, so that its turn is the one that was reserved.
+        // As urgent as when it was parked, so that it gets the turn that was reserved.
         (Some(Wanted { priority: Priority::Due(left), working, .. }), now) => {
             (Priority::Due(now.unwrap_or(left)), working)
         }
@@ -77,23 +77,23 @@ fn read(facts: &Facts<'_>, wanted: Option<Wanted>) -> Step {
     Step::Read { priority, working, wanted }
 }
 
-/// Nothing was read yet. Where the turn has not come, what is told stays; a long wait is told.
+/// Nothing was read yet. If it is not the context's turn, the status stays as it is; only a long wait is reported.
 fn unread(facts: &Facts<'_>, tokens: Option<&TokenSnapshot>) -> Step {
     let token = facts.context.status.as_ref().and_then(|status| status.token.as_ref());
     let renewal = token.and_then(|token| token.renewal_time.as_ref()).map(|time| time.0);
     let quiet = facts.wanted.is_none() && facts.refresh.is_none() && renewal.is_none_or(|time| time > facts.now);
     if let (Some(at), true, None) = (facts.brake_until, quiet, facts.so_far.wait) {
-        // Reading it each time that somebody else writes it would help nobody.
+        // Reading it after each write of the other client would gain nothing.
         return Step::rest(Outcome::Unchanged, Next { due: earliest([Some(at), renewal]), ..Next::default() });
     }
     let Some(wait) = facts.so_far.wait else {
-        // Where another context got the token meanwhile, nothing has to be asked.
+        // If another context got the token meanwhile, no request is needed.
         let answered = tokens.is_some_and(|tokens| tokens.token.is_some() && tokens.backoff.is_none());
         return read(facts, facts.wanted.filter(|_| !answered));
     };
     let expiry = token.and_then(|token| token.expires_at.as_ref()).map(|time| time.0);
     if expiry.is_some_and(|end| end <= facts.now) && is_ready(facts.context) {
-        // The status is not true any more, and what it should be is worth reading, turn or not.
+        // The status is outdated, so the Secrets are read, whether or not it is the context's turn.
         return read(facts, None);
     }
     let due = expiry.filter(|end| *end > facts.now);
@@ -110,7 +110,7 @@ fn unread(facts: &Facts<'_>, tokens: Option<&TokenSnapshot>) -> Step {
     }
 }
 
-/// Both Secrets are as they were when everything was as it should be: a check may be due, or the Secrets have to be read.
+/// Both Secrets are unchanged since everything was in order: a verification may be due, or the Secrets have to be read.
 fn unchanged(facts: &Facts<'_>, settled: &Settled, tokens: &TokenSnapshot) -> Step {
     let terms = Terms { desired: &facts.desired, spread: settled.spread };
     let same = |token: &&Arc<VerifiedToken>| token.token.access_token == settled.token.token.access_token;
@@ -146,7 +146,7 @@ fn unchanged(facts: &Facts<'_>, settled: &Settled, tokens: &TokenSnapshot) -> St
     }
 }
 
-/// The facts with both Secrets read, and what is known of the token request.
+/// The facts with both Secrets read, and the state of the token request.
 struct Observed<'f> {
     facts: &'f Facts<'f>,
     read: &'f SecretsRead,
@@ -186,7 +186,7 @@ impl Observed<'_> {
     /// What the Secret holds.
     fn holds(&self) -> Holds {
         let Some(held) = &self.read.held else { return Holds::Nothing };
-        // What this process has heard of the token itself goes before what the status says.
+        // What this process has learned of the token takes precedence over the status.
         let token = self.tokens.and_then(|tokens| tokens.token.as_ref());
         let same = token.filter(|token| token.token.access_token == held.token.access_token);
         let identity = same.map(|token| (*token.identity).clone()).or_else(|| held.identity.clone());
@@ -201,7 +201,7 @@ impl Observed<'_> {
             renewal_time: status.and_then(|token| token.renewal_time.as_ref()).map(|time| time.0),
             scopes: held.token.scopes.clone(),
         };
-        // A token that nobody vouches for, neither its whole binding nor an identity, may have been planted.
+        // A token without a complete binding and without an identity in the status may have been planted.
         let vouched = held.fit.credential || identity_known;
         if held.fit.spec && vouched && pinned && !self.is_rejected(held) && !unproven {
             Holds::Fitting(published)
@@ -210,10 +210,10 @@ impl Observed<'_> {
         }
     }
 
-    /// Something is in the way that is no answer of the tenant.
+    /// A failure that is not a response of the tenant.
     fn fails(&self, failure: Failure, verified: bool) -> Step {
         let next = Next { retry: Some((retry_class(&failure), CLUSTER_AGAIN)), ..Next::default() };
-        // A stranger's Secret that goes away is seen by no watch with a selector.
+        // With a selector no watch shows that a foreign Secret is deleted.
         let foreign = self.facts.selector.is_some() && failure.reason == Reason::SecretNotOwned;
         let waits = foreign || (!self.facts.watched && !failure.stalled);
         let next = Next { within: waits.then_some(UNWATCHED), ..next };
@@ -221,7 +221,7 @@ impl Observed<'_> {
         Step::rest(Outcome::Failing { holds: self.holds(), problem }, next)
     }
 
-    /// The Kubernetes API did not take the Secret. The token is kept, and only the write is repeated.
+    /// The Kubernetes API refused the Secret. The token is kept, and only the write is repeated.
     fn refused(&self, failure: &Failure) -> Step {
         let problem = Problem { failure: failure.clone(), backoff: None, verified: true };
         let next = Next { retry: Some((Class::Cluster, self.facts.so_far.failures)), ..Next::default() };
@@ -264,13 +264,13 @@ impl Observed<'_> {
 }
 
 impl Facts<'_> {
-    /// The refresh request that stands beside a token: the one that waits, when the token answers it, else the last one.
+    /// The refresh request to record with a token: the pending one, if the token was issued for it, else the last one.
     pub fn answered(&self, by_this_token: bool) -> Option<&str> {
         self.refresh.as_deref().filter(|_| by_this_token).or(self.handled.as_deref())
     }
 }
 
-/// Suspended: nothing is going to be renewed.
+/// Suspended: nothing is renewed.
 fn resting(holds: Holds) -> Holds {
     let rest = |published| Published { renewal_time: None, ..published };
     match holds {
@@ -307,7 +307,7 @@ fn condition_since(context: &QlikContext, condition: ConditionType, reason: Reas
     Some(told.last_transition_time.0)
 }
 
-/// While waiting for the garbage collector, or after a refused write, it is the cluster's turn.
+/// The next run while waiting for the garbage collector, or after a refused write.
 fn retry_class(failure: &Failure) -> Class {
     if !failure.stalled && failure.condition == SecretSynced { Class::Cluster } else { failure.reason.class() }
 }

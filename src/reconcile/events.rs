@@ -1,8 +1,8 @@
-//! Events: what a person who runs `kubectl describe` should not miss.
+//! Events, as `kubectl describe` shows them.
 //!
-//! Events tell of transitions, of what a new token shows, and of another client that keeps changing the Secret. They are
-//! written by a task of their own, in order: a run never waits for one. An event is advice: one that could not be written is
-//! logged at debug and changes nothing, and one that finds the queue full is dropped and counted.
+//! Events report transitions, findings about a new token, and another client that keeps changing the Secret. A separate task
+//! writes them, in order: a run never waits for one. An event that could not be written is logged at debug and changes nothing;
+//! one that finds the queue full is dropped and counted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,35 +25,35 @@ use crate::metrics::Metrics;
 use crate::reconcile::memory::Memories;
 use crate::values::{Facts, Secrets};
 
-/// Longer than an API server that is well needs.
+/// Longer than a healthy API server needs.
 const TIMEOUT: Duration = Duration::from_secs(4);
 /// The API's bound on `note`.
 const NOTE_LIMIT: usize = 1024;
-/// So many may wait to be written; more is an API server that does not keep up.
+/// Maximum length of the queue; with more, the API server does not keep up.
 const QUEUE: usize = 1000;
 
-/// One thing to tell.
+/// One event.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct EventDraft {
     warning: bool,
     reason: String,
     note: String,
-    /// Told once for each note, however often it is found.
+    /// Reported once for each note, however often it is found.
     once: bool,
 }
 
 impl EventDraft {
-    /// Something that happened, told each time.
+    /// Something that happened, reported each time.
     pub fn new(warning: bool, reason: Notice, note: String) -> Self {
         Self { warning, reason: reason.to_string(), note, once: false }
     }
 
-    /// `Ready` is another now.
+    /// `Ready` has changed.
     pub fn transition(warning: bool, reason: String, note: String) -> Self {
         Self { warning, reason, note, once: false }
     }
 
-    /// Somebody else keeps changing the derived Secret.
+    /// Another client keeps changing the token Secret.
     pub fn contested(secret: &str, managers: &[String]) -> Self {
         let managers = if managers.is_empty() { "unknown field managers".to_owned() } else { managers.join(", ") };
         let note = format!(
@@ -65,7 +65,7 @@ impl EventDraft {
     }
 }
 
-/// The way to the task that writes events.
+/// The queue of the task that writes events.
 pub struct Events {
     queue: mpsc::Sender<(ObjectReference, EventDraft)>,
     metrics: Arc<Metrics>,
@@ -94,7 +94,7 @@ impl Events {
         (Self { queue: sender, metrics }, EventWriter { queue: receiver, client, instance, leadership, clock })
     }
 
-    /// Hands over what is new for a context.
+    /// Queues the new events of a context.
     pub fn emit(&self, memories: &Memories, context: &QlikContext, drafts: Vec<EventDraft>) {
         let uid = context.metadata.uid.as_deref().unwrap_or_default();
         for draft in drafts {
@@ -108,7 +108,7 @@ impl Events {
         }
     }
 
-    /// Hands over an event of any object.
+    /// Queues an event of any object.
     pub fn send(&self, object: ObjectReference, draft: EventDraft) {
         if self.queue.try_send((object, draft)).is_err() {
             self.metrics.event_dropped();
@@ -117,7 +117,7 @@ impl Events {
 }
 
 impl EventWriter {
-    /// Writes until nobody can hand over anything any more.
+    /// Writes until all senders are gone.
     pub async fn run(mut self) {
         while let Some((object, draft)) = self.queue.recv().await {
             if self.leadership.check().is_err() {
@@ -153,7 +153,7 @@ impl EventWriter {
     }
 }
 
-/// What is worth telling about a run.
+/// The events of a run.
 pub fn events_for(context: &QlikContext, facts: Option<&Facts<'_>>, status: &QlikContextStatus) -> Vec<EventDraft> {
     let before = context.status.as_ref();
     let mut drafts: Vec<_> = transition(before, status).into_iter().collect();
@@ -178,7 +178,7 @@ fn transition(before: Option<&QlikContextStatus>, after: &QlikContextStatus) -> 
     };
     let (now, was) = (ready(after)?, before.and_then(ready));
     if now.reason == Reason::SecretContested.to_string() {
-        // It comes and goes with each repair; one event of its own tells of it, with the names of the others.
+        // It comes and goes with each repair; a separate event reports it, with the names of the other clients.
         return None;
     }
     let same = was.is_some_and(|was| was.status == now.status && was.reason == now.reason);

@@ -1,6 +1,6 @@
-//! What the process remembers of each context: one entry a context, forgotten in one step when the context goes.
+//! What the process remembers of each context: one entry per context, removed in one step with the context.
 //!
-//! Nothing here is needed after a restart: all of it is read again from the cluster or found out anew.
+//! Nothing here is needed after a restart: all of it is read again from the cluster or learned again.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -19,21 +19,21 @@ use crate::secret::derived::WrittenSecret;
 use crate::tokens::TokenDigest;
 use crate::values::{Settled, Wanted};
 
-/// The first repair of a Secret comes at once; each one after it that is needed soon waits twice as long.
+/// The first repair of a Secret comes at once; each further repair that is needed soon waits twice as long as the one before.
 const REPAIR_FIRST: Duration = Duration::from_secs(1);
 const REPAIR_LONGEST: Duration = Duration::from_mins(5);
-/// A Secret that nobody changed for this long is not fought over any more.
+/// After this time without a change by another client, the next repair comes at once again.
 const REPAIR_FORGOTTEN: Duration = Duration::from_mins(10);
 
-/// What is remembered, by uid. Boxed: a table has room for twice as many entries as it may hold.
+/// The entries, by uid. Boxed: a table has room for twice as many entries as it may hold.
 #[derive(Default)]
 pub struct Memories(Mutex<HashMap<Arc<str>, Box<Memory>>>);
 
-/// What is remembered of one context.
+/// The entry of one context.
 pub struct Memory {
     /// Its name.
     pub caller: Caller,
-    /// A digest of what wakes it: generation, annotations, finalizers.
+    /// A digest of the fields whose change wakes it: generation, annotations, finalizers.
     seen: u64,
     /// The status that was written and that the watch has not shown yet.
     pending: Option<Box<PendingStatus>>,
@@ -41,13 +41,13 @@ pub struct Memory {
     pub failures: u32,
     /// The notes that were sent once, by reason.
     pub noted: HashMap<String, String>,
-    /// How the last run left it, when everything was as it should be.
+    /// The result of the last run, if everything was in order.
     pub settled: Option<(Settled, Versions)>,
-    /// What was read last, and when; nothing since the last write.
+    /// What was read last, and when; `None` since the last write.
     pub read: Option<(Versions, Instant)>,
-    /// The request that it waited for when it rested last.
+    /// The request that it waited to send when its last run ended.
     pub wanted: Option<Wanted>,
-    /// The derived Secret as this process wrote it last.
+    /// The token Secret as this process wrote it last.
     pub written: Option<WrittenSecret>,
     /// The token that its Secret held last.
     pub published: Option<TokenDigest>,
@@ -61,7 +61,7 @@ pub struct Versions {
     pub context: u64,
     /// The resourceVersion of the credential Secret.
     pub credential: Option<String>,
-    /// The resourceVersion of the derived Secret.
+    /// The resourceVersion of the token Secret.
     pub target: Option<String>,
 }
 
@@ -96,19 +96,19 @@ impl Memory {
         }
     }
 
-    /// A digest of what wakes the context.
+    /// A digest of the fields whose change wakes the context.
     pub fn seen(&self) -> u64 {
         self.seen
     }
 
-    /// When a repair of the Secret may be written, if not now.
+    /// When a repair of the Secret may be written; `None`: now.
     pub fn repair_wait(&self) -> Option<Duration> {
         let Repairs { count, last } = self.repairs;
         let wait = count.checked_sub(1).map(|n| REPAIR_FIRST.saturating_mul(1 << n.min(16)).min(REPAIR_LONGEST))?;
         wait.checked_sub(last?.elapsed()).filter(|wait| !wait.is_zero())
     }
 
-    /// The Secret was repaired; how many repairs in a row that makes.
+    /// The Secret was repaired. Returns the number of repairs in a row.
     pub fn repaired(&mut self) -> u32 {
         let quiet = self.repairs.last.is_some_and(|last| last.elapsed() > REPAIR_FORGOTTEN);
         let count = if quiet { 0 } else { self.repairs.count };
@@ -118,8 +118,8 @@ impl Memory {
 }
 
 impl Memories {
-    /// Whether this context was not known, or not so: what only changed its status is no news. (kube's predicates forget
-    /// nothing when a context goes; one that is selected again would not wake.)
+    /// Whether this context is new or changed, apart from its status. (kube's predicates do not forget a deleted context, so one
+    /// that is selected again would not wake.)
     pub fn needs_reconcile(&self, object: &StoredContext) -> bool {
         let now = Memory::of(object);
         let mut all = self.0.lock();
@@ -130,7 +130,7 @@ impl Memories {
                     .as_ref()
                     .is_some_and(|pending| !pending.before.contains(&object.meta().resource_version))
                 {
-                    // The watch has caught up, or somebody else has written since.
+                    // The watch has caught up, or another client has written since.
                     known.pending = None;
                 }
                 let changed = known.seen != now.seen;
@@ -147,7 +147,7 @@ impl Memories {
         }
     }
 
-    /// A run begins for this context: it is remembered from now on, if it was not.
+    /// A run begins for this context: adds its entry, if there is none.
     pub fn begin(&self, object: &StoredContext) -> Caller {
         let mut all = self.0.lock();
         let uid = uid(object);
@@ -160,8 +160,8 @@ impl Memories {
         caller
     }
 
-    /// Reads or changes what is remembered; nothing when the context has gone since its run began, which must not bring it
-    /// back.
+    /// Reads or changes the entry; does nothing if the context is gone since its run began, so that the entry is not created
+    /// again.
     pub fn with<T>(&self, uid: &str, change: impl FnOnce(&mut Memory) -> T) -> Option<T> {
         self.0.lock().get_mut(uid).map(|memory| change(memory))
     }
@@ -171,16 +171,16 @@ impl Memories {
         self.0.lock().remove(uid)
     }
 
-    /// The contexts that are remembered and are not among these: their deletion was missed.
+    /// The contexts with an entry that are not among these: their deletion was missed.
     pub fn missing(&self, objects: &[Arc<StoredContext>]) -> Vec<Arc<str>> {
         let there: HashSet<_> = objects.iter().map(|object| uid(object)).collect();
         self.0.lock().keys().filter(|uid| !there.contains(&***uid)).cloned().collect()
     }
 
-    /// The context with the status that stands, and the version that has it.
+    /// The context with its newest status, and the version that has it.
     ///
-    /// A run may begin before the watch has shown what the run before it wrote. Judged by the older status it would report
-    /// the same transition twice and move its time. The status is ours alone, so what was written last is what stands.
+    /// A run may begin before the watch has shown what the run before it wrote. With the older status it would report the same
+    /// transition twice and move its time. Only this operator writes the status, so the last written one is the newest.
     pub fn catch_up(&self, context: &QlikContext) -> QlikContext {
         let mut context = context.clone();
         let all = self.0.lock();
@@ -193,7 +193,7 @@ impl Memories {
         context
     }
 
-    /// This status was written over the version that was judged, and made this one.
+    /// This status was written over the version that was read, which resulted in this version.
     pub fn status_written(&self, context: &QlikContext, status: &QlikContextStatus, version: Option<String>) {
         self.with(context.metadata.uid.as_deref().unwrap_or_default(), |memory| {
             let mut before = memory.pending.take().map(|pending| pending.before).unwrap_or_default();
@@ -202,13 +202,13 @@ impl Memories {
         });
     }
 
-    /// Somebody else has changed the object.
+    /// Another client has changed the object.
     pub fn status_conflict(&self, uid: &str) {
         self.with(uid, |memory| memory.pending = None);
     }
 }
 
-/// A digest of what wakes an object.
+/// A digest of the fields whose change wakes an object.
 pub fn digest(meta: &ObjectMeta) -> u64 {
     let mut seen = DefaultHasher::new();
     (meta.generation, &meta.annotations, &meta.finalizers, meta.deletion_timestamp.is_some()).hash(&mut seen);

@@ -1,4 +1,4 @@
-//! What is there: recalled without a request first, then read. Reads only what no watch and no earlier run has shown.
+//! Collects the facts: first those that are known without a request, then by reading what no watch and no earlier run has shown.
 
 use futures::future::OptionFuture;
 use kube::ResourceExt;
@@ -23,10 +23,10 @@ use crate::secret::{self, Credential, SealedSecret};
 use crate::tokens::{Held, Requester, TokenDigest};
 use crate::values::{Facts, HeldToken, Secrets, SecretsRead, Settled, SoFar};
 
-/// A Secret that somebody else keeps changing is read this often, so that the status stays true.
+/// A Secret that another client keeps changing is read this often, so that the status stays up to date.
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// What is known of a context without asking anyone.
+/// The facts about a context that are known without a request.
 pub fn recall<'c>(cx: &Context, caller: &Caller, context: &'c QlikContext, desired: Desired) -> Facts<'c> {
     let (credential, target) = versions(cx, caller, &desired);
     let remembered = cx.memories.with(&caller.uid, |memory| {
@@ -72,13 +72,13 @@ fn later(now: Timestamp, wait: std::time::Duration) -> Option<Timestamp> {
     now.checked_add(SignedDuration::try_from(wait).ok()?).ok()
 }
 
-/// When the host recovered, if that is why this context was called.
+/// When the host recovered, if the context was woken for that reason.
 fn recovered_at(cx: &Context, caller: &Caller) -> Option<Timestamp> {
     let age = cx.tokens.scheduler.recovered(&caller.uid, Instant::now())?;
     cx.clock.now().checked_sub(SignedDuration::try_from(age).ok()?).ok()
 }
 
-/// The status says that everything is as it should be, with this token.
+/// The status reports that everything is in order, with this token.
 fn is_told(context: &QlikContext, settled: &Settled) -> bool {
     let Some(status) = &context.status else { return false };
     let issued_at = status.token.as_ref().and_then(|token| token.issued_at.as_ref()).map(|time| time.0);
@@ -88,7 +88,7 @@ fn is_told(context: &QlikContext, settled: &Settled) -> bool {
         && was_good(context)
 }
 
-/// Reads the credential Secret, and the derived Secret unless it is known as this process wrote it or known to be absent.
+/// Reads the credential Secret, and the token Secret unless it is known to be as this process wrote it or absent.
 pub async fn observe(cx: &Context, caller: &Caller, facts: &mut Facts<'_>) -> Result<(), Error> {
     let (context, desired) = (facts.context, &facts.desired);
     let epoch = cx.index.epoch(&caller.namespace);
@@ -121,7 +121,7 @@ pub async fn observe(cx: &Context, caller: &Caller, facts: &mut Facts<'_>) -> Re
 
 /// The Secret of the target's name.
 enum Read {
-    /// As this process wrote it, or absent, as the watch shows.
+    /// As this process wrote it, or absent, according to the watch.
     Known(Target),
     /// As it was read.
     Secret(Box<SealedSecret>),
@@ -153,7 +153,7 @@ async fn read(cx: &Context, caller: &Caller, desired: &Desired) -> Result<(Optio
     Ok((credential, known.map(Read::Known).or_else(|| target.map(|secret| Read::Secret(Box::new(secret))))))
 }
 
-/// Tells the index what was read; false when a watch broke since this epoch.
+/// Tells the index the versions that were read; false if a watch broke since this epoch.
 fn are_current(cx: &Context, caller: &Caller, epoch: u64, secrets: &[Option<&SealedSecret>]) -> bool {
     secrets.iter().flatten().all(|secret| {
         let name = secret.metadata.name.as_deref().unwrap_or_default();
@@ -162,7 +162,7 @@ fn are_current(cx: &Context, caller: &Caller, epoch: u64, secrets: &[Option<&Sea
     })
 }
 
-/// The derived Secret was written: it is known as this process wrote it.
+/// The token Secret was written: from now on it is known as this process wrote it.
 pub fn written(cx: &Context, caller: &Caller, facts: &mut Facts<'_>) {
     let written = cx.memories.with(&caller.uid, |memory| memory.written.clone()).flatten();
     let Some(written) = written else {
@@ -179,7 +179,7 @@ pub fn written(cx: &Context, caller: &Caller, facts: &mut Facts<'_>) {
     (facts.handled, facts.refresh) = (handled, refresh);
 }
 
-/// A token that came from this process or was found in the Secret is the one that the Secret held last.
+/// Records the token that the Secret held last: one from this process, or one that was found in the Secret.
 fn note(
     memory: &mut Memory,
     desired: &Desired,
@@ -201,7 +201,7 @@ fn versions(cx: &Context, caller: &Caller, desired: &Desired) -> (SecretVersion,
 }
 
 impl Facts<'_> {
-    /// The context, as it asks about its request. `held_last`: the token that its Secret held last.
+    /// The context in the form that the token cache takes. `held_last`: the token that its Secret held last.
     pub fn requester<'a>(&'a self, caller: &'a Caller, held_last: Option<TokenDigest>) -> Requester<'a> {
         let held = match &self.secrets {
             Secrets::Read(read) => read.held.as_ref().map(|held| Held {
@@ -218,19 +218,19 @@ impl Facts<'_> {
     }
 }
 
-/// The status says that the token in the Secret was good. After a restart nothing else does; where it does not, the token
-/// has to be verified first.
+/// The status reports that the token in the Secret was verified. After a restart there is no other source; without it the
+/// token has to be verified first.
 fn was_good(context: &QlikContext) -> bool {
     let mut conditions = context.status.iter().flat_map(|status| &status.conditions);
     conditions.any(|held| held.type_ == Ready.to_string() && held.status == "True")
 }
 
-/// The value of the annotation, when it is one that can be echoed.
+/// The value of the annotation, if it can be echoed.
 fn requested(context: &QlikContext) -> Option<String> {
     context.annotations().get(REFRESH_REQUESTED_ANNOTATION).filter(|value| is_refresh_request(value)).cloned()
 }
 
-/// Both places are written after the token is in the Secret; either may have been lost.
+/// Both places are written after the token is in the Secret; either write may have been lost.
 fn handled(context: &QlikContext, target: &Target) -> Option<String> {
     let status = context.status.as_ref().and_then(|status| status.last_handled_refresh_request.clone());
     match target {
@@ -253,16 +253,16 @@ fn held_token(
     let sent = credential.map(|credential| &credential.sent[..]);
     let fit = binding::check(&held.binding, &held.token, &desired.binding_inputs(), sent, now);
     let token = status.and_then(|status| status.token.as_ref());
-    // The status speaks of the token in the Secret, unless another one was put there since.
+    // The status is about the token in the Secret, unless another one was put there since.
     let same = token.and_then(|token| token.issued_at.as_ref()).is_some_and(|at| at.0 == held.token.issued_at);
-    // A Secret without its owner was not in this context's care: its token is verified before it counts.
+    // A Secret without its owner reference was not managed by this context: its token is verified before it is used.
     let same = same && !stored.is_orphan();
     let identity = status.filter(|_| same).and_then(|status| status.identity.as_ref()).and_then(remembered);
     let scopes = token.filter(|_| same).and_then(|token| token.scopes.clone()).or(held.token.scopes);
     Some(HeldToken { token: Token { scopes, ..held.token }, fit, identity, rejected: false })
 }
 
-/// The identity that a status shows, unless what it withholds may be needed to compare: then the tenant is asked again.
+/// The identity that a status shows, unless a withheld part may be needed for a comparison: then the tenant is asked again.
 fn remembered(status: &IdentityStatus) -> Option<Identity> {
     let whole = [&status.user_id, &status.subject, &status.tenant_id].into_iter().all(|text| !text.is_empty());
     whole.then(|| status.into())

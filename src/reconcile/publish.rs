@@ -1,4 +1,4 @@
-//! Writing the derived Secret: only over what was judged, and only while it is still wanted.
+//! Writes the token Secret: only over the version that was read, and only while the context still wants it.
 
 use std::time::Duration;
 
@@ -22,20 +22,20 @@ use crate::secret::write::{self, Applied, WRITE_TIMEOUT};
 use crate::tokens::TokenDigest;
 use crate::values::{Facts, Secrets, SecretsRead};
 
-/// What a watch has shown counts as what is there now, for a run that took no longer than this.
+/// The watch is considered up to date for a run that took no longer than this.
 const WATCHES_TRUSTED: Duration = Duration::from_secs(5);
-/// A single refusal that may pass by itself is no finding yet.
+/// A refusal that may be temporary is reported after so many in a row.
 const PASSING: u32 = 1;
-/// A write that took longer than this is no passing trouble.
+/// A failed write that took longer than this does not count as temporary.
 const LASTING: Duration = Duration::from_secs(10);
 
-/// What became of a write.
+/// The result of a write.
 pub enum Written {
-    /// It is there.
+    /// It was written.
     Done(SecretWrite),
-    /// Something changed since it was judged: judge again.
+    /// Something changed since the Secret was read: decide again.
     Stale,
-    /// The Kubernetes API did not take it.
+    /// The Kubernetes API refused it.
     Refused(Failure),
 }
 
@@ -58,7 +58,7 @@ impl ReadAt {
     }
 }
 
-/// Writes the derived Secret: created where there is none, else over exactly the one that was judged.
+/// Writes the token Secret: creates it if there is none, else writes over exactly the version that was read.
 pub async fn publish(
     cx: &Context,
     caller: &Caller,
@@ -112,8 +112,8 @@ pub async fn publish(
     Ok(Written::Done(operation))
 }
 
-/// Between judging and publishing the world may have moved on. What the watches show is enough while they are healthy and the
-/// run was short; else the API server is asked.
+/// The objects may have changed between the decision and the write. While the watches are healthy and the run was short, it
+/// is enough to ask them; else the API server is asked.
 async fn still_wanted(
     cx: &Context,
     caller: &Caller,
@@ -146,8 +146,8 @@ async fn still_wanted(
     Ok(same && credential.and_then(|secret| secret.metadata.resource_version) == version)
 }
 
-/// The watch shows the credential as it was read, or nothing of it since. (Right after a Secret is created, it is read before
-/// the watch shows it.)
+/// The watch shows the credential as it was read, or has shown nothing of it since. (A Secret that was just created may be read
+/// before the watch shows it.)
 fn is_as_read(cx: &Context, caller: &Caller, name: &str, version: Option<&str>, read_at: ReadAt) -> bool {
     let shown = cx.index.credential(&caller.namespace, name);
     let ahead = |version| cx.index.credential_is_ahead(&caller.namespace, name, version);
@@ -169,7 +169,7 @@ fn failed(
     Ok(Written::Refused(write::refused(name, "spec.target", code)))
 }
 
-/// Nobody knows whether it was written: the next run reads it. What happens again and again is told.
+/// It is unknown whether the Secret was written: the next run reads it. Repeated failures are reported.
 fn unclear(cx: &Context, caller: &Caller, name: &str, took: Duration) -> Result<Written, Error> {
     let count = cx.memories.with(&caller.uid, |memory| {
         memory.written = None;

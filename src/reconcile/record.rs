@@ -1,4 +1,4 @@
-//! What a run leaves behind besides the status: metrics, one line in the log, events, and what the process remembers.
+//! The effects of a run besides the status: metrics, one line in the log, events, and the memory of the context.
 
 use kube::ResourceExt;
 use tokio::time::Instant;
@@ -13,7 +13,7 @@ use crate::scheduler::Caller;
 use crate::secret::derived::Target;
 use crate::values::{Facts, Next, Outcome, Published, Secrets, Settled};
 
-/// Tells people and machines what changed. `written`: the status that says so is there.
+/// Reports what changed: metrics, log and events. `written`: the status was written.
 pub(super) fn record(
     cx: &Context,
     context: &QlikContext,
@@ -34,7 +34,7 @@ pub(super) fn record(
     let times = holds.as_ref().and_then(|holds| holds.published()).and_then(times);
     cx.memories.with(context.metadata.uid.as_deref().unwrap_or_default(), |_| {
         if matches!(outcome, Outcome::Suspended(_)) {
-            // What somebody has suspended alarms nobody.
+            // A suspended context raises no alert.
             cx.metrics.forget(&namespace, &name, cx.clock.now());
         } else {
             cx.metrics.context(&namespace, &name, ready, times, cx.clock.now());
@@ -54,7 +54,7 @@ pub(super) fn record(
     reconciled
 }
 
-/// Keeps what spares the next run its reads, and the place of a context that waits.
+/// Remembers what saves the next run its reads, and the place of a waiting context.
 pub(super) fn remember(
     cx: &Context,
     caller: &Caller,

@@ -1,4 +1,4 @@
-//! What the status of a context says. Pure.
+//! Makes the status of a context. Pure.
 //!
 //! The same finding makes the same status, to the byte, so that nothing is written when nothing changed.
 
@@ -22,8 +22,8 @@ use crate::values::{Backoff, Holds, Next, Outcome, Problem, Published, Serving};
 /// The shortest wait between two runs that nothing wakes.
 const SOON: Duration = Duration::from_secs(1);
 
-/// The status of a context after a run that had something to say. `credential`: whether the credential Secret was understood,
-/// or why not; `handled`: the last refresh request whose token is in the Secret.
+/// The status of a context after a run with a result. `credential`: whether the credential Secret could be used, or why not;
+/// `handled`: the last refresh request whose token is in the Secret.
 pub fn status(
     context: &QlikContext,
     desired: &Desired,
@@ -48,7 +48,7 @@ pub fn status(
     }
 }
 
-/// The status of a context whose spec is not understood.
+/// The status of a context whose spec is not valid.
 pub fn invalid(context: &QlikContext, failure: &Failure, now: Timestamp) -> QlikContextStatus {
     let before = context.status.clone().unwrap_or_default();
     let finding = Finding { condition: Ready, good: false, reason: failure.reason, message: failure.message.clone() };
@@ -60,14 +60,14 @@ pub fn invalid(context: &QlikContext, failure: &Failure, now: Timestamp) -> Qlik
     }
 }
 
-/// When to look again, whatever happens in between; `None`: the scheduler calls.
+/// When the next run is due at the latest; `None`: the scheduler wakes the context.
 pub fn next_run(outcome: &Outcome, next: &Next, now: Timestamp, jitter: f64) -> Option<Duration> {
     let published = outcome.holds().and_then(|holds| holds.published().cloned());
     let expiry = published.as_ref().and_then(|published| published.expires_at).filter(|end| *end > now);
     // A token that expires changes the status even if nothing else happens.
     let times = [next.due, expiry];
     let times = if next.parked {
-        // What is due waits for its turn; what comes due until then does not.
+        // A request that is due waits for its turn; one that becomes due meanwhile does not.
         let renewal = published.and_then(|published| published.renewal_time);
         times.into_iter().chain([renewal]).flatten().filter(|time| *time > now).min()
     } else {
@@ -93,7 +93,7 @@ fn stages(desired: &Desired, credential: Result<(), &Failure>, outcome: &Outcome
     [CredentialsAvailable, TokenIssued, Verified, SecretSynced]
         .into_iter()
         .filter_map(|stage| {
-            // What was read just now goes before what a token that is still there passed once.
+            // A finding of this run takes precedence over what the held token passed before.
             let unread = credential.err().filter(|_| stage == CredentialsAvailable);
             if let Some(failure) = unread.or(failed.filter(|failure| failure.condition == stage)) {
                 return Some(Finding {
@@ -103,7 +103,7 @@ fn stages(desired: &Desired, credential: Result<(), &Failure>, outcome: &Outcome
                     message: failure.message.clone(),
                 });
             }
-            // Passed in this run, or the token that passed it is in the Secret. What was not judged is left out.
+            // Passed in this run, or the token that passed it is in the Secret. A condition that was not reached is left out.
             let passed = match stage {
                 CredentialsAvailable => true,
                 TokenIssued => verified || failed.is_some_and(|failure| failure.condition == Verified),

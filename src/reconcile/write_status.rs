@@ -1,4 +1,4 @@
-//! Writing the status: only over what was judged, only while this instance leads, and only when it says something new.
+//! Writes the status: only over the version that was read, only while this instance leads, and only if it differs.
 
 use std::time::Duration;
 
@@ -13,27 +13,27 @@ use crate::reconcile::context::{Context, StoredContext};
 /// As long as an admission webhook may take.
 const TIMEOUT: Duration = Duration::from_secs(34);
 
-/// What became of a status.
+/// The result of writing a status.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum StatusWrite {
-    /// It is there.
+    /// The object has this status.
     Done,
-    /// There is nothing to have one.
+    /// The object no longer exists.
     Gone,
-    /// Somebody else has changed the object: judge again.
+    /// Another client has changed the object: decide again.
     Conflict,
 }
 
 /// How a status is written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PatchKind {
-    /// Server-side apply: what is not said any more goes, if it was applied.
+    /// Server-side apply: removes fields that were applied before and are no longer present.
     Apply,
-    /// A merge patch: the server cannot apply over an object of which it cannot make sense.
+    /// A merge patch: the server cannot apply over an object that is not valid under the schema.
     Merge,
 }
 
-/// Writes the status, unless it is there already.
+/// Writes the status, unless the object already has it.
 pub async fn write_status(
     cx: &Context,
     context: &QlikContext,
@@ -48,7 +48,7 @@ pub async fn write_status(
     let contexts: Api<StoredContext> = Api::namespaced(cx.client.clone(), &context.namespace().unwrap_or_default());
     let write = async {
         let mut written = patch(&contexts, context, status, kind).await?;
-        // An apply leaves what was merged in once.
+        // An apply does not remove fields that were written by a merge patch.
         if let (PatchKind::Apply, Ok(stored)) = (kind, &written.0)
             && stored.status.as_ref() != Some(status)
         {
@@ -83,13 +83,13 @@ async fn patch(
         json!({
             "apiVersion": QlikContext::api_version(&()),
             "kind": QlikContext::kind(&()),
-            // Only over what was judged: neither after an edit nor on another context of the same name. (The uid would not
-            // do: a write to the status takes it from what is stored.)
+            // Only over the version that was read: neither after an edit nor on another context of the same name. (The uid
+            // is not enough: a write to the status takes it from the stored object.)
             "metadata": { "resourceVersion": context.metadata.resource_version },
             "status": status,
         })
     };
-    // Forced: the status is ours alone.
+    // Forced: only this operator writes the status.
     let params = PatchParams::apply(FIELD_MANAGER);
     let (params, patch) = match kind {
         PatchKind::Apply => (params.force(), Patch::Apply(object(json!(status)))),
@@ -98,7 +98,7 @@ async fn patch(
     contexts.patch_status(&context.name_any(), &params, &patch).await
 }
 
-/// The merge patch that makes one value the other.
+/// The merge patch that turns one value into the other.
 fn changes(before: &Value, after: Value) -> Value {
     match (before, after) {
         (Value::Object(before), Value::Object(mut after)) => {

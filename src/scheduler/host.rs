@@ -230,7 +230,7 @@ impl Host {
         later.filter(|(at, _)| *at > now).unwrap_or((now, WaitReason::Slot))
     }
 
-    /// The turn at the host is free, and no context with a better rank waits for it.
+    /// The turn at the host is free, and no context that goes first waits for it.
     pub(super) fn may_go(&self, turn: &Turn, now: Instant) -> bool {
         self.opens_at(turn.lane, 0, now).0 <= now && self.key_may_go(turn, now)
     }

@@ -32,7 +32,7 @@ impl Turns {
         next.turn
     }
 
-    /// No context of this namespace waits any longer.
+    /// One context of this namespace waits no longer.
     pub(super) fn leave(&mut self, namespace: &Arc<str>) {
         if let Some(next) = self.next.get_mut(namespace) {
             next.waiting = next.waiting.saturating_sub(1);

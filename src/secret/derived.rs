@@ -1,6 +1,6 @@
-//! The derived Secret: its one constructor, whose it is, what it holds, and whether it is as it should be.
+//! The token Secret: its only constructor, its owner, its content, and the comparison with the wanted content.
 //!
-//! All of its values come from one token and that token's own inputs, so one tenant's token never stands beside another's
+//! All of its values come from one token and the inputs of that token, so it never has one tenant's token with another tenant's
 //! address. No value ends in a line break.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +29,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use zeroize::Zeroizing;
 
 const TOKEN_KEY: &str = "token";
-/// Far below the API server's 1 MiB, with room for what others add.
+/// Far below the API server's 1 MiB, with room for keys that other clients add.
 const SIZE_LIMIT: usize = 512 * 1024;
 
 /// The keys and templates that a Secret gets without `target.data`.
@@ -42,39 +42,39 @@ const DEFAULT_DATA: [(&str, &str); 6] = [
     ("contexts.yml", "$(contextsYml)"),
 ];
 
-/// The Secret of the target's name, judged.
+/// The Secret of the target's name, by its owner.
 #[derive(Clone, Debug)]
 pub enum Target {
     /// There is none.
     Absent,
     /// This context controls it, or did until its owner reference was lost.
     Ours(Stored),
-    /// A context of this name that is gone controls it; the garbage collector will take it away.
+    /// Its controller is a deleted context of this name; the garbage collector will delete it.
     Predecessors,
-    /// Somebody else's: not read, not written.
+    /// It belongs to another object: it is neither read nor written.
     Foreign {
-        /// It carries this context's label, so it was ours once.
+        /// It has this context's label, so it belonged to this context before.
         disowned: bool,
-        /// The QlikContext whose it is.
+        /// The QlikContext that it belongs to.
         of: Option<String>,
     },
 }
 
-/// A derived Secret as it is stored.
+/// A token Secret as stored.
 #[derive(Clone, Debug)]
 pub enum Stored {
     /// As it was read.
     Read {
         /// The Secret.
         secret: Box<SealedSecret>,
-        /// It has no controller, and carries every mark of this context.
+        /// It has no controller, and has every mark of this context.
         orphan: bool,
     },
-    /// As this process wrote it, and as the watch shows that it still is.
+    /// As this process wrote it, and unchanged according to the watch.
     Written(Box<WrittenSecret>),
 }
 
-/// What is remembered of a derived Secret that this process wrote.
+/// What is remembered of a token Secret that this process wrote.
 #[derive(Clone)]
 pub struct WrittenSecret {
     /// `metadata.uid`.
@@ -83,7 +83,7 @@ pub struct WrittenSecret {
     pub resource_version: Option<String>,
     /// The `apiVersion` in its owner reference.
     owner_api_version: Option<String>,
-    /// Of all that was applied.
+    /// Digest of all applied fields.
     digest: [u8; 32],
     held: Option<Held>,
     refreshed_for: Option<String>,
@@ -96,7 +96,7 @@ impl std::fmt::Debug for WrittenSecret {
 }
 
 impl WrittenSecret {
-    /// `applied` is what was sent, `stored` what the API server made of it.
+    /// `applied` is the Secret that was sent, `stored` the one that the API server returned.
     pub fn new(applied: &Secret, token: &Token, stored: &ObjectMeta) -> Self {
         let annotation = |name: &str| applied.metadata.annotations.as_ref()?.get(name).cloned();
         let binding = annotation(TOKEN_BINDING_ANNOTATION);
@@ -112,7 +112,7 @@ impl WrittenSecret {
 }
 
 impl Stored {
-    /// The token that this Secret holds, when it is whole.
+    /// The token in this Secret, if it is complete.
     pub fn held(&self) -> Option<Held> {
         match self {
             Self::Read { secret, .. } => secret.held(),
@@ -125,7 +125,7 @@ impl Stored {
         matches!(self, Self::Read { orphan: true, .. })
     }
 
-    /// True when every field of ours is as wanted and none is left over from an earlier spec.
+    /// True when every field of this operator is as wanted and none remains from an earlier spec.
     pub fn is_as(&self, wanted: &Secret) -> bool {
         match self {
             Self::Read { secret, orphan } => !orphan && secret.is_as(wanted),
@@ -133,7 +133,7 @@ impl Stored {
         }
     }
 
-    /// True when a write would be refused whatever it says.
+    /// True when any write would be refused.
     pub fn is_immutable(&self) -> bool {
         matches!(self, Self::Read { secret, .. } if secret.immutable == Some(true))
     }
@@ -147,7 +147,8 @@ impl Stored {
         }
     }
 
-    /// Makes a write name the very object that was judged: a swap since is answered 422 (uid) or 409 (resourceVersion).
+    /// Ties a write to the object that was read: if it was replaced since, the API server answers 422 (uid) or 409
+    /// (resourceVersion).
     pub fn guard(&self, secret: &mut Secret) {
         let (uid, resource_version, owner_api_version) = match self {
             Self::Read { secret, .. } => {
@@ -159,7 +160,7 @@ impl Stored {
         };
         secret.metadata.uid.clone_from(uid);
         secret.metadata.resource_version.clone_from(resource_version);
-        // OwnerReferencesPermissionEnforcement wants permissions for a changed reference, even for its apiVersion alone.
+        // OwnerReferencesPermissionEnforcement requires permissions to change a reference, even to change its apiVersion only.
         let owner = secret.metadata.owner_references.iter_mut().flatten().next();
         if let (Some(stored), Some(owner)) = (owner_api_version, owner) {
             owner.api_version.clone_from(stored);
@@ -176,7 +177,7 @@ impl Stored {
         managers
     }
 
-    /// The version that was judged.
+    /// The version that was read.
     pub fn resource_version(&self) -> Option<&String> {
         match self {
             Self::Read { secret, .. } => secret.metadata.resource_version.as_ref(),
@@ -185,7 +186,7 @@ impl Stored {
     }
 }
 
-/// Of everything that is applied: labels, annotations, owner and data. Maps are sorted, so equal Secrets have equal digests.
+/// Digest of all applied fields: labels, annotations, owner and data. Maps are sorted, so equal Secrets have equal digests.
 fn content_digest(secret: &Secret) -> [u8; 32] {
     let metadata = &secret.metadata;
     let owners = metadata.owner_references.iter().flatten().map(|owner| &owner.uid).collect::<Vec<_>>();
@@ -195,8 +196,8 @@ fn content_digest(secret: &Secret) -> [u8; 32] {
 }
 
 impl Target {
-    /// Judges by the uid of the controller, the only mark that nobody sets by accident; where there is no controller at all, by
-    /// all three marks that the operator leaves.
+    /// Decides by the uid of the controller, the only mark that is never set by accident; without a controller, by all three
+    /// marks that the operator sets.
     pub fn judge(secret: Option<SealedSecret>, context: &QlikContext) -> Self {
         let Some(secret) = secret else {
             return Self::Absent;
@@ -263,8 +264,8 @@ impl Target {
     }
 }
 
-/// Restored from a backup, or its owner reference was removed: nobody controls it, and both labels and the binding are ours.
-/// What is in it is verified before it counts, so a forged Secret gains nothing.
+/// Restored from a backup, or its owner reference was removed: it has no controller, and both labels and the binding are those
+/// of this context. Its token is verified before it is used, so a forged Secret gains nothing.
 fn is_orphan_of(secret: &SealedSecret, context: &QlikContext) -> bool {
     let label = |name: &str| secret.metadata.labels.as_ref().and_then(|labels| labels.get(name)).map(String::as_str);
     let binding = secret.annotation(TOKEN_BINDING_ANNOTATION);
@@ -281,7 +282,7 @@ fn is_context(owner: &OwnerReference) -> bool {
     owner.kind == "QlikContext" && owner.api_version.split('/').next() == Some(GROUP)
 }
 
-/// The token in a Secret of ours and the binding beside it.
+/// The token in a token Secret, and the binding beside it.
 #[derive(Clone)]
 pub struct Held {
     /// The token.
@@ -291,7 +292,7 @@ pub struct Held {
 }
 
 impl SealedSecret {
-    /// The token that this Secret holds, when it is whole.
+    /// The token in this Secret, if it is complete.
     fn held(&self) -> Option<Held> {
         let time = |name| self.annotation(name).and_then(|text| text.parse::<Timestamp>().ok());
         let text = std::str::from_utf8(self.bytes(TOKEN_KEY)?).ok()?;
@@ -304,7 +305,7 @@ impl SealedSecret {
         Some(Held { token, binding: self.annotation(TOKEN_BINDING_ANNOTATION)?.to_owned() })
     }
 
-    /// True when every field of ours is as wanted and none is left over from an earlier wish.
+    /// True when every field of this operator is as wanted and none remains from an earlier spec.
     pub(super) fn is_as(&self, wanted: &Secret) -> bool {
         let data = wanted.data.iter().flatten().all(|(key, value)| self.bytes(key) == Some(&value.0[..]));
         let same = |stored: &Option<BTreeMap<_, _>>, wanted: &Option<BTreeMap<_, _>>| {
@@ -336,7 +337,7 @@ fn applied_keys(metadata: &ObjectMeta, path: &[&str]) -> BTreeSet<String> {
     fields.flat_map(|map| map.keys()).filter_map(|key| key.strip_prefix("f:")).map(str::to_owned).collect()
 }
 
-/// Makes the derived Secret of a context: the whole of what server-side apply is to keep.
+/// Makes the token Secret of a context: all fields that server-side apply manages.
 pub fn derived_secret(
     context: &QlikContext,
     desired: &Desired,
@@ -366,14 +367,14 @@ pub fn derived_secret(
             owner_references: owner(context).map(|owner| vec![owner]),
             ..ObjectMeta::default()
         },
-        // `data`, never `stringData`: server-side apply does not see what is removed from the latter.
+        // `data`, never `stringData`: server-side apply does not notice fields that are removed from the latter.
         data: Some(data(context, desired, credential, verified)?),
         type_: Some("Opaque".into()),
         ..Secret::default()
     })
 }
 
-/// Without `blockOwnerDeletion`: where OwnerReferencesPermissionEnforcement is on, that would need rights on finalizers.
+/// Without `blockOwnerDeletion`: with OwnerReferencesPermissionEnforcement, that would need permissions for finalizers.
 fn owner(context: &QlikContext) -> Option<OwnerReference> {
     let owner = context.controller_owner_ref(&())?;
     Some(OwnerReference { block_owner_deletion: None, ..owner })

@@ -1,7 +1,7 @@
-//! What a value looks like that a tenant refused: a placeholder, a reference, an encoding of the value in place of itself.
+//! Guesses the form of a value that a tenant refused: a placeholder, a reference, or an encoding of the value.
 //!
-//! A guess for a message, made only of a value that did not work. It names the form and never repeats any of the value, and
-//! nothing is ever sent or held back because of it: a real secret may look like any of these.
+//! The guess is only made for a value that did not work, and only used in a message. It names the form and never repeats any
+//! part of the value. It never decides whether a value is sent: a real secret may look like any of these.
 
 use base64::Engine;
 use base64::alphabet;
@@ -15,7 +15,7 @@ const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, FORGIV
 /// Fewer decoded characters may be printable by chance.
 const ENOUGH: usize = 10;
 
-/// A form that a credential has by mistake.
+/// A form that a credential may have by mistake.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Lookalike {
     /// `ENC[AES256_GCM,…]`, `AGE…`, `vault:v1:…`: ciphertext.
@@ -27,7 +27,7 @@ pub enum Lookalike {
     /// `${X}`, `{{ x }}`, `<x>`, `REPLACE-WITH-…`.
     #[error("is a placeholder that was never filled in; write the value in its place")]
     Placeholder,
-    /// What a program prints that found nothing.
+    /// What programs print for a missing value.
     #[error("is what a program prints when it found no value; look at where it comes from")]
     Nothing,
     /// Stars, dots, `(sensitive value)`.
@@ -65,7 +65,7 @@ pub enum Lookalike {
     Pem,
 }
 
-/// How values begin that are ciphertext.
+/// Prefixes of ciphertext.
 const CIPHERTEXT: [&str; 10] = [
     "enc[",
     "$ansible_vault",
@@ -78,7 +78,7 @@ const CIPHERTEXT: [&str; 10] = [
     "!vault",
     "encrypted:",
 ];
-/// How addresses in secret stores begin (bank-vaults, vals, 1Password, AWS, GCP, Azure, Argo CD, Doppler, Akeyless, Conjur).
+/// Prefixes of references to secret stores (bank-vaults, vals, 1Password, AWS, GCP, Azure, Argo CD, Doppler, Akeyless, Conjur).
 const REFERENCES: [&str; 18] = [
     "vault:",
     "ref+",
@@ -99,7 +99,7 @@ const REFERENCES: [&str; 18] = [
     "conjur:",
     "secretmanager:",
 ];
-/// What stands where a value was not filled in, as a whole.
+/// Whole texts that stand for a value that was not filled in.
 const UNFILLED: [&str; 16] = [
     "changeme",
     "change-me",
@@ -118,7 +118,7 @@ const UNFILLED: [&str; 16] = [
     "clientsecret",
     "clientid",
 ];
-/// How such a text begins: those of this project's examples, and of many a README.
+/// Prefixes of such texts, as in this project's examples and in many READMEs.
 const UNFILLED_BEGINNINGS: [&str; 9] =
     ["replace-with", "replace_with", "replaceme", "replace_me", "replace-me", "your-", "your_", "insert", "my-client-"];
 const NOTHING: [&str; 12] = [
@@ -139,7 +139,7 @@ const MASKED: [&str; 6] = ["(sensitive value)", "(sensitive)", "<sensitive>", "r
 const SCHEMES: [&str; 4] = ["bearer ", "basic ", "token ", "apikey "];
 
 impl Lookalike {
-    /// The first form that fits, the most certain first.
+    /// The first form that matches, the most certain first.
     pub fn of(text: &str) -> Option<Self> {
         let text = text.trim();
         let lower = Zeroizing::new(text.to_ascii_lowercase());
@@ -245,7 +245,7 @@ fn is_path(text: &str) -> bool {
     drive || file || known && text[1..].contains('/')
 }
 
-/// Of 64 hexadecimal digits, which are base64 as well, what comes out is not printable.
+/// (64 hexadecimal digits are base64 as well, but do not decode to printable text.)
 fn is_base64_of_text(text: &str) -> bool {
     let decoded = STANDARD.decode(text).map(Zeroizing::new);
     decoded.is_ok_and(|bytes| {

@@ -1,8 +1,8 @@
-//! The Secret of a `QlikOAuthClient`: its one constructor, whose it is, and which credential it holds.
+//! The Secret of a `QlikOAuthClient`: its only constructor, its owner, and the credential in it.
 //!
-//! It has the keys that a `QlikContext` reads by default. Everything that a restart has to know of the credential stands beside
-//! it in annotations and is written in the same request: by what Qlik names it, since when it is, which ones it replaced, and a
-//! binding that says whether the values still belong together.
+//! It has the keys that a `QlikContext` reads by default. Everything that is needed after a restart is in annotations, which are
+//! written in the same request: Qlik's name of the credential, when it was made, which credentials it replaced, and a binding
+//! that shows whether the values still belong together.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -40,15 +40,15 @@ const VERSION: &str = "v1";
 pub struct IssuedCredential {
     /// The client.
     pub client_id: String,
-    /// By what Qlik names the credential: the hint of a client secret, the `kid` of a key.
+    /// Qlik's name of the credential: the hint of a client secret, the `kid` of a key.
     pub hint: String,
     /// When it was made.
     pub issued_at: Timestamp,
-    /// What proves it.
+    /// The secret part.
     pub proof: Proof,
 }
 
-/// What proves who asks.
+/// The secret part of a credential.
 #[derive(Clone)]
 pub enum Proof {
     /// Made by Qlik.
@@ -67,45 +67,45 @@ impl fmt::Debug for IssuedCredential {
 /// A credential that was replaced and still works.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Previous {
-    /// By what Qlik names it.
+    /// Qlik's name of it.
     pub hint: String,
     /// When it is removed.
     pub removal_time: Timestamp,
 }
 
-/// What a Secret holds, or is to hold.
+/// The content of a Secret, as read or as wanted.
 #[derive(Clone, Debug)]
 pub struct Held {
     /// The credential.
     pub credential: IssuedCredential,
-    /// Those that it replaced, the one that is removed first in front.
+    /// The credentials that it replaced, in the order of their removal.
     pub previous: Vec<Previous>,
-    /// The last rotate request that was answered.
+    /// The last rotate request that was handled.
     pub rotated_for: Option<String>,
 }
 
-/// The Secret of the credential's name, judged.
+/// The Secret of the credential's name, by its owner.
 pub enum CredentialSecret {
     /// There is none.
     Absent,
     /// This object controls it, or did until its owner reference was lost.
     Ours(Box<StoredCredential>),
-    /// An object of this name that is gone controls it; the garbage collector will take it away.
+    /// Its controller is a deleted object of this name; the garbage collector will delete it.
     Predecessors,
-    /// Somebody else's: not written.
+    /// It belongs to another object: it is not written.
     Foreign,
 }
 
-/// A Secret of ours as it was read.
+/// A Secret of this object, as read.
 pub struct StoredCredential {
     secret: SealedSecret,
     orphan: bool,
-    /// What it holds, if that is whole.
+    /// Its content, if complete.
     pub held: Option<Held>,
 }
 
 impl CredentialSecret {
-    /// Judges by the uid of the controller; where there is no controller at all, by the marks that the operator leaves.
+    /// Decides by the uid of the controller; without a controller, by the marks that the operator sets.
     pub fn judge(secret: Option<SealedSecret>, object: &QlikOAuthClient) -> Self {
         let Some(secret) = secret else { return Self::Absent };
         let owner = controller(&secret.metadata);
@@ -123,7 +123,7 @@ impl CredentialSecret {
         }
     }
 
-    /// What it holds, if it is ours and that is whole.
+    /// Its content, if it belongs to this object and is complete.
     pub fn held(&self) -> Option<&Held> {
         match self {
             Self::Ours(stored) => stored.held.as_ref(),
@@ -131,17 +131,17 @@ impl CredentialSecret {
         }
     }
 
-    /// True when every field of ours is as wanted.
+    /// True when every field of this operator is as wanted.
     pub fn is_as(&self, wanted: &Secret) -> bool {
         matches!(self, Self::Ours(stored) if !stored.orphan && stored.secret.is_as(wanted))
     }
 
-    /// True when a write would be refused whatever it says.
+    /// True when any write would be refused.
     pub fn is_immutable(&self) -> bool {
         matches!(self, Self::Ours(stored) if stored.secret.immutable == Some(true))
     }
 
-    /// The hosts that its annotation lets the credential be sent to.
+    /// The hosts that its annotation allows.
     pub fn allowed_hosts(&self) -> Option<&str> {
         match self {
             Self::Ours(stored) => stored.secret.annotation(ALLOWED_HOSTS_ANNOTATION),
@@ -149,7 +149,8 @@ impl CredentialSecret {
         }
     }
 
-    /// Makes a write name the very object that was judged: a swap since is answered 422 (uid) or 409 (resourceVersion).
+    /// Ties a write to the object that was read: if it was replaced since, the API server answers 422 (uid) or 409
+    /// (resourceVersion).
     pub fn guard(&self, secret: &mut Secret) {
         let Self::Ours(stored) = self else {
             secret.metadata.resource_version = Some(crate::secret::CREATE_ONLY.into());
@@ -158,7 +159,7 @@ impl CredentialSecret {
         let metadata = &stored.secret.metadata;
         secret.metadata.uid.clone_from(&metadata.uid);
         secret.metadata.resource_version.clone_from(&metadata.resource_version);
-        // OwnerReferencesPermissionEnforcement wants permissions for a changed reference, even for its apiVersion alone.
+        // OwnerReferencesPermissionEnforcement requires permissions to change a reference, even to change its apiVersion only.
         let owner = secret.metadata.owner_references.iter_mut().flatten().next();
         if let (Some(stored), Some(owner)) = (controller(metadata), owner) {
             owner.api_version.clone_from(&stored.api_version);
@@ -189,7 +190,8 @@ impl CredentialSecret {
     }
 }
 
-/// Restored from a backup, or its owner reference was removed: nobody controls it, and its labels and its values are ours.
+/// Restored from a backup, or its owner reference was removed: it has no controller, and its labels and values are those of this
+/// object.
 fn is_orphan_of(secret: &SealedSecret, object: &QlikOAuthClient) -> bool {
     let label = |name: &str| secret.metadata.labels.as_ref().and_then(|labels| labels.get(name)).map(String::as_str);
     label(MANAGED_BY_LABEL) == Some(OPERATOR_NAME)
@@ -234,7 +236,7 @@ impl IssuedCredential {
         hmac::Key::new(hmac::HMAC_SHA256, self.secret().expose_secret().as_bytes())
     }
 
-    /// What the binding covers, each behind its length.
+    /// The fields that the binding covers, each prefixed with its length.
     fn bound(&self) -> Vec<u8> {
         let method = match self.proof {
             Proof::ClientSecret(_) => "client_secret",
@@ -249,7 +251,7 @@ impl IssuedCredential {
         bytes
     }
 
-    /// HMAC-SHA-256 keyed by the credential: without it nothing can be learned from the binding.
+    /// HMAC-SHA-256 keyed by the credential: without the credential the binding reveals nothing.
     fn binding(&self) -> String {
         format!("{VERSION}.{}", URL_SAFE_NO_PAD.encode(hmac::sign(&self.key(), &self.bound())))
     }
@@ -269,8 +271,8 @@ fn write_previous(previous: &[Previous]) -> String {
     entries.collect::<Vec<_>>().join(",")
 }
 
-/// Makes the Secret: the whole of what server-side apply is to keep. `hosts`: what its annotation says of hosts; it stays where
-/// it allows the tenant.
+/// Makes the Secret: all fields that server-side apply manages. `hosts`: the present annotation of hosts, which is kept if it
+/// allows the tenant.
 pub fn credential_secret(
     object: &QlikOAuthClient,
     name: &str,
@@ -285,7 +287,7 @@ pub fn credential_secret(
         (CREDENTIAL_HINT_ANNOTATION, credential.hint.clone()),
         (ISSUED_AT_ANNOTATION, credential.issued_at.to_string()),
         (CREDENTIAL_BINDING_ANNOTATION, credential.binding()),
-        // No QlikContext has it sent to another tenant.
+        // So that no QlikContext can have it sent to another tenant.
         (ALLOWED_HOSTS_ANNOTATION, hosts),
     ];
     let previous =
@@ -310,7 +312,7 @@ pub fn credential_secret(
         ]
         .into(),
     };
-    // Without `blockOwnerDeletion`: where OwnerReferencesPermissionEnforcement is on, that would need rights on finalizers.
+    // Without `blockOwnerDeletion`: with OwnerReferencesPermissionEnforcement, that would need permissions for finalizers.
     let owner = object.controller_owner_ref(&()).map(|owner| OwnerReference { block_owner_deletion: None, ..owner });
     Secret {
         metadata: ObjectMeta {

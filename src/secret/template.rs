@@ -1,12 +1,12 @@
-//! Placeholders in `target.data`: `$(name)` is replaced, `$$` is a dollar, everything else stands for itself.
+//! Placeholders in `target.data`: `$(name)` is replaced, `$$` is a dollar, everything else is literal.
 //!
-//! Written as in a container's `env`. Nothing is evaluated, and a replaced value is not looked at again.
+//! The syntax is that of a container's `env`. Nothing is evaluated, and a replaced value is not expanded again.
 
 use std::fmt::Write as _;
 
 use crate::api::PLACEHOLDERS;
 
-/// Why a template is not one; the API server refuses such objects, so only older ones hold them.
+/// Why a template is not valid; the API server refuses such objects, so only older ones contain them.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum BadTemplate {
     /// Not in [`PLACEHOLDERS`].
@@ -17,7 +17,7 @@ pub enum BadTemplate {
     Unclosed,
 }
 
-/// Fills a template. `value` is asked only for names of [`PLACEHOLDERS`].
+/// Fills a template. `value` is called only with names of [`PLACEHOLDERS`].
 pub fn render<'v>(template: &str, value: impl Fn(&str) -> &'v str) -> Result<String, BadTemplate> {
     let mut text = String::with_capacity(template.len());
     let mut rest = template;
@@ -133,7 +133,7 @@ mod tests {
             unknown in "[a-zA-Z ]{0,12}",
             after in "[^$]{0,9}"
         ) {
-            // With names as values, the names are all that is left of the placeholders.
+            // With names as values, only the names remain of the placeholders.
             let name = |asked: &str| PLACEHOLDERS.into_iter().find(|name| *name == asked).unwrap();
             let template = |name: &str| format!("{before}$({name}){after}");
             prop_assert_eq!(render(&template(known), name), Ok(format!("{before}{known}{after}")));

@@ -1,4 +1,4 @@
-//! Reads the bytes of one value as text, without what was pasted around it.
+//! Reads the bytes of one value as text, without characters that were pasted around it.
 
 use secrecy::SecretString;
 use zeroize::Zeroizing;
@@ -6,14 +6,14 @@ use zeroize::Zeroizing;
 use crate::oauth::key::is_der;
 use crate::oauth::pasted::trimmed;
 
-/// The longest value that is read, in bytes: a private key of 16384 bits as JWK. A longer one is somebody's mistake, or meant
-/// to keep the operator busy.
+/// The longest value that is read, in bytes: a private key of 16384 bits as JWK. A longer one is a mistake, or an attempt to
+/// keep the operator busy.
 const LONGEST: usize = 16 * 1024;
 
 /// One value, ready to be sent.
 pub(super) struct Value {
     pub(super) text: SecretString,
-    /// Something around it was taken off, or it was written in UTF-16.
+    /// Characters around it were removed, or it was written in UTF-16.
     pub(super) trimmed: bool,
 }
 
@@ -35,7 +35,7 @@ pub(super) enum NotText {
 }
 
 pub(super) fn read(bytes: &[u8]) -> Result<Value, NotText> {
-    // UTF-16, as PowerShell's `>` writes it, begins with what no other text begins with.
+    // UTF-16, as PowerShell's `>` writes it, begins with a byte order mark that no other text begins with.
     let wide = match bytes {
         [0xff, 0xfe, rest @ ..] => Some(utf16(rest, u16::from_le_bytes)?),
         [0xfe, 0xff, rest @ ..] => Some(utf16(rest, u16::from_be_bytes)?),
@@ -60,7 +60,7 @@ fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<Zeroizing<String>, No
     if bytes.len() > 4 * LONGEST {
         return Err(NotText::TooLong);
     }
-    // Three bytes of UTF-8 at most for each unit, so that nothing is left behind by growing.
+    // At most three bytes of UTF-8 for each unit, so that the buffer never grows and leaves a copy behind.
     let mut text = Zeroizing::new(String::with_capacity(units.len() * 3));
     for c in char::decode_utf16(units.iter().copied().map(unit)) {
         text.push(c.map_err(|_| NotText::Binary)?);

@@ -1,4 +1,4 @@
-//! Writing a Secret of ours, of whichever kind: only over what was judged, and what came of it in words that can be acted on.
+//! Writes a Secret of either kind: only over the version that was read. A failure gets a message that says what to do.
 
 use std::time::Duration;
 
@@ -9,29 +9,29 @@ use crate::api::ConditionType::SecretSynced;
 use crate::api::{FIELD_MANAGER, Reason};
 use crate::error::Failure;
 
-/// An admission webhook may take 30 s, and the API server gives it that long; one that is slow is waited for.
+/// An admission webhook may take 30 s; this waits for a slow one.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(34);
 
-/// What became of a write.
+/// The result of a write.
 pub enum Applied {
-    /// It is there.
+    /// It was written.
     Done(Box<PartialObjectMeta<Secret>>),
-    /// Something changed since it was judged: judge again.
+    /// Something changed since the Secret was read: decide again.
     Stale,
     /// The namespace is being deleted.
     Terminating(kube::Error),
-    /// The Kubernetes API did not take it.
+    /// The Kubernetes API refused it.
     Refused {
         /// HTTP status.
         code: u16,
-        /// What it said.
+        /// The message of the API.
         error: kube::Error,
     },
-    /// Nobody knows whether it was written.
+    /// It is unknown whether it was written.
     Unclear,
 }
 
-/// Applies a Secret that carries the `uid` and `resourceVersion` that were judged, or [`crate::secret::CREATE_ONLY`].
+/// Applies a Secret with the `uid` and `resourceVersion` that were read, or [`crate::secret::CREATE_ONLY`].
 pub async fn apply(secrets: &Api<Secret>, name: &str, secret: &Secret) -> Applied {
     let params = PatchParams::apply(FIELD_MANAGER).force();
     let patch = Patch::Apply(secret);
@@ -50,18 +50,18 @@ pub async fn apply(secrets: &Api<Secret>, name: &str, secret: &Secret) -> Applie
     }
 }
 
-/// True when one of the causes that the API server gives has this field or this type.
+/// True when one of the causes that the API server reports has this field or this type.
 fn names_cause(status: &kube::core::Status, field: &str, kind: Option<&str>) -> bool {
     let mut causes = status.details.iter().flat_map(|details| &details.causes);
     causes.any(|cause| kind.map_or(cause.field == field, |kind| cause.reason == kind))
 }
 
-/// Whether a refusal with this code may pass by itself.
+/// Whether a refusal with this code may be temporary.
 pub fn may_pass(code: u16) -> bool {
     matches!(code, 408 | 429 | 500..=599)
 }
 
-/// The API server's own message stays out: it may quote what was sent. `place`: the field that says how the Secret is to be.
+/// Leaves out the API server's own message, which may quote the request. `place`: the field of the spec that defines the Secret.
 pub fn refused(name: &str, place: &str, code: u16) -> Failure {
     let fix = match code {
         403 => {
@@ -81,7 +81,7 @@ pub fn refused(name: &str, place: &str, code: u16) -> Failure {
     )
 }
 
-/// No answer came, again and again.
+/// No response, several times in a row.
 pub fn unanswered(name: &str) -> Failure {
     Failure::new(
         SecretSynced,

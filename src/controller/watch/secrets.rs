@@ -4,7 +4,7 @@
 //! that (it can be switched off, and is by default in 1.33) is listed in small pages. One list is made after the other, so
 //! that only the buffers of the connections grow with the number of namespaces.
 //!
-//! Nothing is stored but what the index keeps.
+//! Only the index stores anything.
 //!
 //! [sendInitialEvents]: https://kubernetes.io/docs/reference/using-api/api-concepts/#streaming-lists
 
@@ -32,9 +32,9 @@ use crate::metrics::{Metrics, Watch};
 
 /// A page is in memory three times while it is read, and a Secret has up to 256 KiB of annotations: 4 MiB at worst.
 const PAGE_SIZE: u32 = 5;
-/// Lists that are made at the same time.
+/// Maximum number of concurrent lists.
 const LISTS: usize = 1;
-/// A list that takes longer lets another begin.
+/// When a list takes longer than this, another may begin.
 const LONGEST_TURN: Duration = Duration::from_secs(5);
 
 /// The contexts to wake because of a Secret; `own`: those that the index wakes because of the operator's own writes.
@@ -104,7 +104,7 @@ fn woken(index: &Index, watch: WatchId, event: watcher::Result<Event<SecretMetad
     }
 }
 
-/// A watch whose lists are streamed, or read in pages from the moment that the API server refuses to stream them.
+/// A watch whose lists are streamed, or, once the API server has refused to stream them, read in pages.
 fn listed(
     api: Api<SecretMetadata>,
     config: watcher::Config,
@@ -114,7 +114,7 @@ fn listed(
     streamed.take_while(|event| ready(!event.as_ref().is_err_and(does_not_stream))).chain(paged)
 }
 
-/// Whether the request itself is what is refused: 422 with the feature gate `WatchList` off, 400 where the parameter is
+/// Whether the API server refuses the request as such: 422 with the feature gate `WatchList` off, 400 if the parameter is
 /// unknown.
 fn does_not_stream(error: &Error) -> bool {
     matches!(error, Error::WatchStartFailed(ClientError::Api(status)) if matches!(status.code, 400 | 422))

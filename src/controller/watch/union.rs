@@ -1,11 +1,11 @@
-//! One consistent stream of events out of the watches of one kind, one for each namespace or a single one.
+//! Merges the watches of one kind, one for each namespace or a single one, into one consistent stream of events.
 //!
-//! A store takes every list for the list of all there is, so two watches that feed one store would erase each other. Here a
-//! list of one namespace becomes the difference that it makes: deletions of what vanished while the watch was away, and the
-//! objects that it has. What the other watches have shown stays untouched, and a namespace that cannot be listed keeps nobody
-//! waiting.
+//! A store assumes that a list has all objects, so two watches that feed one store would erase each other's objects. Here a list
+//! of one namespace is turned into the changes that it makes: deletions of objects that disappeared while the watch was
+//! interrupted, and the objects that it has. Objects of other watches stay untouched, and a namespace that cannot be listed
+//! delays no other.
 //!
-//! A list takes effect when it is complete, and an object is in the store before it is passed on. The first one is passed on
+//! A list takes effect when it is complete, and an object is in the store before it is passed on. The first list is passed on
 //! as a list, which makes the store ready.
 
 use std::collections::HashSet;
@@ -21,14 +21,14 @@ use kube::Resource;
 use kube::runtime::reflector::Store;
 use kube::runtime::watcher::{Event, Result};
 
-/// What kube's watcher tells.
+/// The events of kube's watcher.
 type Watch<K> = BoxStream<'static, Result<Event<K>>>;
 
-/// What is told in the place of one event.
+/// The events that replace one event.
 type Told<K> = Box<dyn Iterator<Item = Result<Event<K>>> + Send>;
 
-/// Joins watches, each with its namespace or none for the whole cluster, for `store`, which has to be fed from this stream
-/// and nothing else: an event is in the store before the next is asked for.
+/// Merges watches, each with its namespace or `None` for the whole cluster, for `store`, which only this stream may feed: an
+/// event is in the store before the next is polled.
 pub fn union<K>(
     watches: Vec<(Option<String>, Watch<K>)>,
     store: &Store<K>,
@@ -70,7 +70,7 @@ where
     })
 }
 
-/// What a complete list of a namespace, or of all, is told as.
+/// The events for a complete list of a namespace, or of the cluster.
 fn complete<K>(list: Vec<K>, namespace: Option<&str>, store: &Store<K>, is_ready: &AtomicBool) -> Told<K>
 where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
@@ -88,7 +88,7 @@ where
     Box::new(once(Event::Init).chain(all).chain(once(Event::InitDone)).map(Ok))
 }
 
-/// An object that was deleted and made again is another one.
+/// An object that was deleted and created again is a different one.
 fn identity<K: Resource>(object: &K) -> (Option<&str>, Option<&str>) {
     (object.meta().name.as_deref(), object.meta().uid.as_deref())
 }
@@ -109,14 +109,14 @@ mod tests {
 
     const NAMESPACES: [&str; 3] = ["a", "b", "c"];
 
-    /// What a server does, or a watch lives through.
+    /// An action of a server, or an event in the life of a watch.
     #[derive(Clone, Debug)]
     enum Happening {
         Applied(u8),
         Deleted(u8),
-        /// The watch was away; this is what it finds.
+        /// The watch was interrupted; this is the list that it gets.
         Listed(Vec<u8>),
-        /// A list that breaks off after these.
+        /// A list that is interrupted after these.
         BrokenOff(Vec<u8>),
         Failed,
     }
@@ -134,7 +134,7 @@ mod tests {
 
     type Events = UnboundedSender<Result<Event<Secret>>>;
 
-    /// Which version there is of each object.
+    /// The present version of each object.
     type There = BTreeMap<(&'static str, u8), usize>;
 
     fn secret(namespace: &str, name: u8, version: usize) -> Secret {
@@ -147,7 +147,7 @@ mod tests {
         Secret { metadata, ..Secret::default() }
     }
 
-    /// Tells one watch what happened, and notes what is there now.
+    /// Sends an event to one watch, and records the present versions.
     fn tell(events: &Events, namespace: &'static str, happening: &Happening, version: usize, there: &mut There) {
         let send = |event| events.unbounded_send(Ok(event)).unwrap();
         let list = |names: &[u8]| {
@@ -212,7 +212,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_happens_in_whatever_order_the_store_holds_what_is_there(
-            // Several at a time are on their way when the stream is polled.
+            // Several events are in transit when the stream is polled.
             rounds in proptest::collection::vec(proptest::collection::vec((0..3_usize, happening()), 1..6), 1..20)
         ) {
             let (senders, receivers): (Vec<_>, Vec<_>) = NAMESPACES.map(|_| unbounded()).into_iter().unzip();

@@ -1,4 +1,4 @@
-//! What is said where a decision is a finding of its own, and no answer of the tenant.
+//! Findings that the decision itself makes, without a response of the tenant.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::error::Failure;
 use crate::oauth::tenant::AllowedHosts;
 use crate::scheduler::{Wait, WaitReason};
 
-/// A wait for the operator's own limits is worth a status when it is longer than this.
+/// A wait for the operator's own limits is reported in the status when it is longer than this.
 pub(super) const TOLD_AFTER: Duration = Duration::from_mins(1);
 
-/// Whether a wait is worth a status.
+/// Whether a wait is reported in the status.
 pub(super) fn is_told(wait: Wait) -> bool {
     match wait.reason {
         WaitReason::Flight | WaitReason::Slot => false,
@@ -21,7 +21,7 @@ pub(super) fn is_told(wait: Wait) -> bool {
     }
 }
 
-/// What is told of a wait; a short wait of the operator's own making is nobody's concern.
+/// The finding for a wait; a short wait for the operator's own limits is not reported.
 pub(super) fn waiting_failure(wait: Wait, condition: ConditionType) -> Option<Failure> {
     if !is_told(wait) {
         return None;
@@ -57,7 +57,7 @@ pub(super) fn immutable(desired: &Desired) -> Failure {
     )
 }
 
-/// Another client keeps changing the token in the derived Secret.
+/// Another client keeps changing the token in the token Secret.
 pub(super) fn contested(desired: &Desired) -> Failure {
     Failure::new(
         SecretSynced,

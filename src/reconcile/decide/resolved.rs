@@ -1,4 +1,4 @@
-//! What to do for a context whose spec and credential are both understood: publish, verify, ask for a token, or rest.
+//! Decides for a context with a valid spec and credential: publish, verify, request a token, or rest.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,12 +20,12 @@ use crate::values::{
     Call, CallKind, Holds, Next, Outcome, Priority, Problem, Published, Serving, Settled, Step, TokenSnapshot,
 };
 
-/// A token from memory that the tenant confirmed within this time may be put into another Secret as it is.
+/// A token from memory that the tenant confirmed within this time may be written to another Secret without a verification.
 const JUST_CONFIRMED: SignedDuration = SignedDuration::from_secs(30);
-/// Between two tokens of one request.
+/// Shortest time between two tokens of one request.
 const SPACING: Duration = Duration::from_secs(10);
 
-/// A context whose spec and credential are both understood.
+/// A context with a valid spec and credential.
 pub(super) struct Resolved<'f> {
     pub(super) observed: &'f Observed<'f>,
     pub(super) desired: &'f Desired,
@@ -42,7 +42,7 @@ impl Resolved<'_> {
     pub(super) fn step(&self) -> Step {
         let (tokens, terms) = (self.tokens, self.terms());
         let fresh = |token: &Token| terms.is_fresh(token, self.now);
-        // A refresh request that may not be served yet leaves the token as good as it was.
+        // A refresh request that may not be handled yet does not change the state of the token.
         let refresh_due = tokens.refresh.is_some_and(|refresh| refresh.waits && refresh.allowed_at <= self.now);
         let usable = tokens.token.as_ref().filter(|token| fresh(&token.token));
         if let Some(token) = usable.filter(|_| !refresh_due) {
@@ -59,7 +59,7 @@ impl Resolved<'_> {
         self.ask(CallKind::Issue { forced: refresh_due, still_fresh: usable.is_some() }, priority)
     }
 
-    /// A token is at hand that is good until it is renewed.
+    /// There is a token that can be used until it is renewed.
     fn publish(&self, token: &Arc<VerifiedToken>) -> Step {
         let refresh_waits = self.tokens.refresh.is_some_and(|refresh| refresh.waits);
         let handled = self.observed.facts.answered(!refresh_waits);
@@ -75,7 +75,7 @@ impl Resolved<'_> {
         let held = self.observed.read.held.as_ref();
         let holds = held.is_some_and(|held| held.token.access_token == token.token.access_token);
         if !holds && !self.tokens.held_last && !self.just_confirmed() {
-            // It comes from memory and is new to this Secret: what has become of it since is the tenant's to say.
+            // It comes from memory and is new to this Secret, so the tenant has to confirm it again.
             return self.ask(CallKind::Verify(token.token.clone()), Priority::New);
         }
         let repair = self.tokens.held_last;
@@ -94,7 +94,7 @@ impl Resolved<'_> {
         self.tokens.confirmed_at.is_some_and(|at| self.now.duration_since(at) <= JUST_CONFIRMED)
     }
 
-    /// The Secret is as it should be. What failed since, a refresh or a check, is told until it is tried again.
+    /// The Secret is as it should be. A later failure of a refresh or a verification is reported until the next attempt.
     fn kept(&self, token: &Arc<VerifiedToken>) -> Step {
         let (tokens, terms) = (self.tokens, self.terms());
         let wait = self.observed.facts.so_far.wait;
@@ -132,7 +132,7 @@ impl Resolved<'_> {
         Some(Settled { key, spread: self.terms().spread, token: token.clone(), handled })
     }
 
-    /// Somebody else keeps changing the Secret.
+    /// Another client keeps changing the Secret.
     fn repairs_later(&self, token: &Arc<VerifiedToken>, holds_token: bool, at: Timestamp) -> Step {
         let published = Published::of(token, self.terms().renewal_time(&token.token));
         let next = Next { due: earliest([Some(at), published.renewal_time]), ..Next::default() };
@@ -152,7 +152,7 @@ impl Resolved<'_> {
             return self.waits(wait, &kind);
         }
         if self.observed.facts.so_far.issued && matches!(kind, CallKind::Issue { .. }) {
-            // A clock that was moved, or a life shorter than the run: no run asks for two tokens.
+            // A clock that was moved, or a lifetime shorter than the run: no run requests two tokens.
             return Step::rest(Outcome::Unchanged, Next { within: Some(SPACING), ..Next::default() });
         }
         let held = self.observed.read.held.as_ref();
@@ -167,8 +167,8 @@ impl Resolved<'_> {
         Step::Call(Call { kind, priority, working, serving })
     }
 
-    /// The back-off of this key lasts. Only a refresh request may cut a wait short that the tenant did not ask for, once; and
-    /// the scheduler, when the host has recovered.
+    /// The back-off of this key is not over. A wait that the tenant did not request can be ended early by a refresh request,
+    /// once, and by the scheduler, when the host has recovered.
     fn backs_off(&self) -> bool {
         let Some(backoff) = &self.tokens.backoff else { return false };
         let refresh = self.tokens.refresh.filter(|refresh| refresh.waits && refresh.allowed_at <= self.now);
@@ -177,7 +177,7 @@ impl Resolved<'_> {
         backoff.next > self.now && !cut_short && !recovered
     }
 
-    /// What failed is told until it is tried again; meanwhile the token that serves on is still checked.
+    /// A failure is reported until the next attempt; meanwhile the token that stays in use is still verified.
     fn failing(&self) -> Step {
         let Some(backoff) = self.tokens.backoff.clone() else {
             return Step::rest(Outcome::Unchanged, Next::default());
@@ -201,16 +201,16 @@ impl Resolved<'_> {
         Step::rest(Outcome::Failing { holds, problem }, Next { due, parked, ..Next::default() })
     }
 
-    /// When the token that serves on while its renewal fails is to be checked, if ever.
+    /// When the token that stays in use while its renewal fails is due for verification, if ever.
     fn recheck_time(&self, holds: &Holds) -> Option<Timestamp> {
         let held = holds.fitting().filter(|published| published.is_live(self.now));
         let since = self.tokens.rechecked_at.filter(|_| held.is_some())?;
         self.desired.verify_interval.and_then(|interval| since.checked_add(interval).ok())
     }
 
-    /// It is not this context's turn. What failed before is told until it was tried again; of a short wait nothing is said,
-    /// and of a context that has no token yet nothing is known, so that its status stays. So does what another process
-    /// found, while it is true.
+    /// It is not this context's turn. An earlier failure is reported until the next attempt. A short wait is not reported. The
+    /// status of a context without a token stays as it is, since nothing is known yet; so does a finding of another process while
+    /// it still holds.
     fn waits(&self, wait: Wait, kind: &CallKind) -> Step {
         let (tokens, facts) = (self.tokens, self.observed.facts);
         if let (CallKind::Verify(token), Some(known)) = (kind, &tokens.token)
@@ -218,7 +218,7 @@ impl Resolved<'_> {
             && self.observed.read.held.as_ref().is_some_and(|held| held.token.access_token == token.access_token)
             && self.observed.holds().fitting().is_some()
         {
-            // A check that has to wait takes nothing from a token that was good so far.
+            // A verification that has to wait does not change the state of a token that worked so far.
             return self.kept(known);
         }
         let condition = match kind {
@@ -257,8 +257,8 @@ impl Resolved<'_> {
         let left = held.and_then(|held| left_of(&held.token, self.now)).filter(|left| !left.is_zero());
         match left {
             _ if still_fresh => Priority::Routine,
-            // A token that another request led to, before the credential was changed, makes nothing urgent: else anyone who
-            // changes one all the time would always come first.
+            // A token of another request, from before the credential was changed, does not make this one urgent: else anyone who
+            // changes a credential all the time would always come first.
             Some(left) if self.owns_live_token() => Priority::Due(left),
             _ if self.tokens.backoff.is_some() => Priority::Failed,
             None if self.observed.facts.context.status.as_ref().is_some_and(|status| status.failure.is_some()) => {
@@ -272,7 +272,7 @@ impl Resolved<'_> {
         self.tokens.token.as_ref().is_some_and(|token| token.token.is_live(self.now))
     }
 
-    /// The Secret with this token, unless it is another's token or may not be written there.
+    /// The Secret with this token, unless the token has another identity or must not be written there.
     fn secret(&self, token: &VerifiedToken, handled: Option<&str>) -> Result<Secret, Failure> {
         self.desired.pins.check(&token.identity)?;
         derived_secret(self.observed.facts.context, self.desired, self.credential, token, handled)

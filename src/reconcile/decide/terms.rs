@@ -1,4 +1,4 @@
-//! When a token is to be renewed and verified: what the spec says, applied to what is known.
+//! When a token is due for renewal and verification, from the spec and the state of the token.
 
 use crate::clock::Timestamp;
 use crate::desired::Desired;
@@ -6,17 +6,17 @@ use crate::oauth::lifetime::renewal_time;
 use crate::oauth::token::Token;
 use crate::values::TokenSnapshot;
 
-/// What the spec says of a token's times.
+/// The fields of the spec that determine these times.
 #[derive(Clone, Copy)]
 pub(super) struct Terms<'f> {
     /// The spec.
     pub(super) desired: &'f Desired,
-    /// Spreads what would otherwise be due at once.
+    /// Spreads tokens that would otherwise be due at the same time.
     pub(super) spread: f64,
 }
 
 impl Terms<'_> {
-    /// When a token is to be renewed for this context, if ever.
+    /// When a token is due for renewal for this context, if ever.
     pub(super) fn renewal_time(self, token: &Token) -> Option<Timestamp> {
         let percentage = self.desired.renew_before_percentage;
         token.expires_at.map(|end| renewal_time(token.issued_at, end, percentage, self.spread))
@@ -27,7 +27,7 @@ impl Terms<'_> {
         self.renewal_time(token).is_none_or(|due| now < due)
     }
 
-    /// When a known token is to be verified again, if ever. What was found after a restart is spread over the interval.
+    /// When a known token is due for verification, if ever. Tokens that were found after a restart are spread over the interval.
     pub(super) fn verification_time(self, tokens: &TokenSnapshot) -> Option<Timestamp> {
         let interval = self.desired.verify_interval?;
         let due = match (tokens.confirmed_at, tokens.since) {

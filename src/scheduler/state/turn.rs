@@ -9,7 +9,7 @@ use crate::scheduler::host::Turn;
 use crate::scheduler::slots::User;
 
 impl State {
-    /// The permit has this turn at the host, or gets it: it is free, and no context with a better rank waits for it.
+    /// The permit has this turn at the host, or gets it: it is free, and no context that goes first waits for it.
     pub(super) fn has_turn(&mut self, ticket: Ticket, turn: Turn, now: Instant) -> bool {
         let Some(held) = self.permits.get(&ticket) else {
             return false;
