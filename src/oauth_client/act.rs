@@ -1,7 +1,7 @@
-//! Carries out one step, and puts what it led to back into the facts.
+//! Executes one step, and adds its result to the facts.
 //!
-//! Nothing is asked of a tenant and nothing is written unless this instance leads. A credential that was just made is kept in
-//! memory before anything else can go wrong.
+//! No request is sent to a tenant and nothing is written unless this instance leads. A credential that was just made is stored
+//! in memory before anything else can fail.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, Patch, PatchParams};
@@ -35,17 +35,17 @@ use crate::secret::oauth_credential::{CredentialSecret, IssuedCredential, Proof}
 pub enum Done {
     /// Decide again.
     Next,
-    /// What the run was based on has changed: begin anew.
+    /// The inputs of the run have changed: start again.
     Stale,
 }
 
-/// Why a request led to nothing.
+/// Why a request has no result.
 pub(super) enum Stop {
     /// It is not this object's turn.
     Wait(Wait),
-    /// The tenant did not do it.
+    /// The tenant refused or failed.
     Call(ClientsError),
-    /// Something else is wrong.
+    /// Another failure.
     Failure(Failure),
     /// The Kubernetes API failed, or this instance does not lead.
     Error(Error),
@@ -66,9 +66,9 @@ impl From<Error> for Stop {
     }
 }
 
-/// A run while it acts.
+/// The state of a run.
 pub struct Run<'a> {
-    /// What every run has at hand.
+    /// The state that all runs share.
     pub cx: &'a Context,
     /// The object.
     pub caller: &'a Caller,
@@ -77,7 +77,7 @@ pub struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Carries out a step; a failure of the tenant goes into the facts.
+    /// Executes a step; a failure of the tenant is added to the facts.
     pub async fn act(&mut self, facts: &mut Facts, step: Step) -> Result<Done, Error> {
         match self.step(facts, step).await {
             Ok(done) => Ok(done),
@@ -110,7 +110,7 @@ impl Run<'_> {
                 let consent = self.ask(facts, RequestKind::Check, async |clients| clients.consent(&id).await).await;
                 facts.trusted = Some(match consent {
                     Ok(consent) => consent == Consent::Trusted,
-                    // Nobody has decided yet.
+                    // Nothing was decided yet.
                     Err(Stop::Call(ClientsError::NotFound(_))) => false,
                     Err(error) => return Err(error),
                 });
@@ -138,7 +138,7 @@ impl Run<'_> {
         Ok(Done::Next)
     }
 
-    /// Asks the tenant, when it is this object's turn.
+    /// Calls the tenant, when it is this object's turn.
     pub(super) async fn ask<T>(
         &mut self,
         facts: &Facts,
@@ -165,7 +165,7 @@ impl Run<'_> {
         self.ask(facts, RequestKind::Token, call).await
     }
 
-    /// The client that carries this object's mark; the oldest, should there be several.
+    /// The client with this object's mark; the oldest, if there are several.
     async fn find(&mut self, facts: &mut Facts) -> Result<(), Stop> {
         let all = self.ask(facts, RequestKind::Check, async |clients| clients.list(Filter::All).await).await?;
         let uid = facts.object.metadata.uid.clone().unwrap_or_default();
@@ -187,7 +187,7 @@ impl Run<'_> {
         if let Remote::Known(client) = &facts.client
             && let Some(candidate) = facts.candidate.as_mut().filter(|made| made.credential.hint.is_empty())
         {
-            // The answer that had the secret did not name it: a new client has no other.
+            // The response with the secret did not have its hint: a new client has only this one.
             match &client.secrets[..] {
                 [only] => candidate.credential.hint = only.hint.to_string(),
                 _ => facts.candidate = None,
@@ -197,7 +197,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Written down before the tenant is asked: should the answer be lost, the next run waits until the client would be seen.
+    /// Recorded before the request is sent: if the response is lost, the next run waits until the client would be listed.
     async fn record_creation(&mut self, facts: &mut Facts) -> Result<Done, Stop> {
         let started = QlikOAuthClientStatus {
             creation_started_at: Some(Time(facts.now)),
@@ -214,7 +214,7 @@ impl Run<'_> {
     }
 
     async fn create(&mut self, facts: &mut Facts, mut client: NewClient) -> Result<(), Stop> {
-        // Whatever comes of it: no second one without looking again.
+        // Whatever the result: no second client is created without reading again.
         facts.so_far.creation_recorded = false;
         let pair = match &mut client.auth {
             ClientAuth::ClientSecret => None,
@@ -226,7 +226,7 @@ impl Run<'_> {
         };
         let mut answer = self.change(facts, async |clients| clients.create(&client).await).await;
         if matches!(answer, Err(Stop::Call(ClientsError::Rejected(_)))) {
-            // A tenant that does not take the consent with the creation.
+            // A tenant that does not accept the consent in the request that creates the client.
             client.trusted = false;
             answer = self.change(facts, async |clients| clients.create(&client).await).await;
         }
@@ -269,7 +269,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Changes a client. How a key is written in it is not documented: the other way is tried when one is refused.
+    /// Changes a client. The form of a key in a patch is not documented: when one form is refused, the other is tried.
     async fn patch(&mut self, facts: &Facts, current: &OAuthClient, changes: &[Change]) -> Result<(), Stop> {
         let has_keys = changes.iter().any(|change| matches!(change, Change::PublicKeys(_)));
         let way = async |clients: OAuthClients<'_>, keys| clients.patch(current, changes, keys).await.map(drop);
@@ -299,7 +299,7 @@ impl Run<'_> {
                 (Some(kid), Proof::PrivateKey(private_key))
             }
         };
-        // One that nobody can name is lost, and removed as such.
+        // A secret without a known hint is lost, and removed as such.
         if let Some(hint) = hint {
             self.made(facts, current.id.to_string(), hint, proof, answers);
         }
@@ -307,14 +307,14 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The hint of the one secret that was not there before.
+    /// The hint of the only secret that did not exist before.
     async fn name_of_new(&mut self, facts: &Facts, before: &OAuthClient) -> Result<Option<String>, Stop> {
         let now = self.ask(facts, RequestKind::Check, async |clients| clients.get(&before.id).await).await?;
         let mut new = now.secrets.iter().filter(|entry| before.secrets.iter().all(|old| old.hint != entry.hint));
         Ok(new.next().map(|entry| entry.hint.to_string()).filter(|_| new.next().is_none()))
     }
 
-    /// A credential was made: from now on its value is in memory, and nowhere else until it is in the Secret.
+    /// A credential was made: its value is only in memory until it is in the Secret.
     fn made(&self, facts: &mut Facts, client_id: String, hint: String, proof: Proof, answers: Option<String>) {
         let issued_at = self.cx.base.clock.now();
         let credential = IssuedCredential { client_id, hint, issued_at, proof };
@@ -332,7 +332,7 @@ impl Run<'_> {
         self.cx.memories.with(&self.caller.uid, |memory| memory.candidate = candidate);
     }
 
-    /// Never while the Secret holds it, whatever was read at the beginning.
+    /// Never while the Secret holds the credential, whatever was read at the beginning.
     async fn remove(&mut self, facts: &mut Facts, id: &CredentialId, lost: bool) -> Result<Done, Stop> {
         let secrets: Api<SealedSecret> = Api::namespaced(self.cx.base.client.clone(), &self.caller.namespace);
         let now = secrets.get_opt(&facts.desired.secret_name).await;
@@ -406,7 +406,7 @@ impl Run<'_> {
         }
     }
 
-    /// Tells an event.
+    /// Queues an event.
     pub(super) fn tell(&self, facts: &Facts, warning: bool, reason: Notice, note: String) {
         self.cx.base.events.send(facts.object.object_ref(&()), EventDraft::new(warning, reason, note));
     }
@@ -423,7 +423,7 @@ fn generate() -> Result<GeneratedKey, Stop> {
     key::generate().map_err(|_| Stop::Failure(findings::no_key()))
 }
 
-/// A hint that the answer does not have is found when the client is read.
+/// A hint that is missing in the response is found when the client is read.
 fn of_secret(secret: NewSecret) -> (String, Proof) {
     let value: SecretString = secret.value;
     (secret.hint.map(|hint| hint.to_string()).unwrap_or_default(), Proof::ClientSecret(value))

@@ -1,7 +1,8 @@
-//! Whose token may manage OAuth clients: the published one of the admin QlikContext, judged as its own controller judges it.
+//! The token that manages OAuth clients: the published one of the admin QlikContext, under the same checks as in its own
+//! controller.
 //!
-//! Pure. The token is taken from the Secret at the moment of the run, and only if the Secret is that context's, its binding fits
-//! the context's spec, the status vouches for this very token, and the credential it came from may be sent to its tenant.
+//! Pure. The token is taken from the Secret at the time of the run, and only if the Secret belongs to that context, its binding
+//! matches the context's spec, the status confirms this token, and its credential may be sent to its tenant.
 
 use super::facts::Admin;
 use super::findings::{context_not_found, context_not_ready};
@@ -14,7 +15,7 @@ use crate::error::Failure;
 use crate::secret::SealedSecret;
 use crate::secret::derived::Target;
 
-/// Judges the token. `secret`: the context's derived Secret; `credential`: the one that holds its credential.
+/// Checks the token. `secret`: the context's token Secret; `credential`: its credential Secret.
 pub fn admin(
     name: &str,
     context: Option<&QlikContext>,

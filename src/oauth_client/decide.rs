@@ -1,8 +1,8 @@
 //! What to do next. Pure: no client, no clock, no waiting; the same values give the same step.
 //!
-//! A run asks again after everything that it has done. Every step is found from what the tenant and the Secret say, so a run
-//! that was cut off anywhere is continued by the next: a client is found by its mark, a credential whose value was lost is one
-//! that neither the Secret nor the mark names.
+//! A run calls it again after each step. Every step follows from the state of the tenant and of the Secret, so the next run
+//! continues one that was interrupted anywhere: a client is found by its mark, and a credential is lost if neither the Secret
+//! nor the mark names it.
 
 mod credential;
 mod deletion;
@@ -27,12 +27,12 @@ use crate::oauth::clients::{ClientAuth, NewClient, OAuthClient};
 use crate::oauth::key::PublicJwk;
 use crate::oauth::tenant::AllowedHosts;
 
-/// An answer to the request that creates a client may be lost while the request is still carried out, for so long.
+/// How long a request that creates a client may still be executed after its response was lost.
 const CREATION_SETTLES: Duration = Duration::from_mins(1);
 /// How often the client is compared with the spec.
 const COMPARE_EVERY: Duration = Duration::from_mins(15);
 
-/// Judges the facts.
+/// Decides from the facts.
 pub fn decide(facts: &Facts, allowed: &AllowedHosts) -> Step {
     if facts.object.metadata.deletion_timestamp.is_some() {
         return deleting(facts, allowed);
@@ -59,9 +59,9 @@ pub fn decide(facts: &Facts, allowed: &AllowedHosts) -> Step {
     match &facts.client {
         Remote::Unknown => facts.client_id().map_or(Step::FindClient, Step::ReadClient),
         Remote::Found(id) => Step::ReadClient(id.clone()),
-        // A client that somebody deleted is made again only when that is asked for.
+        // A client that was deleted in the tenant is created again only on request.
         Remote::Gone if facts.desired.adopt.is_none() && facts.requested().is_some() => Step::FindClient,
-        // A client that was made a moment ago may not be seen everywhere.
+        // A client that was created a moment ago may not be listed everywhere yet.
         Remote::Gone => match creation_settles(facts) {
             Some(at) => rest(Outcome::Failing(findings::creating()), Next { due: Some(at), ..Next::default() }),
             None => failing(findings::client_gone(&facts.desired)),
@@ -79,7 +79,7 @@ fn stopped(facts: &Facts) -> Option<Step> {
     facts.so_far.failure.clone().map(failing)
 }
 
-/// Why nothing may be asked of the tenant.
+/// Why no request may be sent to the tenant.
 fn unmanageable(facts: &Facts, allowed: &AllowedHosts) -> Option<Failure> {
     match &facts.admin {
         Err(failure) => Some(failure.clone()),
@@ -88,7 +88,7 @@ fn unmanageable(facts: &Facts, allowed: &AllowedHosts) -> Option<Failure> {
     }
 }
 
-/// When the tenant may be asked again, if its last failure still counts.
+/// When the next request may be sent to the tenant, if its last failure still counts.
 fn backs_off(facts: &Facts) -> Option<Timestamp> {
     use Reason::*;
     let status = facts.object.status.as_ref()?;
@@ -102,14 +102,14 @@ fn backs_off(facts: &Facts) -> Option<Timestamp> {
     (asked && same && next > facts.now).then_some(next)
 }
 
-/// Until when a client that the tenant was asked to create may yet appear.
+/// Until when a client may still appear that the tenant was asked to create.
 fn creation_settles(facts: &Facts) -> Option<Timestamp> {
     let started = facts.object.status.as_ref()?.creation_started_at.as_ref()?;
     let settled = started.0.checked_add(CREATION_SETTLES).unwrap_or(Timestamp::MAX);
     (settled > facts.now).then_some(settled)
 }
 
-/// No client carries the mark.
+/// No client has the mark.
 fn create(facts: &Facts) -> Step {
     let desired = &facts.desired;
     if !facts.so_far.creation_recorded {
@@ -123,7 +123,7 @@ fn create(facts: &Facts) -> Step {
         description: mark(facts, Vec::new()).write(desired.description.as_deref()),
         scopes: desired.scopes.clone(),
         grants: desired.grants.clone(),
-        // Whoever carries it out puts a key in the place of this one.
+        // `act` replaces this key by a new one.
         auth: match desired.method {
             AuthMethod::ClientSecret => ClientAuth::ClientSecret,
             AuthMethod::PrivateKeyJwt => ClientAuth::PrivateKeyJwt(PublicJwk::default()),
@@ -136,7 +136,7 @@ fn mark(facts: &Facts, kept: Vec<String>) -> Mark {
     Mark { uid: facts.object.metadata.uid.clone().unwrap_or_default(), kept }
 }
 
-/// The client is there: it is made as it should be, then its credential.
+/// The client exists: first its differences are repaired, then its credential is handled.
 fn keep(facts: &Facts, client: &OAuthClient) -> Step {
     if let Some(failure) = unsuitable(&facts.desired, client) {
         return failing(failure);
@@ -162,7 +162,7 @@ fn keep(facts: &Facts, client: &OAuthClient) -> Step {
     }
 }
 
-/// What no change makes good.
+/// A problem that no change can repair.
 fn unsuitable(desired: &Desired, client: &OAuthClient) -> Option<Failure> {
     let method = auth_method(desired.method);
     if client.app_type != "web" {
@@ -174,7 +174,7 @@ fn unsuitable(desired: &Desired, client: &OAuthClient) -> Option<Failure> {
     client.disabled.then(|| findings::unsuitable("it is disabled in the tenant"))
 }
 
-/// Something is in the way.
+/// A failure.
 fn failing(failure: Failure) -> Step {
     let retry = Some(failure.reason.class());
     rest(Outcome::Failing(failure), Next { retry, ..Next::default() })
@@ -184,7 +184,7 @@ fn rest(outcome: Outcome, next: Next) -> Step {
     Step::Rest { outcome, next }
 }
 
-/// Everything is as it should be.
+/// Everything is in order.
 fn ready(facts: &Facts, due: impl IntoIterator<Item = Timestamp>) -> Step {
     let due = due.into_iter().chain([facts.after(COMPARE_EVERY)]).min();
     rest(Outcome::Ready, Next { due, ..Next::default() })

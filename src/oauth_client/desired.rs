@@ -1,5 +1,5 @@
-//! What a `QlikOAuthClient` asks for, parsed into types that cannot be wrong. Defaults live here and stand in the field texts
-//! of the API.
+//! The spec of a `QlikOAuthClient`, parsed into types that cannot be wrong. Defaults are defined here; the field texts of the API
+//! repeat them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,7 +17,7 @@ const LONGEST_INTERVAL: Duration = Duration::from_hours(87600);
 const SHORTEST_OVERLAP: Duration = Duration::from_secs(10);
 const LONGEST_OVERLAP: Duration = Duration::from_hours(8760);
 
-/// A `QlikOAuthClient` that was understood.
+/// A parsed `QlikOAuthClient`.
 #[derive(Clone, Debug)]
 pub struct Desired {
     /// The QlikContext whose token manages the client.

@@ -1,5 +1,5 @@
-//! What travels along the edges of a run: facts to `decide`, a step to `act`, what it led to back into the facts, and at the end
-//! an outcome to `status`. Nothing here does anything.
+//! The values that the steps of a run exchange: facts for `decide`, a step for `act`, its result, which is added to the facts,
+//! and at the end an outcome for `status`. Data only.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::oauth::token::AccessToken;
 use crate::scheduler::Wait;
 use crate::secret::oauth_credential::{CredentialSecret, Held, IssuedCredential};
 
-/// Everything that a decision is made from.
+/// All inputs of a decision.
 pub struct Facts {
     /// The object, as it was read for this run.
     pub object: QlikOAuthClient,
@@ -28,11 +28,11 @@ pub struct Facts {
     pub now: Timestamp,
     /// The Secret of the credential's name.
     pub secret: CredentialSecret,
-    /// Who may manage the client.
+    /// The token that may manage the client.
     pub admin: Result<Admin, Failure>,
-    /// The client, as far as the tenant was asked.
+    /// The client, as far as it was read from the tenant.
     pub client: Remote,
-    /// Whether the tenant trusts it, as far as it was asked.
+    /// Whether the tenant trusts it, as far as that was read.
     pub trusted: Option<bool>,
     /// A credential that was made and is not in the Secret yet.
     pub candidate: Option<Candidate>,
@@ -40,33 +40,33 @@ pub struct Facts {
     pub so_far: SoFar,
 }
 
-/// The published token of the admin QlikContext, judged.
+/// The published token of the admin QlikContext, after the checks.
 #[derive(Clone)]
 pub struct Admin {
     /// Its tenant, and the only one that the token is sent to.
     pub tenant: TenantUrl,
     /// The token.
     pub token: AccessToken,
-    /// Id of the tenant, as the context's status says it.
+    /// Id of the tenant, from the context's status.
     pub tenant_id: Option<String>,
 }
 
 /// The OAuth client in the tenant.
 #[derive(Clone)]
 pub enum Remote {
-    /// The tenant was not asked yet.
+    /// It was not read yet.
     Unknown,
-    /// No client carries this object's mark.
+    /// No client has this object's mark.
     Absent,
     /// There is no client with the id that is known.
     Gone,
-    /// There is one of this id, of which more has to be read.
+    /// There is one with this id, which has to be read completely.
     Found(ClientId),
-    /// It is there.
+    /// It exists.
     Known(Box<OAuthClient>),
 }
 
-/// A credential that was made and is not in the Secret yet. Its value is in memory alone: should it be lost, the credential is
+/// A credential that was made and is not in the Secret yet. Its value is only in memory: if it is lost, the credential is
 /// removed by its hint.
 #[derive(Clone)]
 pub struct Candidate {
@@ -74,7 +74,7 @@ pub struct Candidate {
     pub credential: IssuedCredential,
     /// The tenant accepted it.
     pub proven: bool,
-    /// The rotate request that it answers.
+    /// The rotate request that it was made for.
     pub answers: Option<String>,
 }
 
@@ -86,7 +86,7 @@ pub struct SoFar {
     pub wait: Option<Wait>,
     /// A step failed.
     pub failure: Option<Failure>,
-    /// That the client is about to be created was written down.
+    /// The creation of the client was recorded in the status.
     pub creation_recorded: bool,
     /// Differences were repaired.
     pub repaired: bool,
@@ -96,7 +96,7 @@ pub struct SoFar {
     pub wrote: bool,
 }
 
-/// By what Qlik names a credential of a client.
+/// Qlik's name of a credential of a client.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum CredentialId {
     /// A secret.
@@ -129,7 +129,7 @@ pub enum Step {
     FindClient,
     /// Read the client of this id.
     ReadClient(ClientId),
-    /// Write down that the client is about to be created.
+    /// Record that the client is about to be created.
     RecordCreation,
     /// Create it.
     CreateClient(Box<NewClient>),
@@ -142,7 +142,7 @@ pub enum Step {
     },
     /// Ask whether the tenant trusts the client.
     ReadConsent,
-    /// Have it trusted.
+    /// Make the tenant trust it.
     SetConsent,
     /// Remove a credential from the client.
     RemoveCredential {
@@ -151,9 +151,9 @@ pub enum Step {
         /// Its value was never in the Secret.
         lost: bool,
     },
-    /// Add a credential to the client, which answers this rotate request.
+    /// Add a credential to the client, for this rotate request.
     AddCredential(Option<String>),
-    /// Ask for a token with the candidate, and whose it is.
+    /// Request a token with the candidate, and verify it.
     Prove,
     /// Write the Secret.
     Publish {
@@ -164,23 +164,23 @@ pub enum Step {
     },
     /// Delete the client.
     DeleteClient(ClientId),
-    /// Let the object go without its client being deleted.
+    /// Release the object without deleting its client.
     GiveUp(String),
     /// Nothing more in this run.
     Rest {
-        /// How it leaves the object.
+        /// The result for the object.
         outcome: Outcome,
-        /// When to look again.
+        /// When the next run is due.
         next: Next,
     },
 }
 
-/// How a run leaves its object.
+/// The result of a run for its object.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// Everything is as it should be.
     Ready,
-    /// Something is not.
+    /// There is a failure.
     Failing(Failure),
     /// `spec.suspend`.
     Suspended,
@@ -188,24 +188,24 @@ pub enum Outcome {
     Unchanged,
 }
 
-/// When to look again, besides at a change.
+/// When the next run is due without a change.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Next {
     /// At this time.
     pub due: Option<Timestamp>,
     /// As is usual for this class of failure.
     pub retry: Option<Class>,
-    /// The scheduler calls when it is this object's turn.
+    /// The scheduler wakes the object when it is its turn.
     pub parked: bool,
 }
 
 impl Facts {
-    /// What the Secret holds, if it is of the client that is known.
+    /// The content of the Secret, if it belongs to the known client.
     pub fn current(&self, client: &OAuthClient) -> Option<&Held> {
         self.secret.held().filter(|held| held.credential.client_id == client.id.as_str())
     }
 
-    /// The id of the client, as far as it is written down.
+    /// The id of the client, if it was recorded.
     pub fn client_id(&self) -> Option<ClientId> {
         let held = self.secret.held().map(|held| &held.credential.client_id);
         let told = self.object.status.as_ref().and_then(|status| status.client_id.as_ref());
@@ -218,7 +218,7 @@ impl Facts {
         self.secret.held().and_then(|held| held.rotated_for.as_ref()).or(told)
     }
 
-    /// The rotate request that is not handled yet.
+    /// The rotate request, if it is not handled yet.
     pub fn requested(&self) -> Option<&String> {
         let value = self.object.annotations().get(ROTATE_REQUESTED_ANNOTATION)?;
         Some(value).filter(|value| is_refresh_request(value) && Some(*value) != self.handled())
@@ -230,7 +230,7 @@ impl Facts {
         issued_at.checked_add(self.desired.interval?).ok()
     }
 
-    /// Whether the tenant is likely to be asked for a change, as far as can be told before it is asked at all.
+    /// Whether the run will probably change something in the tenant, as far as is known before the first request.
     pub fn expects_change(&self) -> bool {
         let Some(held) = self.secret.held() else { return true };
         let status = self.object.status.as_ref();

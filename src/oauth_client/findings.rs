@@ -1,4 +1,4 @@
-//! What can be wrong with an OAuth client, in words: one sentence of what happened, one of what to do. Pure.
+//! The messages for failures of an OAuth client: one sentence that says what happened, one that says what to do. Pure.
 
 use crate::api::ConditionType::{self, ClientSynced, CredentialVerified, SecretSynced};
 use crate::api::Reason;
@@ -159,7 +159,7 @@ pub(super) fn not_the_contract(condition: ConditionType, what: &str) -> Failure 
     )
 }
 
-/// The tenant has asked for a pause, whoever it asked.
+/// The tenant has requested a pause, from this or another object.
 pub(super) fn paused(pause: std::time::Duration) -> Failure {
     let failure = finding(
         Reason::RateLimited,
@@ -168,7 +168,7 @@ pub(super) fn paused(pause: std::time::Duration) -> Failure {
     Failure { retry_after: Some(pause), ..failure }
 }
 
-/// Why a call about OAuth clients failed; `context`: whose token was sent.
+/// Why a call of the OAuth clients API failed; `context`: the QlikContext whose token was sent.
 pub(super) fn of_call(context: &str, error: &ClientsError) -> Failure {
     let (reason, message) = match error {
         ClientsError::Unreachable(failure) => return unreachable(ClientSynced, *failure),

@@ -1,12 +1,12 @@
-//! The mark in the description of an OAuth client: whose it is, and which of its credentials were there before.
+//! The mark in the description of an OAuth client: the object that it belongs to, and the credentials that it had before.
 //!
-//! The tenant keeps nothing else of ours that one request both writes and shows, so this is how a client is found again of
-//! which nobody could write down the id: `[qlikcontext.dev uid=…]`, and for a client that was taken over
+//! The description is the only field that a request both writes and lists, so the mark finds a client whose id could not be
+//! recorded: `[qlikcontext.dev uid=…]`, and for a client that was taken over
 //! `[qlikcontext.dev uid=… keep=e6815,00000]`.
 
 const BEGINNING: &str = "[qlikcontext.dev ";
 
-/// What a mark says.
+/// The content of a mark.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Mark {
     /// `metadata.uid` of the object.
@@ -16,7 +16,7 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// The mark in a description; the last, should there be several.
+    /// The mark in a description; the last, if there are several.
     pub fn read(description: &str) -> Option<Self> {
         let (_, rest) = description.rsplit_once(BEGINNING)?;
         let (inside, _) = rest.split_once(']')?;

@@ -1,5 +1,5 @@
-//! What the process remembers of each object. Nothing here is needed after a restart: a credential whose value was only here is
-//! removed by its hint.
+//! What the process remembers of each object. Nothing here is needed after a restart: a credential whose value was only in
+//! memory is removed by its hint.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,17 +13,17 @@ use crate::api::Kind;
 use crate::reconcile::memory::digest;
 use crate::scheduler::Caller;
 
-/// What is remembered, by uid.
+/// The entries, by uid.
 #[derive(Default)]
 pub struct Memories(Mutex<HashMap<Arc<str>, Memory>>);
 
-/// What is remembered of one object.
+/// The entry of one object.
 pub struct Memory {
     /// Its name.
     pub caller: Caller,
-    /// A digest of what wakes it.
+    /// A digest of the fields whose change wakes it.
     seen: u64,
-    /// The host that it asked last.
+    /// The host that it called last.
     pub host: Option<String>,
     /// A credential that was made and is not in the Secret yet.
     pub candidate: Option<Candidate>,
@@ -47,7 +47,7 @@ impl Memory {
 }
 
 impl Memories {
-    /// Whether this object was not known, or not so: what only changed its status is no news.
+    /// Whether this object is new or changed, apart from its status.
     pub fn needs_reconcile(&self, object: &StoredClient) -> bool {
         let now = Memory::of(object);
         let mut all = self.0.lock();
@@ -67,7 +67,7 @@ impl Memories {
         all.entry(memory.caller.uid.clone()).or_insert(memory).caller.clone()
     }
 
-    /// Reads or changes what is remembered; nothing when the object is gone.
+    /// Reads or changes the entry; does nothing if the object is gone.
     pub fn with<T>(&self, uid: &str, change: impl FnOnce(&mut Memory) -> T) -> Option<T> {
         self.0.lock().get_mut(uid).map(change)
     }
@@ -77,7 +77,7 @@ impl Memories {
         self.0.lock().remove(uid)
     }
 
-    /// Those that are remembered and are not among these.
+    /// The objects with an entry that are not among these.
     pub fn missing(&self, objects: &[Arc<StoredClient>]) -> Vec<Arc<str>> {
         let is_there = |uid: &str| objects.iter().any(|object| object.meta().uid.as_deref() == Some(uid));
         self.0.lock().keys().filter(|uid| !is_there(uid)).cloned().collect()

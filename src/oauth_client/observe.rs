@@ -1,5 +1,5 @@
-//! What is there: the object, its Secret and the token of its admin context, read from the API server for each run. The tenant is
-//! asked by the steps that follow.
+//! Reads the object, its Secret and the token of its admin context from the API server for each run. The steps that follow read
+//! from the tenant.
 
 use kube::api::Api;
 
@@ -17,13 +17,13 @@ use crate::secret::oauth_credential::CredentialSecret;
 pub enum Observed {
     /// The object is gone.
     Gone,
-    /// Its spec is not understood.
+    /// Its spec is not valid.
     Invalid(Box<QlikOAuthClient>, Failure),
     /// The facts.
     Facts(Box<Facts>),
 }
 
-/// Reads everything anew: runs are rare, and what they do cannot be taken back.
+/// Reads everything again: runs are rare, and their effects cannot be undone.
 pub async fn observe(cx: &Context, caller: &Caller) -> Result<Observed, Error> {
     let base = &cx.base;
     let objects: Api<QlikOAuthClient> = Api::namespaced(base.client.clone(), &caller.namespace);

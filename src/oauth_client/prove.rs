@@ -1,4 +1,4 @@
-//! A new credential is proven by what its users do with it: a token request, and the question whose token it is.
+//! Proves a new credential as its users will use it: by a token request and a verification.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use crate::secret::oauth_credential::{IssuedCredential, Proof};
 use crate::tenant_failure::unreachable;
 use crate::tokens::CallObserver as _;
 
-/// How long a new credential may take to be known everywhere in the tenant, before it is told that it does not work.
+/// How long a new credential may take to be known everywhere in the tenant, before a failure is reported.
 const SECOND_LOOKS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 
 /// Proves the candidate.
@@ -67,7 +67,7 @@ async fn ask(run: &Run<'_>, request: &TokenRequest) -> Result<Identity, Failure>
     verified
 }
 
-/// What a `QlikContext` sends that reads the Secret.
+/// The token request of a `QlikContext` that reads the Secret.
 fn request(tenant: &TenantUrl, credential: &IssuedCredential) -> Option<TokenRequest> {
     let client_id = credential.client_id.as_str().into();
     let credential = match &credential.proof {

@@ -1,4 +1,4 @@
-//! Writing the Secret: only over what was judged, and only while it is still wanted.
+//! Writes the Secret: only over the version that was read, and only while the object still wants it.
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, PartialObjectMeta};
@@ -14,7 +14,8 @@ use crate::secret::SealedSecret;
 use crate::secret::oauth_credential::CredentialSecret;
 use crate::secret::write::{self, Applied, WRITE_TIMEOUT};
 
-/// Writes the Secret: created where there is none, else over exactly the one that was judged. `new`: it holds a new credential.
+/// Writes the Secret: creates it if there is none, else writes over exactly the version that was read. `new`: it holds a new
+/// credential.
 pub(super) async fn publish(run: &Run<'_>, facts: &mut Facts, mut secret: Secret, new: bool) -> Result<Done, Stop> {
     let (cx, caller) = (&run.cx.base, run.caller);
     let operation = match facts.secret {
@@ -58,7 +59,7 @@ pub(super) async fn publish(run: &Run<'_>, facts: &mut Facts, mut secret: Secret
     Ok(Done::Next)
 }
 
-/// The object is as it was judged.
+/// The object is unchanged since it was read.
 async fn is_still_wanted(run: &Run<'_>, facts: &Facts) -> Result<bool, Stop> {
     let objects: Api<PartialObjectMeta<QlikOAuthClient>> =
         Api::namespaced(run.cx.base.client.clone(), &run.caller.namespace);

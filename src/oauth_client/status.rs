@@ -1,4 +1,4 @@
-//! What the status of a `QlikOAuthClient` says. Pure: the same finding makes the same status, to the byte.
+//! Makes the status of a `QlikOAuthClient`. Pure: the same finding makes the same status, to the byte.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -13,7 +13,7 @@ use crate::error::{Failure, bounded};
 
 const STAGES: [ConditionType; 3] = [ClientSynced, CredentialVerified, SecretSynced];
 
-/// The status after a run that had something to say. `next_attempt`: when the tenant is asked again after a failure.
+/// The status after a run with a result. `next_attempt`: when the tenant is called again after a failure.
 pub fn status(facts: &Facts, outcome: &Outcome, next_attempt: Option<Timestamp>) -> QlikOAuthClientStatus {
     let before = facts.object.status.clone().unwrap_or_default();
     let failure = failure(outcome);
@@ -36,7 +36,7 @@ pub fn status(facts: &Facts, outcome: &Outcome, next_attempt: Option<Timestamp>)
             issued_at: held
                 .map(|held| Time(held.credential.issued_at))
                 .or_else(|| told.and_then(|told| told.issued_at.clone())),
-            // Of a Secret that was deleted it is still known what it held.
+            // The content of a deleted Secret is still known.
             hint: held.map(|held| held.credential.hint.clone()).or_else(|| told.and_then(|told| told.hint.clone())),
         }),
         previous: held.into_iter().flat_map(|held| &held.previous).map(shown).collect(),
@@ -53,7 +53,7 @@ pub fn status(facts: &Facts, outcome: &Outcome, next_attempt: Option<Timestamp>)
     }
 }
 
-/// The status of an object whose spec is not understood.
+/// The status of an object whose spec is not valid.
 pub fn invalid(object: &QlikOAuthClient, failure: &Failure, now: Timestamp) -> QlikOAuthClientStatus {
     let finding = Finding { condition: Ready, good: false, reason: failure.reason, message: failure.message.clone() };
     QlikOAuthClientStatus {
@@ -85,8 +85,8 @@ fn shown(old: &crate::secret::oauth_credential::Previous) -> PreviousCredential 
     PreviousCredential { hint: old.hint.clone(), removal_time: Time(old.removal_time) }
 }
 
-/// One stage: failed, passed in this run, or passed before and still the basis of what is in the Secret. What was never judged
-/// is left out.
+/// One stage: failed, passed in this run, or passed before and still the basis of the content of the Secret. A stage that was
+/// never reached is left out.
 fn judged(facts: &Facts, stage: ConditionType, outcome: &Outcome) -> Option<Finding> {
     let failed = failure(outcome);
     if let Some(failure) = failed.filter(|failure| failure.condition == stage) {
@@ -155,7 +155,7 @@ fn readiness(facts: &Facts, outcome: &Outcome) -> Finding {
     }
 }
 
-/// What is wrong says nothing of the credential in the Secret.
+/// The failure does not concern the credential in the Secret.
 fn still_works(reason: Reason) -> bool {
     !matches!(reason, Reason::ClientGone | Reason::ClientNotOwned | Reason::ClientNotSuitable)
 }

@@ -1,10 +1,10 @@
 //! A run's place at its tenant: it waits for one turn, and every request is charged to the host's budgets.
 //!
-//! The turn is one for a change where the run is expected to change something, else one to read. What follows in the same run waits
-//! no more, since the next run would have to read everything again; the budgets make those wait for it that come after.
+//! The turn is one for a change if the run is expected to change something, else one to read. Further requests of the same run
+//! do not wait, since the next run would have to read everything again; the budgets delay later runs instead.
 //!
-//! Qlik's tiers are those of the budgets: what changes something is charged as a token request is, what reads as a verification
-//! (<https://qlik.dev/apis/rest/rate-limiting/>).
+//! The budgets follow Qlik's tiers: a request that changes something is charged like a token request, one that reads like a
+//! verification (<https://qlik.dev/apis/rest/rate-limiting/>).
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub struct Turn {
     urgency: Urgency,
     /// The Secret holds a credential.
     working: bool,
-    /// What the run is expected to ask for that has to wait.
+    /// The request for which the run is expected to wait.
     expected: RequestKind,
     permit: Option<Permit>,
     /// The turn is not used yet.
@@ -33,12 +33,12 @@ pub struct Turn {
 pub enum NoTurn {
     /// The object is parked, and called later.
     Parked(Wait),
-    /// The host asked for a pause, of which this much is left.
+    /// The host requested a pause, of which this much is left.
     Paused(Duration),
 }
 
 impl Turn {
-    /// Of a run that has not asked for anything.
+    /// The turn of a run that has sent no request.
     pub fn new(caller: &Caller, working: bool, failed: bool, changes: bool) -> Self {
         let urgency = match (working, failed) {
             (true, _) => Urgency::Routine,
@@ -50,7 +50,7 @@ impl Turn {
         Self { caller, key, urgency, working, expected, permit: None, reserved: true }
     }
 
-    /// Waits for nothing: it is this object's turn, or the object is parked and called later.
+    /// Never blocks: it is this object's turn, or the object is parked and called later.
     pub fn take(&mut self, cx: &Context, host: &str, kind: RequestKind) -> Result<(), NoTurn> {
         let now = Instant::now();
         let permit = match self.permit.take() {
@@ -81,7 +81,7 @@ impl Turn {
     }
 }
 
-/// What a call showed of its host.
+/// What a call showed about its host.
 pub fn health<T>(answer: &Result<T, ClientsError>) -> Health {
     match answer {
         Ok(_) => Health::Up,

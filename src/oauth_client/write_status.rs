@@ -1,4 +1,4 @@
-//! Writing the status: only over what was judged, only while this instance leads, and only when it says something new.
+//! Writes the status: only over the version that was read, only while this instance leads, and only if it differs.
 
 use std::time::Duration;
 
@@ -13,17 +13,17 @@ use crate::error::{Error, WRITING_STATUS};
 /// As long as an admission webhook may take.
 const TIMEOUT: Duration = Duration::from_secs(34);
 
-/// What became of a status.
+/// The result of writing a status.
 pub enum StatusWrite {
-    /// It is there, in this object.
+    /// This object has the status.
     Done(Box<QlikOAuthClient>),
-    /// There is nothing to have one.
+    /// The object no longer exists.
     Gone,
-    /// Somebody else has changed the object: judge again.
+    /// Another client has changed the object: decide again.
     Conflict,
 }
 
-/// Writes the status, unless it is there already.
+/// Writes the status, unless the object already has it.
 pub async fn write_status(
     cx: &Context,
     object: &QlikOAuthClient,
@@ -41,7 +41,7 @@ pub async fn write_status(
         "metadata": { "resourceVersion": object.metadata.resource_version },
         "status": status,
     });
-    // Forced: the status is ours alone.
+    // Forced: only this operator writes the status.
     let params = PatchParams::apply(FIELD_MANAGER).force();
     let (name, patch) = (object.name_any(), Patch::Apply(patch));
     let write = objects.patch_status(&name, &params, &patch);

@@ -80,15 +80,15 @@ pub struct RunArgs {
     #[arg(long, env = "QLIK_CONTEXT_TENANT_CA_FILE", value_name = "FILE")]
     pub tenant_ca_file: Option<PathBuf>,
 
-    /// Token requests that one host gets in a minute; a minute's worth may come at once. 0: no limit.
+    /// Token requests per minute to one host; a minute's worth may be sent at once. 0: no limit.
     #[arg(long, env = "QLIK_CONTEXT_HOST_TOKEN_REQUESTS_PER_MINUTE", default_value = "100", value_name = "N")]
     host_token_requests_per_minute: u32,
 
-    /// Requests to its API that one host gets in a minute; checking a token is two. 0: no limit.
+    /// Other requests per minute to one host; verifying a token takes two. 0: no limit.
     #[arg(long, env = "QLIK_CONTEXT_HOST_API_REQUESTS_PER_MINUTE", default_value = "600", value_name = "N")]
     host_api_requests_per_minute: u32,
 
-    /// Token requests for one credential, with equal scopes and user, in a minute. 0: no limit.
+    /// Token requests per minute for one credential, with equal scopes and user. 0: no limit.
     #[arg(long, env = "QLIK_CONTEXT_KEY_TOKEN_REQUESTS_PER_MINUTE", default_value = "10", value_name = "N")]
     key_token_requests_per_minute: u32,
 
@@ -100,7 +100,7 @@ pub struct RunArgs {
     #[arg(long, env = "QLIK_CONTEXT_OAUTH_CLIENTS")]
     pub oauth_clients: bool,
 
-    /// Let only one of several instances work, the one that holds a Lease.
+    /// Enable leader election: of several instances only the one that holds the Lease is active.
     #[arg(long, env = "QLIK_CONTEXT_LEADER_ELECT")]
     pub leader_elect: bool,
 
@@ -112,15 +112,15 @@ pub struct RunArgs {
     #[arg(long, env = "QLIK_CONTEXT_LEASE_NAMESPACE", value_name = "NAMESPACE")]
     pub lease_namespace: Option<String>,
 
-    /// Where /livez, /readyz and /metrics are served.
+    /// Address of /livez, /readyz and /metrics.
     #[arg(long, env = "QLIK_CONTEXT_LISTEN", default_value = "[::]:8080", value_name = "ADDRESS")]
     pub listen: SocketAddr,
 
-    /// Form of the log.
+    /// Log format.
     #[arg(long, env = "QLIK_CONTEXT_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
     pub log_format: LogFormat,
 
-    /// What is logged, as tracing directives such as `debug` or `qlik_context_operator=debug,info`.
+    /// Log filter: directives of `tracing`, such as `debug` or `qlik_context_operator=debug,info`.
     #[arg(
         long,
         env = "QLIK_CONTEXT_LOG_FILTER",
@@ -132,7 +132,7 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
-    /// What tenants are spared.
+    /// The request budgets of tenants.
     pub fn limits(&self) -> Limits {
         Limits {
             host_tokens_per_minute: self.host_token_requests_per_minute,
@@ -157,25 +157,25 @@ impl RunArgs {
     }
 }
 
-/// A filter that does not parse is a mistake on the command line.
+/// A filter that does not parse is an error of the command line.
 fn log_filter(directives: &str) -> Result<String, String> {
     telemetry::parse(directives).map(|_| directives.to_owned()).map_err(|problem| problem.to_string())
 }
 
 impl CommandLine {
-    /// Reads the command line, with the program's name in front. `Err` is a mistake, as one line, or what help and version print.
+    /// Parses the command line, with the program's name first. `Err` is an error, as one line, or the text of help and version.
     pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, Stop> {
         let words: Vec<_> = words.into_iter().collect();
         Self::try_parse_from(&words).map_err(|error| Stop::of(&error, &words))
     }
 }
 
-/// Why the program ends before it begins.
+/// Why the program ends before it runs.
 #[derive(Debug)]
 pub enum Stop {
     /// One line that says what is wrong, and where to read on.
     Mistake(String),
-    /// What was asked for.
+    /// The text of help or version.
     Text(String),
 }
 

@@ -1,17 +1,17 @@
-//! Label selectors as kubectl's `--selector` takes them; kube has the type, but reads it from objects only.
+//! Label selectors in the syntax of kubectl's `--selector`; kube has the type, but parses it from objects only.
 
 use std::collections::BTreeSet;
 
 use kube::core::{Expression, Selector};
 
-/// The text is no label selector.
+/// The text is not a label selector.
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
     "{0:?} is no label selector; write key=value, key!=value, key in (a,b), key notin (a,b), key or !key, with commas between"
 )]
 pub struct NotASelector(String);
 
-/// Requirements separated by commas, all of which must hold; nothing at all selects everything.
+/// Requirements separated by commas, all of which must hold; an empty text selects everything.
 pub fn parse(text: &str) -> Result<Selector, NotASelector> {
     if text.trim().is_empty() {
         return Ok(Selector::default());
@@ -39,7 +39,7 @@ fn requirement(text: &str) -> Option<Expression> {
             _ => None,
         };
     }
-    // The longer signs first: each holds the last one.
+    // The longer operators first: each contains the last one.
     if let Some((left, right)) = text.split_once("!=") {
         return Some(Expression::NotEqual(key(left)?, value(right)?));
     }
@@ -59,7 +59,7 @@ fn key(text: &str) -> Option<String> {
     good.then(|| text.to_owned())
 }
 
-/// A name, or nothing.
+/// A name, or an empty text.
 fn value(text: &str) -> Option<String> {
     let text = text.trim();
     (text.is_empty() || is_name(text)).then(|| text.to_owned())

@@ -1,8 +1,7 @@
-//! What the watches read of a Secret: which one it is, in which version.
+//! The parts of a Secret that the watches read: its name, namespace and version.
 //!
-//! The API server is asked for metadata only, and of that, annotations, labels and managed fields are skipped while they are
-//! parsed: a Secret may carry hundreds of KiB there (`kubectl apply` keeps a copy of what was applied), and no data at all is
-//! ever received.
+//! The API server is asked for metadata only, so no data is ever received. Annotations, labels and managed fields are skipped
+//! while parsing: a Secret may have hundreds of KiB there (`kubectl apply` keeps a copy of the applied object).
 
 use std::borrow::Cow;
 
@@ -12,7 +11,7 @@ use kube::api::ObjectMeta;
 use kube::core::NamespaceResourceScope;
 use serde::{Deserialize, Deserializer};
 
-/// A Secret without all but its name, namespace and version.
+/// A Secret, reduced to its name, namespace and version.
 #[derive(Clone, Debug, Deserialize)]
 pub struct SecretMetadata {
     #[serde(deserialize_with = "kept")]

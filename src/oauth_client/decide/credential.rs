@@ -1,5 +1,5 @@
-//! The credential of a client that is as it should be otherwise: what was lost is removed, what is due is replaced, and what
-//! was replaced is removed when its time has come.
+//! Decides about the credentials of a client without other differences: a lost one is removed, one that is due is replaced, and
+//! a replaced one is removed after the overlap.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use crate::oauth_client::facts::{Candidate, CredentialId, Facts, Next, Outcome, 
 use crate::oauth_client::findings;
 use crate::secret::oauth_credential::{Held, Previous, credential_secret};
 
-/// Qlik allows five; one is left to people.
+/// Qlik allows five; one is left for use by hand.
 const MOST: usize = 4;
-/// A new credential is listed by then.
+/// After this time a new credential is listed.
 const SETTLES: Duration = Duration::from_mins(5);
-/// A credential that the tenant does not accept for so long is given up.
+/// After this time a credential that the tenant does not accept is given up.
 const GIVE_UP: Duration = Duration::from_mins(10);
 
 /// `kept`: credentials that a client had before it was taken over.
@@ -28,7 +28,7 @@ pub(super) fn tend(facts: &Facts, client: &OAuthClient, kept: &[String]) -> Step
     });
     let candidate = facts.candidate.as_ref().filter(|made| made.credential.client_id == client.id.as_str());
     let previous: &[Previous] = held.map(|held| &held.previous[..]).unwrap_or_default();
-    // Never the last one: a client that has a key alone may not be without (a tenant refuses that), so a new one comes first.
+    // Never the last one: a tenant refuses to leave a client that only has keys without a key, so a new one is added first.
     let lost = all.iter().find(|id| is_lost(facts, id, held, candidate, kept));
     if let Some(id) = lost.filter(|_| all.len() > 1) {
         return Step::RemoveCredential { id: id.clone(), lost: true };
@@ -56,7 +56,7 @@ pub(super) fn tend(facts: &Facts, client: &OAuthClient, kept: &[String]) -> Step
     ready(facts, rotation.into_iter().chain(wanted.previous.iter().map(|old| old.removal_time)))
 }
 
-/// Nobody can know its value: it is not in the Secret, was not replaced by what is there, and was not there before.
+/// Its value is lost: it is not in the Secret, was not replaced by the credential there, and did not exist before.
 fn is_lost(
     facts: &Facts,
     id: &CredentialId,
@@ -68,7 +68,7 @@ fn is_lost(
     let in_secret =
         held.is_some_and(|held| held.credential.hint == id || held.previous.iter().any(|old| old.hint == id));
     let made = candidate.is_some_and(|made| made.credential.hint == id);
-    // It was in a Secret that is gone or was changed: whoever has read it keeps it for the overlap.
+    // It was in a Secret that is gone or was changed: programs that have read it can use it during the overlap.
     let told = facts.object.status.as_ref().and_then(|status| status.secret.as_ref()?.hint.as_deref());
     let published = held.is_none() && told == Some(id);
     !in_secret && !made && !published && !kept.iter().any(|old| old == id)
@@ -79,7 +79,7 @@ fn replace(facts: &Facts, current: Option<&Held>, all: &[CredentialId], previous
     if all.len() < MOST {
         return Step::AddCredential(facts.requested().cloned());
     }
-    // The next that is removed makes room. Until then what is in the Secret works on.
+    // The next removal makes room. Until then the credential in the Secret still works.
     let removal = previous.iter().map(|old| old.removal_time).filter(|at| *at > facts.now).min();
     match (removal, current) {
         (Some(at), Some(_)) => ready(facts, [at]),
@@ -107,7 +107,7 @@ fn bring_in(facts: &Facts, candidate: &Candidate, client: &OAuthClient, all: &[C
     let older: &[Previous] = held.map(|held| &held.previous[..]).unwrap_or_default();
     let replaced = all.iter().filter(|id| {
         let id = id.as_str();
-        // What was there before is replaced by a rotation, not by the first credential beside it.
+        // A credential from before the object is replaced by a rotation, not by the first credential beside it.
         let keeps = held.is_none() && kept.iter().any(|old| old == id);
         id != made.hint && !keeps && !older.iter().any(|old| old.hint == id)
     });

@@ -1,4 +1,4 @@
-//! An object that is being deleted: its client goes with it where that was asked for, within bounds.
+//! Decides about an object that is being deleted: with `deletionPolicy: Delete` its client is deleted as well, within bounds.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::oauth::tenant::AllowedHosts;
 use crate::oauth_client::facts::{Facts, Next, Outcome, Remote, Step};
 use crate::oauth_client::mark::Mark;
 
-/// After this the object goes, whatever the tenant says.
+/// After this time the object is released, whatever the tenant answers.
 const GIVE_UP: Duration = Duration::from_mins(5);
 
 pub(super) fn deleting(facts: &Facts, allowed: &AllowedHosts) -> Step {
@@ -25,7 +25,7 @@ pub(super) fn deleting(facts: &Facts, allowed: &AllowedHosts) -> Step {
     let deadline = begun.checked_add(GIVE_UP).unwrap_or(Timestamp::MAX);
     let failure = facts.so_far.failure.clone().or_else(|| unmanageable(facts, allowed));
     if let Some(failure) = failure {
-        // Without its context or its tenant nothing is left to wait for.
+        // Without its context or its tenant there is nothing to wait for.
         let hopeless = matches!(failure.reason, Reason::AdminContextNotFound | Reason::TenantNotFound);
         if hopeless || deadline <= facts.now {
             return Step::GiveUp(failure.message);
@@ -45,7 +45,7 @@ pub(super) fn deleting(facts: &Facts, allowed: &AllowedHosts) -> Step {
     match &facts.client {
         Remote::Unknown => facts.client_id().map_or(Step::FindClient, Step::ReadClient),
         Remote::Found(id) => Step::ReadClient(id.clone()),
-        // It may have been made again, and the id of that was not written down yet.
+        // It may have been created again, and the new id was not recorded yet.
         Remote::Gone => Step::FindClient,
         Remote::Absent => absent(facts, deadline),
         Remote::Known(client) => {
@@ -59,7 +59,7 @@ pub(super) fn deleting(facts: &Facts, allowed: &AllowedHosts) -> Step {
     }
 }
 
-/// There is no client, unless one is being made at this moment.
+/// There is no client, unless one is being created at this moment.
 fn absent(facts: &Facts, deadline: Timestamp) -> Step {
     match creation_settles(facts) {
         Some(settled) => rest(Outcome::Unchanged, Next { due: Some(settled.min(deadline)), ..Next::default() }),

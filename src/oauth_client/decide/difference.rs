@@ -1,12 +1,12 @@
-//! In what a client differs from its spec.
+//! Compares a client with its spec.
 
 use super::mark;
 use crate::oauth::clients::{Change, OAuthClient};
 use crate::oauth_client::facts::{Facts, credentials};
 use crate::oauth_client::mark::Mark;
 
-/// What is to be changed. A client that carries no mark gets one; of a client that is taken over it names the credentials that
-/// were there before, in the same request, so that none of them is ever taken for one that was lost.
+/// The necessary changes. A client without a mark gets one. For a client that is taken over, the mark names its previous
+/// credentials, in the same request, so that none of them is ever considered lost.
 pub(super) fn differences(facts: &Facts, client: &OAuthClient, found: Option<&Mark>) -> Vec<Change> {
     let desired = &facts.desired;
     let mark = found.cloned().unwrap_or_else(|| {

@@ -1,4 +1,4 @@
-//! What is decided in each situation.
+//! The decision in each situation.
 
 use std::collections::BTreeSet;
 

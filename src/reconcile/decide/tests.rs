@@ -114,7 +114,7 @@ impl<'c> Scene<'c> {
         self.tokens().now = at(second);
     }
 
-    /// Everything was as it should be, and nothing has changed since.
+    /// Everything was in order, and nothing has changed since.
     fn settled(&mut self) {
         let spread = self.read().credential.as_ref().unwrap().request.spread();
         let settled = Settled { key: RequestKey::numbered(1), spread, token: verified(0), handled: None };
@@ -125,7 +125,7 @@ impl<'c> Scene<'c> {
         decide(&self.facts, self.tokens.as_ref(), &"*.qlikcloud.com".parse().unwrap())
     }
 
-    /// What is done, in a word or two.
+    /// The step, in a word or two.
     fn plan(&self) -> String {
         let serving = |serving: Serving| match serving {
             Serving::Nothing => String::new(),

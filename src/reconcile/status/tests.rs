@@ -1,4 +1,4 @@
-//! What is said of every finding.
+//! The status for every finding.
 
 use super::*;
 use crate::clock::SignedDuration;
@@ -20,7 +20,7 @@ fn context(changes: &Value) -> QlikContext {
     serde_json::from_value(context).unwrap()
 }
 
-/// A token that ends so many seconds from now.
+/// A token that expires so many seconds from now.
 fn published(left: i64) -> Published {
     let (expires_at, renewal_time) = (Some(at(left)), Some(at(left - 180)));
     Published { identity: None, issued_at: at(left - 21600), expires_at, renewal_time, scopes: None }
@@ -107,7 +107,7 @@ fn each_stage_is_told_as_far_as_it_was_judged() {
         });
         assert_eq!(said, stages);
     }
-    // A token that is there has passed them all once; what was read just now is told first.
+    // The held token has passed all conditions once; a finding of this run takes precedence.
     let outcome = ready(60);
     let context = context(&json!({}));
     let synced = "SecretSynced=True/SecretPublished";
