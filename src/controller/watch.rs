@@ -49,7 +49,7 @@ impl<K, S: Stream<Item = watcher::Result<K>> + Send + 'static> Events<K> for S {
 /// The memory of a context is removed with it, also when its deletion was missed while the watch was interrupted. A context
 /// that is no longer selected counts as gone: neither it nor its Secret is touched.
 ///
-/// `changed` is told of every change, that of a status as well. `unanswered` is held until each namespace was listed or refused once.
+/// `changed` is called for every change, also of a status. `unanswered` is held until each namespace was listed or refused once.
 pub fn contexts(
     client: &Client,
     scope: &Scope,

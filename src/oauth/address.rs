@@ -1,6 +1,6 @@
-//! Which addresses a credential may be sent to: public ones, judged on the address that is connected to.
+//! Which addresses a credential may be sent to: public ones. The check uses the address that is connected to.
 //!
-//! An address that carries another inside (IPv4-mapped, NAT64, 6to4, Teredo) is judged by the one inside.
+//! For an address that embeds another one (IPv4-mapped, NAT64, 6to4, Teredo), the embedded address is checked.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -15,7 +15,7 @@ pub enum AddressPolicy {
     PrivateToo,
 }
 
-/// Refused whatever the policy: nothing there is ever a tenant, and some of it hands out cloud credentials.
+/// Refused by every policy: no tenant is ever there, and some of these addresses serve cloud credentials.
 const NEVER: &[&str] = &[
     "0.0.0.0/8",          // "this network", unspecified (RFC 1122)
     "169.254.0.0/16",     // link-local, with the metadata service of most clouds (RFC 3927)
@@ -33,7 +33,7 @@ const NEVER: &[&str] = &[
     "ff00::/8",           // multicast
 ];
 
-/// Special-purpose registries of IANA (RFC 6890 and successors), less what stands above.
+/// Special-purpose registries of IANA (RFC 6890 and successors), except those above.
 const PRIVATE: &[&str] = &[
     "10.0.0.0/8",
     "100.64.0.0/10", // carrier-grade NAT
@@ -47,7 +47,7 @@ const PRIVATE: &[&str] = &[
     "198.51.100.0/24",
     "203.0.113.0/24",
     "240.0.0.0/4",
-    // All but 2000::/3, which alone is given out (RFC 4291): loopback, unique-local, NAT64 of the local network and the rest.
+    // All except 2000::/3, the only assigned range (RFC 4291): loopback, unique-local, NAT64 of the local network and the rest.
     "::/3",
     "4000::/2",
     "8000::/1",
@@ -65,7 +65,7 @@ impl AddressPolicy {
     }
 }
 
-/// The addresses that traffic to this one may end at: itself, or those it carries.
+/// The addresses at which traffic to this one may end: itself, or those that it embeds.
 fn innermost(address: IpAddr) -> Vec<IpAddr> {
     let IpAddr::V6(outer) = address else {
         return vec![address];
@@ -88,8 +88,8 @@ fn innermost(address: IpAddr) -> Vec<IpAddr> {
     inner.into_iter().map(IpAddr::V4).collect()
 }
 
-/// NAT64 of the local network (RFC 8215): private itself, whatever it leads to. Where the address inside stands depends on
-/// the length of a prefix that only that network knows (RFC 6052, section 2.2), so every place counts that is not empty.
+/// NAT64 of the local network (RFC 8215): private itself, whatever it leads to. The position of the embedded address depends on
+/// the length of a prefix that only that network knows (RFC 6052, section 2.2), so every position that is not zero is checked.
 fn local_nat64(bytes: [u8; 16]) -> Vec<IpAddr> {
     let places = [[6, 7, 9, 10], [7, 9, 10, 11], [9, 10, 11, 12], [12, 13, 14, 15]];
     let found = places.map(|place| place.map(|at: usize| bytes[at]));

@@ -16,14 +16,13 @@ const LIFE: i64 = 90;
 /// Of a key of 16384 bits, in bytes.
 const LONGEST_SIGNATURE: usize = 2048;
 
-/// A key with what goes into the header of each assertion.
+/// A key, and the values for the header of each assertion.
 pub struct Signer {
     /// The key.
     pub key: SigningKey,
-    /// Goes with the key.
+    /// The algorithm, which matches the key.
     pub algorithm: Algorithm,
-    /// `kid`, as registered with the client. Qlik's reference requires it and its examples leave it out: always sent when
-    /// known.
+    /// `kid`, as registered with the client. Qlik's reference requires it, its examples leave it out: it is sent when known.
     pub key_id: Option<String>,
     /// SHA-256 of key, key id and algorithm: equal ones make equal requests.
     pub fingerprint: [u8; 32],

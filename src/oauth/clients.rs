@@ -1,7 +1,7 @@
-//! Qlik's OAuth clients API (<https://qlik.dev/apis/rest/oauth-clients/>): a call in, a value or the reason why not.
+//! Qlik's OAuth clients API (<https://qlik.dev/apis/rest/oauth-clients/>).
 //!
-//! Every call is one request, but for [`OAuthClients::list`], which reads page after page. Nothing is repeated and nothing is
-//! remembered: after an unclear failure ([`ClientsError::may_have_been_done`]) the caller looks again. No redirect is followed.
+//! Every call is one request, except [`OAuthClients::list`], which reads page after page. Nothing is retried and no state is
+//! kept: after an unclear failure ([`ClientsError::may_have_been_done`]) the caller has to read again. No redirect is followed.
 
 mod answer;
 mod body;
@@ -29,18 +29,18 @@ use super::token::AccessToken;
 use super::transport::{Answer, Method, Request, Transport};
 
 const PATH: &str = "/api/v1/oauth-clients";
-/// Of one client: five secrets, some keys, texts.
+/// Size of one client: five secrets, some keys, texts.
 const BODY_LIMIT: usize = 256 * 1024;
-/// Of a page of clients.
+/// Size of a page of clients.
 const PAGE_LIMIT: usize = 4 * 1024 * 1024;
 /// The most that Qlik puts on a page.
 const PAGE_SIZE: &str = "100";
-/// A tenant has at most 200 clients. Room for ten times as many; what goes on is no list.
+/// A tenant has at most 200 clients. This allows for ten times as many; a longer list is an error.
 const PAGES: usize = 20;
 /// Without it nothing is deleted.
 const CONFIRM_DELETE: &str = "qlik-confirm-delete";
 
-/// The OAuth clients of one tenant, as the owner of a token may manage them.
+/// The OAuth clients of one tenant, managed with one token.
 #[derive(Clone, Copy)]
 pub struct OAuthClients<'a> {
     transport: &'a dyn Transport,
@@ -49,12 +49,12 @@ pub struct OAuthClients<'a> {
 }
 
 impl<'a> OAuthClients<'a> {
-    /// Of this tenant; the token needs the scope `admin_classic`, or is an API key of an administrator.
+    /// For this tenant; the token needs the scope `admin_classic`, or is an API key of an administrator.
     pub fn new(transport: &'a dyn Transport, tenant: &'a TenantUrl, token: &'a AccessToken) -> Self {
         Self { transport, tenant, token }
     }
 
-    /// All clients that fit: whole, or an error. `GET /api/v1/oauth-clients`, once for each hundred.
+    /// All clients that match: the complete list, or an error. `GET /api/v1/oauth-clients`, once for each hundred.
     pub async fn list(&self, filter: Filter<'_>) -> Result<Vec<OAuthClient>, ClientsError> {
         let (mut clients, mut cursor, mut seen) = (Vec::new(), None, BTreeSet::new());
         for _ in 0..PAGES {
@@ -96,8 +96,8 @@ impl<'a> OAuthClients<'a> {
         Ok(client)
     }
 
-    /// `PATCH /api/v1/oauth-clients/{id}`: all changes or none. `current` is the client as it was just read, which says what is
-    /// there to be replaced. The secret that comes back, if any, was made by the tenant because of the change.
+    /// `PATCH /api/v1/oauth-clients/{id}`: all changes or none. `current` is the client as it was just read, which decides
+    /// between adding and replacing. The secret in the response, if any, was made by the tenant because of the change.
     pub async fn patch(
         &self,
         current: &OAuthClient,
@@ -154,7 +154,7 @@ impl<'a> OAuthClients<'a> {
         }
     }
 
-    /// The answer, when it is a success. Which one it is says nothing that the body does not.
+    /// The response, if it is a success. The exact status does not matter.
     async fn send(&self, call: Request, conflict: Conflict) -> Result<Answer, ClientsError> {
         let answer = self.transport.send(call).await.map_err(ClientsError::Unreachable)?;
         match answer.status {
@@ -164,13 +164,13 @@ impl<'a> OAuthClients<'a> {
         }
     }
 
-    /// What no answer may repeat where it is shown.
+    /// The secrets that no displayed text may repeat.
     fn secrets(&self) -> Secrets {
         Secrets::new().and(self.token.expose_secret())
     }
 }
 
-/// Ids mean themselves in a path.
+/// Ids need no escaping in a path.
 fn path(id: &ClientId, rest: &str) -> Cow<'static, str> {
     format!("{PATH}/{id}{rest}").into()
 }

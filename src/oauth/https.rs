@@ -1,10 +1,10 @@
 //! The transport over real sockets: reqwest on rustls, guarded.
 //!
-//! Promises: only https; the address judged is the address connected to (the resolver below hands reqwest nothing else, and
-//! an IP literal, for which reqwest asks no resolver, is judged before the call); no cookies, no decompression, no Referer;
-//! a redirect leaves neither the host nor the port; bounded header and body; the whole call ends in 15 s. Only a success needs
-//! its body: any other answer is judged by its status, however its body ends.
-//! A proxy comes from the operator's own environment only. It may be private, and behind it the addresses cannot be seen.
+//! Only https. The address that was checked is the address that is connected to: the resolver below gives reqwest no other, and
+//! an IP literal, for which reqwest calls no resolver, is checked before the call. No cookies, no decompression, no Referer. A
+//! redirect changes neither the host nor the port. Header and body are bounded, and the whole call ends within 15 s. Only a
+//! success needs its body: any other response is classified by its status, however its body ends.
+//! A proxy comes from the operator's own environment only. It may be private, and behind it the addresses are unknown.
 
 use std::error::Error as StdError;
 use std::io::ErrorKind;
@@ -29,9 +29,9 @@ use super::transport::{Answer, Method, Request, Transport, TransportFailure, ret
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
-/// Within the time to connect, so that a resolver that does not answer is told from a tenant that does not.
+/// Shorter than the time to connect, so that a resolver that does not answer is distinguished from a tenant that does not.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(4);
-/// The words of a refusal are worth this much time.
+/// Time to read the body of a failure.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_HEADERS: usize = 64;
 const MAX_HEADER_BYTES: u32 = 32 * 1024;
@@ -39,8 +39,8 @@ const USER_AGENT: &str = concat!("qlik-context-operator/", env!("CARGO_PKG_VERSI
 
 /// Turns a host name into addresses.
 pub trait Resolver: Send + Sync + 'static {
-    /// All addresses of the name. None, or an error of the kind `NotFound`, says that there is no such name; any other error,
-    /// that it could not be learned.
+    /// All addresses of the name. An empty list, or an error of the kind `NotFound`, means that there is no such name; any other
+    /// error, that the look-up failed.
     fn resolve<'a>(&'a self, host: &'a str) -> BoxFuture<'a, std::io::Result<Vec<IpAddr>>>;
 }
 
@@ -61,7 +61,7 @@ impl Resolver for SystemResolver {
     }
 }
 
-/// What DNS itself says of the name; anything else is trouble on the way there.
+/// The answer of DNS about the name; anything else is a failure to reach DNS.
 fn is_no_such_name(kind: LookupErrorKind) -> bool {
     matches!(kind, LookupErrorKind::NoName | LookupErrorKind::NoData)
 }
@@ -77,7 +77,7 @@ pub struct Https {
 impl Https {
     /// With the proxy of the environment (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`), if there is one.
     ///
-    /// `extra_roots`: PEM, trusted beside the system's authorities.
+    /// `extra_roots`: PEM, trusted in addition to the system's CA certificates.
     pub fn new(
         resolver: impl Resolver,
         policy: AddressPolicy,
@@ -104,8 +104,8 @@ impl Https {
                 .connect_timeout(CONNECT_TIMEOUT)
                 .http1_max_headers(MAX_HEADERS)
                 .http2_max_header_list_size(MAX_HEADER_BYTES)
-                // No limit on how many: the scheduler allows `--concurrency` requests at a time, and a handshake for each
-                // request costs more CPU than all else that a token takes.
+                // No limit on idle connections: the scheduler allows `--concurrency` requests at a time, and a handshake for each
+                // request costs more CPU than everything else for a token.
                 .pool_idle_timeout(Duration::from_secs(30))
                 .tls_certs_merge(roots.clone())
         };
@@ -118,7 +118,7 @@ impl Https {
         })
     }
 
-    /// The client for this address, or a refusal where an address literal is not allowed.
+    /// The client for this address, or an error if it is a literal that is not allowed.
     fn client(&self, tenant: &TenantUrl) -> Result<&Client, TransportFailure> {
         if intercept(&self.proxies, &tenant.to_string()).is_some() {
             return Ok(&self.proxied);
@@ -155,7 +155,7 @@ impl Https {
             if let Some(body) = &request.body {
                 call = call.header(CONTENT_TYPE, "application/json").body(body.expose_secret().to_owned());
             } else if request.method == Method::Post {
-                // Servers may refuse a POST that does not say that it has no content (RFC 9110, sections 8.6 and 15.5.12).
+                // Servers may refuse a POST without a length (RFC 9110, sections 8.6 and 15.5.12).
                 call = call.header(CONTENT_LENGTH, "0");
             }
             let response = call.send().await.map_err(|error| classify(&error))?;
@@ -184,7 +184,7 @@ impl Transport for Https {
     }
 }
 
-/// True for what can be a proxy's address: an http or https URL, whose scheme may be left out, or nothing at all.
+/// True for a valid address of a proxy: an http or https URL, whose scheme may be left out, or an empty text.
 pub fn is_proxy(value: &str) -> bool {
     let url = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
     let usable = |url: Url| {
@@ -196,12 +196,12 @@ pub fn is_proxy(value: &str) -> bool {
     value.is_empty() || !value.contains(char::is_whitespace) && url.parse().is_ok_and(usable)
 }
 
-/// What stands between us and this URL.
+/// The proxy for this URL.
 fn intercept(proxies: &Matcher, url: &str) -> Option<Intercept> {
     proxies.intercept(&url.parse().ok()?)
 }
 
-/// The same proxies for reqwest: were it to read the environment itself, it could come to another answer than the guard.
+/// The same proxies for reqwest: if it read the environment itself, it could choose another proxy than the guard.
 fn proxy(proxies: Arc<Matcher>) -> Proxy {
     // There is one proxy for https, so its credentials are the same for every host that goes through it.
     let credentials = intercept(&proxies, "https://any.invalid").and_then(|proxy| proxy.basic_auth().cloned());
@@ -230,13 +230,13 @@ async fn read(mut response: Response, limit: usize) -> Result<Answer, TransportF
     let date = header(DATE).and_then(|date| httpdate::parse_http_date(date).ok());
     let retry_after = header(RETRY_AFTER).and_then(|value| retry_after(value, date));
     let status = response.status();
-    // As long as it says to be, so that a token is not left behind by growing.
+    // With the announced capacity, so that the buffer never grows and leaves a copy of a token behind.
     let length = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
     let mut body = Zeroizing::new(Vec::with_capacity(length.min(limit)));
     if status.is_success() {
         read_body(&mut response, limit, &mut body).await?;
     } else {
-        // What came of it by then is looked at: a gateway's page may be long, slow or broken off, and its status is what counts.
+        // The part that was read is used: a gateway's page may be long, slow or incomplete, and only its status matters.
         let _ = tokio::time::timeout(REFUSAL_TIMEOUT, read_body(&mut response, limit, &mut body)).await;
     }
     let status = status.as_u16();
@@ -257,7 +257,7 @@ async fn read_body(
     Ok(())
 }
 
-/// The resolver that reqwest connects by: what it does not return cannot be connected to.
+/// The resolver that reqwest uses: an address that it does not return cannot be connected to.
 struct Guarded<R> {
     resolver: Arc<R>,
     policy: AddressPolicy,
@@ -285,7 +285,7 @@ impl<R: Resolver> Resolve for Guarded<R> {
                 Ok(Err(error)) if error.kind() == ErrorKind::NotFound => return Err(Unresolved.into()),
                 Ok(Err(_)) | Err(_) => return Err(NotLookedUp.into()),
             };
-            // One bad address spoils the name: which of several is tried is not ours to choose.
+            // One bad address excludes the name, because reqwest chooses which of several addresses is tried.
             if !addresses.iter().all(|address| policy.allows(*address)) {
                 return Err(NotPublic.into());
             }
@@ -294,7 +294,7 @@ impl<R: Resolver> Resolve for Guarded<R> {
     }
 }
 
-/// Finds the cause in reqwest's chain; nothing of its text is kept, since that may hold URLs.
+/// Finds the cause in reqwest's chain of errors; none of its text is kept, since that may contain URLs.
 fn classify(error: &reqwest::Error) -> TransportFailure {
     let mut cause = error.source();
     while let Some(current) = cause {
@@ -337,7 +337,7 @@ fn certificate(error: &rustls::Error) -> TransportFailure {
             }
             NotValidForName | NotValidForNameContext { .. } => TransportFailure::CertificateName,
             Revoked | BadEncoding => TransportFailure::Tls,
-            // Also what a platform's own verifier says in words of its own.
+            // Also the errors of a platform's own verifier, which have their own texts.
             _ => TransportFailure::CertificateAuthority,
         },
         _ => TransportFailure::Tls,
@@ -354,7 +354,7 @@ mod tests {
         assert!([NoName, NoData].into_iter().all(is_no_such_name));
         assert!(![Again, Fail, System, Memory, Unknown, IO].into_iter().any(is_no_such_name));
         assert!(SystemResolver.resolve("localhost").await.unwrap().iter().all(IpAddr::is_loopback));
-        // Which of the two it is depends on the machine's DNS; an address it never is (RFC 6761).
+        // Which of the two it is depends on the machine's DNS; it is never an address (RFC 6761).
         assert!(SystemResolver.resolve("nobody.invalid").await.is_err());
     }
 

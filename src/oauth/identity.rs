@@ -1,4 +1,4 @@
-//! Whose token it is, as `users/me` says (<https://qlik.dev/apis/rest/users/>).
+//! The identity of a token, as `users/me` reports it (<https://qlik.dev/apis/rest/users/>).
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,11 +14,11 @@ use super::token::AccessToken;
 use super::transport::{Method, Request, Transport, TransportFailure};
 
 const BODY_LIMIT: usize = 256 * 1024;
-/// Documented is one: from `users/me` to `users/{id}`.
+/// One redirect is documented: from `users/me` to `users/{id}`.
 const REDIRECTS: u8 = 3;
 const FIELD_LIMIT: usize = 256;
 
-/// Who a token acts as: bounded text, as the tenant says it, to compare with. To be shown, see [`Identity::shown`].
+/// The user of a token: bounded text from the tenant, for comparison. For display, see [`Identity::shown`].
 #[derive(Clone, Default, Eq, PartialEq)]
 pub struct Identity {
     /// `id`.
@@ -27,11 +27,11 @@ pub struct Identity {
     pub name: String,
     /// `subject`.
     pub subject: String,
-    /// `clientId`, only there for a client's own bot.
+    /// `clientId`, only present for a client's own bot.
     pub client_id: Option<String>,
     /// `tenantId`.
     pub tenant_id: String,
-    /// What repeats a part of the token or of the client's secret, and is shown nowhere.
+    /// The fields that repeat a part of the token or of the client's secret, which are never shown.
     pub withheld: BTreeSet<Field>,
 }
 
@@ -49,7 +49,7 @@ pub enum Field {
 impl Identity {
     const FIELDS: [Field; 5] = [Field::UserId, Field::Name, Field::Subject, Field::ClientId, Field::TenantId];
 
-    /// A field, to compare with; empty where the tenant says nothing.
+    /// A field, for comparison; empty if the tenant reports none.
     pub fn field(&self, field: Field) -> &str {
         match field {
             Field::UserId => &self.user_id,
@@ -60,17 +60,17 @@ impl Identity {
         }
     }
 
-    /// Whether the tenant says the same of both, whatever may be shown of it.
+    /// Whether all fields are equal, whether or not they may be shown.
     pub fn says_as(&self, other: &Self) -> bool {
         Self::FIELDS.into_iter().all(|field| self.field(field) == other.field(field))
     }
 
-    /// A field as it may be shown: empty where it repeats a secret, which may have the name of its client or user in it.
+    /// A field for display: empty if it repeats a secret, which may contain the name of its client or user.
     pub fn shown(&self, field: Field) -> &str {
         if self.withheld.contains(&field) { "" } else { self.field(field) }
     }
 
-    /// `name (id)`, as far as both may be shown.
+    /// `name (id)`, if both may be shown.
     pub fn in_words(&self) -> Option<String> {
         match (self.shown(Field::Name), self.shown(Field::UserId)) {
             ("", "") => None,
@@ -81,7 +81,7 @@ impl Identity {
     }
 }
 
-/// Only what may be shown.
+/// Only fields that may be shown.
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(Self::FIELDS.map(|field| self.shown(field))).finish()
@@ -99,32 +99,32 @@ struct User {
     status: Option<String>,
 }
 
-/// Why the tenant confirmed nobody.
+/// Why the tenant confirmed no identity.
 #[derive(Debug, Eq, PartialEq)]
 pub enum VerificationError {
     /// The tenant answered with another status than success.
     Refused(Refusal),
-    /// No answer came.
+    /// No response.
     Unreachable(TransportFailure),
-    /// An answer of success that is not the one of the contract, and what is wrong with it.
+    /// A successful response that does not follow the contract, and what is wrong with it.
     NotTheContract(&'static str),
-    /// The token's user is not active; the status, if it is one that Qlik documents.
+    /// The token's user is not active; the user's status, if it is one that Qlik documents.
     UserInactive(Option<&'static str>),
 }
 
-/// What is verified: the token of a request, or a token alone.
+/// The token to verify: with its request, or without.
 #[derive(Clone, Copy)]
 pub enum Subject<'a> {
-    /// A token of this request, whose credential is at hand.
+    /// A token of this request, with its credential.
     Request(&'a TokenRequest),
-    /// A token that was verified before. The credential was not read, so nothing that the tenant says is quoted.
+    /// A token that was verified before. The credential was not read, so no text of the tenant is quoted.
     Token(&'a TenantUrl),
 }
 
 /// Asks the tenant for the identity of a token.
 ///
-/// The answer is from outside and is shown in the status, so what of it repeats the token or the client's proof is withheld.
-/// (The identity may name the client, as the tenant's own user does.)
+/// The response is untrusted and is shown in the status, so a field that repeats the token or the client's secret is withheld.
+/// (The identity may contain the client id, as that of a client's own user does.)
 pub async fn who_is(
     transport: &dyn Transport,
     subject: Subject<'_>,
@@ -162,7 +162,7 @@ pub async fn who_is(
 fn read(body: &[u8], secrets: &Secrets) -> Result<Identity, VerificationError> {
     let user: User = serde_json::from_slice(body)
         .map_err(|_| VerificationError::NotTheContract("users/me did not return a user"))?;
-    // A missing status is let pass: only what the tenant says counts against a user.
+    // A missing status is accepted: only an explicit status counts against a user.
     if let Some(status) = user.status.as_deref().filter(|status| *status != "active") {
         let known = ["invited", "disabled", "deleted", "provisioned"].into_iter().find(|known| *known == status);
         return Err(VerificationError::UserInactive(known));
@@ -178,8 +178,8 @@ fn read(body: &[u8], secrets: &Secrets) -> Result<Identity, VerificationError> {
     if identity.user_id.is_empty() || identity.tenant_id.is_empty() {
         return Err(VerificationError::NotTheContract("users/me names no user or no tenant"));
     }
-    // Judged as it is shown: what was cut off cannot leak, and a long text costs nothing. A search costs more than all else
-    // that is done with an answer, so there is one for all fields, and one for each only when it finds something.
+    // Checked in the truncated form that is shown: the rest cannot leak, and a long text costs nothing. A search is the most
+    // expensive step of reading a response, so there is one for all fields, and one for each only when it finds something.
     if !secrets.leak_in(&Identity::FIELDS.map(|field| identity.field(field)).join("\n")) {
         return Ok(identity);
     }

@@ -1,7 +1,7 @@
-//! Private keys for client assertions: PEM (PKCS#8, PKCS#1, SEC1) or a private JWK, as people hold them.
+//! Private keys for client assertions: PEM (PKCS#8, PKCS#1, SEC1) or a private JWK.
 //!
-//! [`document`] finds the key in the text. Every text that is not a usable key is refused with a sentence of its own that says
-//! what to do; none repeats any of it. Qlik Cloud takes RSA of 2048 bits or more and EC on P-384
+//! [`document`] finds the key in the text. A text that is not a usable key is refused with a specific message that says what to
+//! do and repeats no part of the text. Qlik Cloud accepts RSA of 2048 bits or more and EC on P-384
 //! (<https://qlik.dev/authenticate/oauth/oauth-private-key-jwt-reference/>).
 
 mod document;
@@ -49,7 +49,7 @@ pub struct FoundKey {
     pub key: SigningKey,
     /// The JWK's own `kid`.
     pub key_id: Option<String>,
-    /// The text was not as a key is written: escapes, blanks, quotation marks or base64 around it were undone.
+    /// The text was not in a standard form: escapes, whitespace, quotation marks or base64 around the key were removed.
     pub repaired: bool,
 }
 
@@ -88,7 +88,7 @@ pub enum BadKey {
     /// RSA under 2048 bits.
     #[error("the RSA key is too small; Qlik Cloud needs at least 2048 bits")]
     TooSmall,
-    /// EC on another curve, or Ed25519 and its like.
+    /// EC on another curve, or Ed25519 and similar.
     #[error(
         "the key is not on the curve P-384, the only one that Qlik Cloud takes; make one with: openssl ecparam -genkey -name secp384r1 -noout"
     )]
@@ -116,7 +116,7 @@ pub enum BadKey {
     /// `...` where the key should be.
     #[error("there is nothing between its first and last line but a placeholder; copy the whole key")]
     Abridged,
-    /// The right form, but the numbers do not make a key.
+    /// The form is right, but the numbers are not a valid key.
     #[error("the private key is damaged; copy it again")]
     Damaged,
 }
@@ -135,7 +135,7 @@ pub fn read(text: &str) -> Result<FoundKey, BadKey> {
 }
 
 impl SigningKey {
-    /// The algorithm that goes with the key, unless another was asked for that does, too.
+    /// The requested algorithm, if it matches the key; without a request, the default for the key.
     pub fn algorithm(&self, wanted: Option<Algorithm>) -> Option<Algorithm> {
         match (self, wanted) {
             (Self::Rsa(_), None | Some(Algorithm::RS256)) => Some(Algorithm::RS256),
@@ -145,7 +145,7 @@ impl SigningKey {
         }
     }
 
-    /// Signs; `None` when the algorithm does not go with the key or the library fails.
+    /// Signs; `None` when the algorithm does not match the key or the library fails.
     pub fn sign(&self, algorithm: Algorithm, message: &[u8]) -> Option<Vec<u8>> {
         let random = SystemRandom::new();
         match (self, algorithm) {
@@ -162,7 +162,7 @@ impl SigningKey {
     }
 }
 
-/// The object identifiers by which a key says what it is (RFC 8017, RFC 5480, RFC 8410).
+/// The object identifiers of the kinds of keys (RFC 8017, RFC 5480, RFC 8410).
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const SECP384R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
@@ -181,7 +181,7 @@ fn read_pkcs8(der: &[u8]) -> Result<SigningKey, BadKey> {
             let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, der);
             key.map(SigningKey::P384).map_err(|_| match algorithm.parameters_oid() {
                 Ok(SECP384R1) => BadKey::Damaged,
-                // Also a curve that is described instead of named; of P-384 the library knows that, too.
+                // Also a curve with explicit parameters instead of a name; for P-384 the library supports that, too.
                 _ => BadKey::WrongCurve,
             })
         }
@@ -210,7 +210,7 @@ fn rsa(key: Result<RsaKeyPair, KeyRejected>) -> Result<SigningKey, BadKey> {
     }
 }
 
-/// A private JWK (RFC 7518, section 6). Everything is text here; what it must hold depends on `kty`.
+/// A private JWK (RFC 7518, section 6). All members are text; the required ones depend on `kty`.
 #[derive(Deserialize)]
 struct Jwk {
     kty: String,
@@ -228,7 +228,7 @@ struct Jwk {
     qi: Option<Zeroizing<String>>,
 }
 
-/// A set with one private key in it, as a JWKS endpoint's owner holds it (RFC 7517, section 5).
+/// A set with one private key, as the owner of a JWKS endpoint has it (RFC 7517, section 5).
 #[derive(Deserialize)]
 struct JwkSet {
     keys: Vec<Jwk>,
@@ -287,8 +287,8 @@ fn read_jwk(jwk: Jwk, repaired: bool) -> Result<FoundKey, BadKey> {
     Ok(FoundKey { key: key?, key_id: jwk.kid, repaired })
 }
 
-/// A number in base64url, without the zeros in front that some libraries write to keep a sign away. Padding and the alphabet
-/// of plain base64, which others write, stand for the same bytes.
+/// A number in base64url, without the leading zeros that some libraries write to avoid a sign. Padding and the alphabet of
+/// plain base64, which others write, are accepted as well.
 fn number(text: Option<&str>) -> Result<Zeroizing<Vec<u8>>, BadKey> {
     let text = text.ok_or(BadKey::Damaged)?;
     let alphabet = if text.contains(['+', '/']) { &alphabet::STANDARD } else { &alphabet::URL_SAFE };
@@ -300,7 +300,7 @@ fn number(text: Option<&str>) -> Result<Zeroizing<Vec<u8>>, BadKey> {
     Ok(Zeroizing::new(bytes[zeros..].to_vec()))
 }
 
-/// The number in so many bytes: others leave out zeros in front that RFC 7518 (section 6.2.1.2) wants.
+/// The number in so many bytes: some libraries leave out leading zeros that RFC 7518 (section 6.2.1.2) requires.
 fn padded(number: &[u8], length: usize) -> Option<Zeroizing<Vec<u8>>> {
     let zeros = length.checked_sub(number.len())?;
     let mut bytes = Zeroizing::new(vec![0; length]);

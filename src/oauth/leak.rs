@@ -1,7 +1,7 @@
-//! Notices when text from outside repeats a secret, so that it never reaches a condition, an event or a log.
+//! Detects text from outside that repeats a secret, so that it never reaches a condition, an event or a log.
 //!
-//! A tenant's answer is untrusted and may echo the request. Text that holds eight or more characters of a secret in a row,
-//! as it is or as base64, percent- or JSON-escaped, is dropped whole by the caller.
+//! A tenant's response is untrusted and may echo the request. The caller drops a text completely if it contains eight or more
+//! consecutive characters of a secret, plain or as base64, percent- or JSON-escaped.
 
 use std::fmt::Write as _;
 
@@ -18,22 +18,22 @@ const FILTER_WORDS: usize = 64;
 #[derive(Clone, Default)]
 pub struct Secrets {
     known: Vec<SecretString>,
-    /// There are others that are not at hand, so any text may repeat one.
+    /// There are others that are not known here, so any text may repeat one.
     and_others: bool,
 }
 
 impl Secrets {
-    /// Nothing is secret yet.
+    /// No secrets.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The secrets are not at hand: no text is let pass.
+    /// The secrets are not known: every text is refused.
     pub fn everything() -> Self {
         Self { known: Vec::new(), and_others: true }
     }
 
-    /// Adds a secret; nothing is no secret.
+    /// Adds a secret; an empty one is ignored.
     #[must_use]
     pub fn and(mut self, secret: &str) -> Self {
         if !secret.is_empty() {
@@ -47,11 +47,11 @@ impl Secrets {
         if self.and_others {
             return true;
         }
-        // Which characters are escaped differs from writer to writer, so the text is read with its escapes and without.
+        // Writers differ in the characters that they escape, so the text is checked with its escapes and without.
         let mut texts = Zeroizing::new([text.as_bytes().to_vec(), Vec::with_capacity(text.len()), unescaped(text)]);
         texts[1].extend(percent_decode_str(text));
         texts.iter_mut().for_each(|text| text.make_ascii_lowercase());
-        // The text is short and a secret may be long, so the text is cut up once and each spelling read through once.
+        // The text is short and a secret may be long, so the text is split once and each spelling is scanned once.
         let told = Runs::of(&texts[..]);
         let repeats = |spelling: &Zeroizing<String>| match spelling.as_bytes() {
             short if short.len() < RUN => {
@@ -63,15 +63,15 @@ impl Secrets {
     }
 }
 
-/// Every run of a text, as a number: what is compared so often has to be compared quickly.
+/// Every substring of eight bytes, as a number, which is fast to compare.
 fn runs(text: &[u8]) -> impl Iterator<Item = u64> {
     text.windows(RUN).filter_map(|run| run.first_chunk().copied().map(u64::from_be_bytes))
 }
 
-/// The runs of a text, to be looked up quickly.
+/// The substrings of a text, for fast look-up.
 struct Runs {
     sorted: Zeroizing<Vec<u64>>,
-    /// One bit for each run, at a place that follows from it: most runs of a secret are refuted by a zero there.
+    /// One bit for each substring, at a position computed from it: a zero there excludes most substrings of a secret.
     filter: Zeroizing<[u64; FILTER_WORDS]>,
 }
 
@@ -94,13 +94,13 @@ impl Runs {
     }
 }
 
-/// Where the filter has a run: multiplied by 2^64 over the golden ratio, whose highest bits depend on every bit of the run.
+/// The position of a substring: multiplied by 2^64 over the golden ratio, whose highest bits depend on every bit of it.
 fn place(run: u64) -> (usize, u64) {
     let [high, low, ..] = run.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes();
     (usize::from(high) % FILTER_WORDS, 1 << (low % 64))
 }
 
-/// The text with JSON's escapes undone, also those that no writer needs (`\u0026`, `\/`).
+/// The text with JSON's escapes decoded, also the unnecessary ones (`\u0026`, `\/`).
 fn unescaped(text: &str) -> Vec<u8> {
     let mut plain = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -108,7 +108,7 @@ fn unescaped(text: &str) -> Vec<u8> {
         plain.extend_from_slice(&rest.as_bytes()[..at]);
         rest = &rest[at + 1..];
         let unit = rest.strip_prefix('u').and_then(|rest| rest.get(..4));
-        // Half a character of two units matters to nobody: a credential is no emoji.
+        // A single surrogate does not matter: credentials have no characters outside of the basic plane.
         if let Some(c) = unit.and_then(|digits| u32::from_str_radix(digits, 16).ok()).and_then(char::from_u32) {
             plain.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
             rest = &rest[5..];
@@ -118,7 +118,7 @@ fn unescaped(text: &str) -> Vec<u8> {
     plain
 }
 
-/// A secret as it may be written, in lower case (escapes differ in case only). Each in a buffer of its own that is wiped.
+/// The spellings of a secret, in lower case (escapes differ in case only). Each in a buffer of its own that is wiped.
 fn spellings(secret: &str) -> Vec<Zeroizing<String>> {
     let bytes = secret.as_bytes();
     // Inside longer base64 a secret starts at one of three phases.
@@ -126,7 +126,7 @@ fn spellings(secret: &str) -> Vec<Zeroizing<String>> {
         let rest = &bytes[skip..];
         [STANDARD_NO_PAD.encode(rest), URL_SAFE_NO_PAD.encode(rest)].map(Zeroizing::new)
     });
-    // Six characters for each at most, so that nothing is left behind by growing.
+    // At most six characters for each, so that the buffer never grows and leaves a copy behind.
     let with_room = || Zeroizing::new(String::with_capacity(6 * secret.len()));
     let mut escaped = with_room();
     let mut ascii = with_room();

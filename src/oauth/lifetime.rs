@@ -1,25 +1,25 @@
-//! How long a token lives and when it is renewed: arithmetic on times, nothing else.
+//! The lifetime of a token and the time of its renewal: arithmetic on times only.
 
 use std::time::{Duration, SystemTime};
 
 use crate::clock::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-/// Assumed when the tenant says nothing: the shortest life that Qlik documents is an hour.
+/// Assumed when the tenant reports none: the shortest lifetime that Qlik documents is an hour.
 const UNSTATED: SignedDuration = SignedDuration::from_hours(1);
-/// A longer life counts as this.
+/// A longer lifetime is treated as this.
 const LONGEST: SignedDuration = SignedDuration::from_hours(30 * 24);
-/// A shorter life is of no use to a workload, since a mounted Secret takes its time to arrive.
+/// A shorter lifetime is of no use to a workload, since a mounted Secret takes some time to arrive.
 const SHORTEST: SignedDuration = SignedDuration::from_secs(10);
 /// Time a mounted Secret is given to reach its Pods.
 const MARGIN: SignedDuration = SignedDuration::from_mins(3);
-/// No token is issued that ended this long ago: an end before that is no statement, such as the one in Qlik's own example, which
-/// lies in January 1970 (<https://qlik.dev/apis/rest/oauth/>). Clocks differ by less.
+/// No tenant issues a token that expired this long ago: an earlier expiry is ignored, such as the one in Qlik's own example,
+/// which is in January 1970 (<https://qlik.dev/apis/rest/oauth/>). Clocks differ by less.
 const NO_STATEMENT: SignedDuration = SignedDuration::from_hours(-24);
 /// No two renewals of one request are closer than this.
 const SPACING: SignedDuration = SignedDuration::from_secs(10);
 
-/// Why a stated life is not one.
+/// Why a lifetime is not valid.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum NoLifetime {
     /// Neither a number nor a time.
@@ -30,10 +30,10 @@ pub enum NoLifetime {
     TooShort,
 }
 
-/// The life of a token: `expires_in`, else `expires_at` against the tenant's own clock, else an hour, as also for an end that is
-/// long past (whether the token works, the tenant is asked before it is published).
+/// The lifetime of a token: `expires_in`, else `expires_at` by the tenant's own clock, else an hour, as also for an expiry long
+/// ago (the tenant verifies the token before it is published).
 ///
-/// `expires_in` comes first because it does not need two clocks to agree. A number in quotes is read; Qlik's own schema has
+/// `expires_in` comes first because it does not need two clocks to agree. A number in quotes is accepted; Qlik's own schema has
 /// only `expires_at`, its examples only numbers (<https://qlik.dev/apis/rest/oauth/>).
 pub fn lifetime(
     expires_in: Option<&Value>,
@@ -66,8 +66,8 @@ fn seconds(value: &Value) -> Option<SignedDuration> {
 
 /// When a token is renewed.
 ///
-/// `percentage` of its life is left then, less up to a tenth of the wait (`spread`, 0 up to 1); never later than 3 min before
-/// its end (half its life when that is under 6 min), never sooner than 10 s after it was issued.
+/// `percentage` of its lifetime is left then, less up to a tenth of the wait (`spread`, 0 up to 1); never later than 3 min before
+/// it expires (half its lifetime if that is under 6 min), never sooner than 10 s after it was issued.
 pub fn renewal_time(issued_at: Timestamp, expires_at: Timestamp, percentage: u8, spread: f64) -> Timestamp {
     let life = expires_at.duration_since(issued_at);
     let wait = life * (100 - i32::from(percentage.min(100))) / 100;
@@ -75,12 +75,12 @@ pub fn renewal_time(issued_at: Timestamp, expires_at: Timestamp, percentage: u8,
     let wait = wait.min(latest);
     let jitter = wait.as_secs_f64() * 0.1 * spread.clamp(0.0, 1.0);
     let wait = wait - SignedDuration::try_from_secs_f64(jitter).unwrap_or_default();
-    // Whole seconds, as Kubernetes writes times: else the same time would differ from itself once stored.
+    // Whole seconds, as Kubernetes writes times: else a time would differ from its stored form.
     let wait = SignedDuration::from_secs(wait.as_secs());
     issued_at.saturating_add(wait.max(SPACING)).unwrap_or(expires_at)
 }
 
-/// What is left until `deadline`; zero when it has passed.
+/// The time left until `deadline`; zero when it has passed.
 pub fn until(deadline: Timestamp, now: Timestamp) -> Duration {
     deadline.duration_since(now).try_into().unwrap_or_default()
 }
@@ -165,7 +165,7 @@ mod tests {
         }
     }
 
-    /// Any time there is.
+    /// Any representable time.
     fn time() -> impl Strategy<Value = Timestamp> {
         let seconds = Timestamp::MIN.as_second()..=Timestamp::MAX.as_second();
         prop_oneof![seconds, Just(Timestamp::MIN.as_second()), Just(Timestamp::MAX.as_second())].prop_map(at)

@@ -1,11 +1,11 @@
-//! What an editor, a shell or a web page adds to a value that is copied: whitespace, byte order marks, invisible characters.
+//! Characters that an editor, a shell or a web page adds to a copied value: whitespace, byte order marks, invisible characters.
 //!
-//! At the ends of a value they can be dropped, since no credential begins or ends with one. Inside they cannot: where they
-//! stand something may be missing, so the value is refused, with the name of what was found.
+//! At the ends of a value they can be dropped, since no credential begins or ends with one. Inside, something may be missing in
+//! their place, so the value is refused, with the name of the character.
 
 use std::fmt;
 
-/// True for characters that show nothing and are not whitespace: zero-width, direction marks, fillers, the byte order mark
+/// True for invisible characters that are not whitespace: zero-width, direction marks, fillers, the byte order mark
 /// (Unicode's `Default_Ignorable_Code_Point`, and the format characters that web pages and word processors insert).
 pub fn is_invisible(c: char) -> bool {
     matches!(c,

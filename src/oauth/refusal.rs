@@ -1,7 +1,7 @@
-//! An answer that is not the one asked for, reduced to what may be shown.
+//! A response that is not a success, reduced to the parts that may be shown.
 //!
-//! Only the first error's `code` and `title` and the `traceId` are looked at, bounded, and dropped whole when they repeat a secret.
-//! `detail`, `error_description` and the body itself go nowhere (<https://qlik.dev/apis/rest/oauth/>, RFC 6749 section 5.2).
+//! Only the first error's `code` and `title` and the `traceId` are read, bounded, and dropped completely if they repeat a secret.
+//! `detail`, `error_description` and the body itself are not kept (<https://qlik.dev/apis/rest/oauth/>, RFC 6749 section 5.2).
 
 use std::fmt;
 use std::time::Duration;
@@ -17,7 +17,7 @@ const CODE_LIMIT: usize = 64;
 const TITLE_LIMIT: usize = 128;
 const TRACE_LIMIT: usize = 64;
 
-/// What a tenant said in place of what it was asked for. Its words repeat no secret of the request that they answer.
+/// The failure that a tenant answered. Its texts repeat no secret of the request.
 #[derive(Eq, PartialEq)]
 pub struct Refusal {
     /// HTTP status.
@@ -32,15 +32,15 @@ pub struct Refusal {
     pub trace_id: Option<String>,
 }
 
-/// The status alone: what else there is are the tenant's words.
+/// Prints the status only: the rest is text of the tenant.
 impl fmt::Debug for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Refusal").field("status", &self.status).finish_non_exhaustive()
     }
 }
 
-/// Of Qlik Cloud, of RFC 6749, and of gateways that nest either: what is missing or of another kind is passed over, field by
-/// field, so that one odd field hides no other.
+/// A body of Qlik Cloud, of RFC 6749, or of a gateway that nests either. A field that is missing or of another type is skipped
+/// on its own, so that it hides no other.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Body {
@@ -50,14 +50,14 @@ struct Body {
     trace_id: Text,
 }
 
-/// One error: an object, the first of a list, or a code alone.
+/// One error: an object, the first of a list, or only a code.
 #[derive(Default)]
 struct First {
     code: Text,
     title: Text,
 }
 
-/// A text; anything else is none. It may repeat a secret, so it is wiped.
+/// A text; any other type is ignored. It may repeat a secret, so it is wiped.
 #[derive(Default)]
 struct Text(Option<Zeroizing<String>>);
 
@@ -130,7 +130,7 @@ impl<'de> Deserialize<'de> for Text {
 }
 
 impl Refusal {
-    /// Of an answer in Qlik's shape, in that of RFC 6749, or in none.
+    /// From a response in Qlik's format, in that of RFC 6749, or in neither.
     pub fn read(answer: &Answer, secrets: &Secrets) -> Self {
         let Body { errors, error, trace_id } = serde_json::from_slice(answer.object()).unwrap_or_default();
         let word = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);

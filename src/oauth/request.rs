@@ -1,4 +1,4 @@
-//! A token request as a value: where to, how, for what; and the key under which equal requests share one answer.
+//! A token request as a value: tenant, grant, scopes and credential; and the key under which equal requests share one token.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -16,7 +16,7 @@ use super::tenant::TenantUrl;
 use super::token::AccessToken;
 use crate::clock::{Timestamp, fraction};
 
-/// Where tokens are asked for (<https://qlik.dev/apis/rest/oauth/>).
+/// Path of the token endpoint (<https://qlik.dev/apis/rest/oauth/>).
 pub(super) const TOKEN_PATH: &str = "/oauth/token";
 
 /// Grants that Qlik Cloud offers to machine-to-machine clients (<https://qlik.dev/apis/rest/oauth/>).
@@ -46,7 +46,7 @@ impl Grant {
         }
     }
 
-    /// The user asked for, as `(field, value)` of `user_lookup`.
+    /// The requested user, as `(field, value)` of `user_lookup`.
     pub fn user_lookup(&self) -> Option<(&'static str, &str)> {
         match self {
             Self::ClientCredentials => None,
@@ -56,7 +56,7 @@ impl Grant {
     }
 }
 
-/// What proves who asks. Every part may come from a Secret, so every part is sealed.
+/// The credential. Every part may come from a Secret, so every part is sealed.
 #[derive(Clone)]
 pub enum Credential {
     /// RFC 6749, section 2.3.1.
@@ -73,7 +73,7 @@ pub enum Credential {
         /// Signs an assertion for each request.
         signer: Arc<Signer>,
     },
-    /// No request at all: the key is the token.
+    /// No request is sent: the key is the token.
     ApiKey(AccessToken),
 }
 
@@ -86,11 +86,11 @@ impl Credential {
         }
     }
 
-    /// What must never be repeated, beside the client id.
+    /// The secrets that must never be repeated, besides the client id.
     fn proof(&self) -> &str {
         match self {
             Self::ClientSecret { client_secret, .. } => client_secret.expose_secret(),
-            // It is never sent; what is sent, an assertion, is added by the request that it is made for.
+            // The key is never sent; the request adds the assertion that is sent.
             Self::PrivateKey { .. } => "",
             Self::ApiKey(key) => key.expose_secret(),
         }
@@ -100,7 +100,7 @@ impl Credential {
         matches!(self, Self::ApiKey(_))
     }
 
-    /// Tells credentials apart that have the same client id.
+    /// Distinguishes credentials with the same client id.
     fn fingerprint(&self) -> (&'static [u8], &[u8]) {
         match self {
             Self::PrivateKey { signer, .. } => (b"private_key_jwt", &signer.fingerprint),
@@ -113,24 +113,24 @@ impl Credential {
 /// One request to a tenant's token endpoint.
 #[derive(Clone)]
 pub struct TokenRequest {
-    /// The tenant asked.
+    /// The tenant.
     pub tenant: TenantUrl,
     /// The grant.
     pub grant: Grant,
-    /// Scopes asked for; empty asks for all that the client allows.
+    /// Requested scopes; an empty list requests all that the client allows.
     pub scopes: BTreeSet<String>,
-    /// Who asks.
+    /// The credential.
     pub credential: Credential,
 }
 
 impl TokenRequest {
-    /// True when there is nothing to ask for: the credential is the token.
+    /// True when no request is needed: the credential is the token.
     pub fn is_api_key(&self) -> bool {
         self.credential.is_api_key()
     }
 
-    /// The JSON to post, signed for `now` where it is signed. The best documented of the shapes that Qlik takes, and the only
-    /// safe one for `user_lookup`. `None` when there is nothing to post, or the key cannot sign.
+    /// The JSON to post, signed for `now` if it is signed. It is the best documented of the formats that Qlik accepts, and the
+    /// only safe one for `user_lookup`. `None` when there is nothing to post, or the key cannot sign.
     pub(super) fn body(&self, now: Timestamp) -> Option<Body> {
         let (client_secret, assertion) = match &self.credential {
             Credential::ClientSecret { client_secret, .. } => (Some(client_secret.expose_secret()), None),
@@ -154,12 +154,12 @@ impl TokenRequest {
         Some(Body { json, assertion })
     }
 
-    /// What an identity must not repeat; it may name the client, as the tenant's own user does.
+    /// The secrets that an identity must not repeat; it may contain the client id, as that of a client's own user does.
     pub(super) fn client_secrets(&self) -> Secrets {
         Secrets::new().and(self.credential.proof())
     }
 
-    /// What any other text of an answer must not repeat.
+    /// The secrets that any other text of a response must not repeat.
     pub(super) fn secrets(&self) -> Secrets {
         let key_id = match &self.credential {
             Credential::PrivateKey { signer, .. } => signer.key_id.as_deref(),
@@ -168,7 +168,7 @@ impl TokenRequest {
         self.client_secrets().and(self.credential.client_id()).and(key_id.unwrap_or_default())
     }
 
-    /// From 0 up to 1, the same for equal requests, whatever the credential: spreads renewals of different requests.
+    /// From 0 up to 1, the same for equal requests, independent of the credential: spreads the renewals of different requests.
     pub fn spread(&self) -> f64 {
         let mut context = digest::Context::new(&digest::SHA256);
         self.public_fields(&mut |bytes| context.update(bytes));
@@ -186,7 +186,7 @@ impl TokenRequest {
     }
 }
 
-/// The fields of a token request (<https://qlik.dev/apis/rest/oauth/>). Borrowed, so that no secret is copied on the way into
+/// The fields of a token request (<https://qlik.dev/apis/rest/oauth/>). Borrowed, so that no secret is copied before it is in
 /// the buffer that is sent.
 #[derive(Serialize)]
 struct Posted<'r> {
@@ -210,20 +210,20 @@ struct Lookup<'r> {
     value: &'r str,
 }
 
-/// What is posted.
+/// The body of the request.
 pub(super) struct Body {
     /// JSON.
     pub(super) json: SecretString,
-    /// The assertion in it: as good as a secret while it lives.
+    /// The assertion in it, which is a secret while it is valid.
     pub(super) assertion: Option<SecretString>,
 }
 
-/// Equal requests have equal keys; nothing can be read from one, and it means nothing outside this process.
+/// Equal requests have equal keys. A key reveals nothing, and has no meaning outside of this process.
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
 pub struct RequestKey([u8; 32]);
 
 impl RequestKey {
-    /// The key of everything that one object asks for, which nothing else asks for.
+    /// The key of the requests of one object, which it shares with no other.
     pub fn of_object(uid: &str) -> Self {
         let digest = digest::digest(&digest::SHA256, uid.as_bytes());
         Self(digest.as_ref().first_chunk().copied().unwrap_or_default())
@@ -237,7 +237,7 @@ impl RequestKeys {
     /// With a new secret.
     pub fn new() -> Self {
         let mut secret = [0; 32];
-        // An empty secret only makes the digests comparable between processes; nothing prints them.
+        // With an empty secret the digests could be compared between processes, but nothing prints them.
         let _ = SystemRandom::new().fill(&mut secret);
         Self(hmac::Key::new(hmac::HMAC_SHA256, &secret))
     }

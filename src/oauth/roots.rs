@@ -1,12 +1,12 @@
-//! Extra CA certificates: a PEM file that is usable as a whole, or is refused with one line.
+//! Additional CA certificates: a PEM file in which every certificate is usable, or one that is refused with one line.
 //!
-//! A file of which nothing or only a part is taken would show as a tenant that nobody can reach, later and elsewhere.
+//! If only a part of a file were used, the mistake would only show later, as a tenant that cannot be reached.
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-/// Why a file is not one of CA certificates; continues a sentence that begins with its name.
+/// Why a file has no usable CA certificates; continues a sentence that begins with its name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum BadRoots {
     /// A byte order mark hides the first certificate from other readers.
@@ -25,13 +25,13 @@ pub enum BadRoots {
         "has a PKCS#7 bundle; take the certificates out with: openssl pkcs7 -print_certs -in bundle.p7b -out ca.pem"
     )]
     Bundle,
-    /// Other blocks alone: keys, requests.
+    /// Only other blocks: keys, requests.
     #[error("has no certificate (BEGIN CERTIFICATE), only blocks of another kind, such as a key")]
     OtherBlocks,
     /// Nothing that looks like PEM.
     #[error("has no PEM certificate (BEGIN CERTIFICATE)")]
     Empty,
-    /// A block that is cut off or that no certificate is in.
+    /// A block that is incomplete or has no certificate in it.
     #[error("has a certificate that is damaged or cut off, number {0}; copy the file again")]
     Damaged(usize),
 }
@@ -57,7 +57,7 @@ pub fn read(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, BadRoots> {
         store.add(certificate.clone()).map_err(|_| BadRoots::Damaged(at + 1))?;
         certificates.push(certificate);
     }
-    // As many as are written there: a block whose first line is indented or broken is passed over by the reader of PEM.
+    // As many as the file has: the PEM parser skips a block whose first line is indented or damaged.
     let written = text.matches("BEGIN CERTIFICATE-").count();
     match (certificates.len(), written) {
         (0, 0) if !labels.is_empty() => Err(BadRoots::OtherBlocks),

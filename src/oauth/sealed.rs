@@ -1,6 +1,6 @@
 //! JSON and base64 of secrets, written into buffers that are wiped.
 //!
-//! A buffer that grows leaves its old bytes behind, so each is as long as what goes into it from the beginning.
+//! A buffer that grows leaves a copy of its old bytes behind, so each is allocated with its final length.
 
 use std::io::{self, Write};
 
@@ -19,18 +19,18 @@ pub(super) fn json(value: &impl Serialize) -> Option<Zeroizing<Vec<u8>>> {
     Some(bytes)
 }
 
-/// JSON that is sent. (Its buffer is handed on, not copied.)
+/// JSON to send. (Its buffer is moved, not copied.)
 pub(super) fn json_text(value: &impl Serialize) -> Option<SecretString> {
     let mut bytes = json(value)?;
     String::from_utf8(std::mem::take(&mut *bytes)).ok().map(SecretString::from)
 }
 
-/// Appends base64url to a text that has room for it.
+/// Appends base64url to a text with enough capacity.
 pub(super) fn push_base64(text: &mut Zeroizing<String>, bytes: &[u8]) {
     URL_SAFE_NO_PAD.encode_string(bytes, text);
 }
 
-/// How long the base64url of so many bytes is, at most.
+/// The maximum length of the base64url of so many bytes.
 pub(super) fn base64_length(bytes: usize) -> usize {
     bytes.div_ceil(3) * 4
 }

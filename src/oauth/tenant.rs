@@ -1,6 +1,6 @@
-//! A tenant's address, and which addresses a credential may be sent to by name.
+//! A tenant's address, and the host names that a credential may be sent to.
 //!
-//! [`TenantUrl`] can only hold `https`, one canonical host and a port: what looks like another host to another parser
+//! [`TenantUrl`] can only hold `https`, one canonical host and a port. A text that another parser could read as another host
 //! (octal addresses, upper case, user names, trailing dots, IDN) does not parse.
 
 use std::fmt;
@@ -60,7 +60,7 @@ impl FromStr for TenantUrl {
         let url = Url::parse(text).map_err(|_| NotATenantUrl)?;
         let host = url.host().ok_or(NotATenantUrl)?.to_owned();
         let tenant = Self { host, port: url.port_or_known_default().ok_or(NotATenantUrl)? };
-        // Comparing with what was written refuses every spelling that the parser had to normalise.
+        // The comparison with the original text refuses every spelling that the parser had to normalise.
         let written = text.strip_suffix('/').unwrap_or(text);
         let written = written.strip_suffix(":443").unwrap_or(written);
         if written != tenant.to_string() || !is_plain(&tenant.host) || tenant.port == 0 {
@@ -91,14 +91,14 @@ struct HostPattern {
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Name {
-    /// `*`: every host name, but no address.
+    /// `*`: every host name, but no IP address.
     Any,
     /// `*.suffix`: one or more labels before the suffix. Kept with its leading dot.
     Under(String),
     Exactly(Host),
 }
 
-/// Why a list of hosts is not understood.
+/// Why a list of hosts is not valid.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("`{0}` is not a host: write *.example.com, host.example.com, host.example.com:8443, an address, or * alone")]
 pub struct NotAHost(String);
@@ -152,14 +152,14 @@ impl FromStr for HostPattern {
 
     fn from_str(text: &str) -> Result<Self, NotAHost> {
         let refused = || NotAHost(text.to_owned());
-        // A stand-in label lets the one parser of hosts judge patterns too.
+        // A placeholder label lets the parser of hosts check patterns, too.
         let (stand_in, wild) = match text.strip_prefix('*') {
             Some(rest) if rest.is_empty() || rest.starts_with(':') => (format!("any{rest}"), Some("any")),
             Some(rest) if rest.starts_with('.') => (format!("any{rest}"), Some("any.")),
             Some(_) => return Err(refused()),
             None => (text.to_owned(), None),
         };
-        // Of a tenant's URL, a slash at the end is let pass; here it is a mistake like any other path.
+        // A tenant's URL may end with a slash; here a slash is a mistake like any other path.
         if text.contains('/') {
             return Err(refused());
         }
@@ -268,7 +268,7 @@ mod tests {
     }
 
     proptest! {
-        // Below reqwest the host is read once more, by the grammar of RFC 3986; here it was by that of WHATWG.
+        // Below reqwest the host is parsed once more, by the grammar of RFC 3986; here it was parsed by that of WHATWG.
         #[test]
         fn what_passes_is_the_same_host_to_another_parser(
             left in r"[a-z0-9]{1,5}(\.[a-z0-9]{1,5}){0,2}", odd in r"[.:@%#?/\\\[\]_*-]{0,2}",
@@ -304,7 +304,7 @@ mod tests {
         }
     }
 
-    /// What may be an address, and what only looks like one.
+    /// Texts that may be an address, or only look like one.
     const NEARLY_AN_ADDRESS: &str =
         r"(https?://|HTTPS:/)?([a-zA-Z0-9._-]{0,12}|\PC{0,6}|\[[0-9a-f:]{2,9}\])(@|:[0-9]{0,6})?[a-z0-9./?#]{0,6}";
 

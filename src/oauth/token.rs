@@ -1,4 +1,4 @@
-//! An access token and what is known of it.
+//! An access token and its properties.
 
 use std::sync::Arc;
 
@@ -7,17 +7,17 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::identity::Identity;
 
-/// Longest accepted token, in bytes: more does not fit into the headers that servers accept.
+/// Longest accepted token, in bytes: a longer one does not fit into the headers that servers accept.
 const LONGEST: usize = 8 * 1024;
 
-/// An opaque access token (<https://qlik.dev/changelog/67-oauth-token-contents>): never looked into, never printed.
+/// An opaque access token (<https://qlik.dev/changelog/67-oauth-token-contents>): never parsed, never printed.
 ///
-/// Clones share it, so that the process holds one copy of it however many places know it.
+/// Clones share it, so that the process holds only one copy.
 #[derive(Clone)]
 pub struct AccessToken(Arc<SecretString>);
 
 impl AccessToken {
-    /// Accepts what a header can carry after `Bearer`: visible ASCII, at most 8 KiB.
+    /// Accepts a token that a header can hold after `Bearer`: visible ASCII, at most 8 KiB.
     pub fn parse(text: &str) -> Option<Self> {
         let fits = !text.is_empty() && text.len() <= LONGEST && text.bytes().all(|byte| byte.is_ascii_graphic());
         fits.then(|| Self(Arc::new(text.into())))
@@ -46,27 +46,27 @@ impl PartialEq for AccessToken {
 pub struct Token {
     /// The token itself.
     pub access_token: AccessToken,
-    /// When it was asked for.
+    /// When it was requested.
     pub issued_at: Timestamp,
     /// When it stops working; unknown for an API key.
     pub expires_at: Option<Timestamp>,
-    /// The scopes granted, where the tenant says so.
+    /// The granted scopes, if the tenant reports them.
     pub scopes: Option<Vec<String>>,
 }
 
 impl Token {
-    /// True while nothing says that it has ended.
+    /// True while it has not expired, as far as is known.
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.expires_at.is_none_or(|end| end > now)
     }
 }
 
-/// A token of which the tenant has confirmed whose it is: the only kind that is ever published.
+/// A token whose identity the tenant has confirmed: the only type that is ever published.
 #[derive(Clone)]
 pub struct VerifiedToken {
     /// The token.
     pub token: Token,
-    /// Whose it is.
+    /// Its identity.
     pub identity: Arc<Identity>,
 }
 

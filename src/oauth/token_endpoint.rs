@@ -1,4 +1,4 @@
-//! `POST /oauth/token` (<https://qlik.dev/apis/rest/oauth/>): a request in, a token or the reason why not.
+//! `POST /oauth/token` (<https://qlik.dev/apis/rest/oauth/>): sends a token request; returns a token, or why there is none.
 
 use std::time::SystemTime;
 
@@ -24,13 +24,13 @@ const SCOPE_LIMIT: usize = 128;
 pub enum TokenRequestError {
     /// The tenant answered with another status than success.
     Refused(Refusal),
-    /// No answer came.
+    /// No response.
     Unreachable(TransportFailure),
-    /// An answer of success that is not the one of the contract, and what is wrong with it.
+    /// A successful response that does not follow the contract, and what is wrong with it.
     NotTheContract(&'static str),
-    /// The token has no usable life.
+    /// The token has no usable lifetime.
     Lifetime(NoLifetime),
-    /// The private key did not sign, though it was accepted when it was read.
+    /// The private key did not sign, although it was accepted when it was read.
     NotSigned,
 }
 
@@ -43,12 +43,12 @@ struct Granted {
     scope: Option<Value>,
 }
 
-/// The tenant's clock may differ this much before an assertion is signed for it.
+/// The tenant's clock has to differ by more than this before an assertion is signed for it.
 const SKEW: SignedDuration = SignedDuration::from_secs(30);
-/// A `Date` further off is not believed.
+/// A `Date` that differs by more than this is ignored.
 const LONGEST_SKEW: SignedDuration = SignedDuration::from_hours(24);
 
-/// Asks for a token. `now` is the time of asking, and becomes the token's `issued_at`. An API key is its own token.
+/// Requests a token. `now` is the time of the request, and becomes the token's `issued_at`. An API key is its own token.
 pub async fn request_token(
     transport: &dyn Transport,
     request: &TokenRequest,
@@ -58,7 +58,7 @@ pub async fn request_token(
         return Ok(Token { access_token: key.clone(), issued_at: now, expires_at: None, scopes: None });
     }
     let (mut answer, mut secrets) = post(transport, request, now).await?;
-    // A signature is of its time: refused by a tenant whose clock is off, it is made once more, for that clock.
+    // A signature has a time: if a tenant with another clock refuses it, it is made once more, by that clock.
     if let Some(theirs) = skewed(request, &answer, now) {
         (answer, secrets) = post(transport, request, theirs).await?;
     }
@@ -67,14 +67,14 @@ pub async fn request_token(
     }
     let mut token = read(&answer, now)?;
     // The granted scopes are shown in the status, so they must not repeat a secret either.
-    // For the token, which may be long, all are read at once: one by one would keep a thread busy.
+    // All scopes are searched for the token at once, because it may be long: one by one would keep a thread busy.
     let of_token = Secrets::new().and(token.access_token.expose_secret());
     token.scopes = token.scopes.filter(|scopes| !of_token.leak_in(&scopes.join(" ")));
     token.scopes.iter_mut().for_each(|scopes| scopes.retain(|scope| !secrets.leak_in(scope)));
     Ok(token)
 }
 
-/// The answer, and what of it must not be repeated.
+/// The response, and the secrets that it must not repeat.
 async fn post(
     transport: &dyn Transport,
     request: &TokenRequest,
@@ -99,7 +99,7 @@ async fn post(
     Ok((answer, secrets))
 }
 
-/// The tenant's time, when it refused a signature and its clock differs from ours.
+/// The tenant's time, if it refused a signature and its clock differs from ours.
 fn skewed(request: &TokenRequest, answer: &Answer, now: Timestamp) -> Option<Timestamp> {
     let signed = matches!(request.credential, Credential::PrivateKey { .. });
     let theirs = Timestamp::try_from(answer.date?).ok()?;
@@ -143,7 +143,7 @@ fn texts(value: &Value) -> Option<Vec<&str>> {
     }
 }
 
-/// The scopes granted, bounded since they are shown in the status; what no scope may look like is left out.
+/// The granted scopes, bounded since they are shown in the status; texts that cannot be a scope are left out.
 fn scopes(texts: &[&str]) -> Vec<String> {
     let fits = |scope: &&str| scope.len() <= SCOPE_LIMIT && scope.bytes().all(|byte| byte.is_ascii_graphic());
     let words = texts.iter().flat_map(|text| text.split(' '));

@@ -1,7 +1,7 @@
-//! The seam between what is said to a tenant and how it travels.
+//! The interface between requests to a tenant and the network.
 //!
-//! Above it: requests as values, answers as values, an enum of ways in which no answer came. Below it ([`super::https`]):
-//! sockets, TLS, redirects, the address guard. Tests stand in here to run on virtual time.
+//! Above it: requests and responses as values, and an enum of transport failures. Below it ([`super::https`]): sockets, TLS,
+//! redirects, the address guard. Tests replace this layer to run on virtual time.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
@@ -11,10 +11,10 @@ use secrecy::{ExposeSecret, SecretSlice, SecretString};
 
 use super::tenant::TenantUrl;
 
-/// Longest accepted `Retry-After`; what is longer is treated as this, or one answer could let a token expire.
+/// Longest accepted `Retry-After`; a longer one is treated as this, or one response could let a token expire.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
-/// The methods that are used of HTTP (RFC 9110, section 9; RFC 5789); each displays as it is sent.
+/// The HTTP methods in use (RFC 9110, section 9; RFC 5789); each displays as it is sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, strum::Display)]
 #[strum(serialize_all = "UPPERCASE")]
 #[allow(missing_docs)]
@@ -27,25 +27,25 @@ pub enum Method {
 
 /// One call to a tenant.
 pub struct Request {
-    /// Where to.
+    /// The tenant.
     pub tenant: TenantUrl,
-    /// How.
+    /// The method.
     pub method: Method,
-    /// Path on the tenant, with its leading slash, and the query where there is one. What stands in it of others is encoded.
+    /// Path on the tenant, with its leading slash, and the query, if any. Values in it are encoded.
     pub path: Cow<'static, str>,
     /// Value of the `Authorization` header.
     pub authorization: Option<SecretString>,
-    /// One more header; nothing secret.
+    /// One more header, which is not secret.
     pub header: Option<(&'static str, String)>,
     /// JSON.
     pub body: Option<SecretString>,
-    /// How much of an answer's body is read, in bytes; more is a failure where the status is a success.
+    /// Maximum length of the body that is read, in bytes; for a success, a longer body is a failure.
     pub limit: usize,
     /// How many redirects are followed; only https, and only to the same host and port.
     pub redirects: u8,
 }
 
-/// What the tenant answered, bounded.
+/// The tenant's response, bounded.
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
@@ -53,13 +53,13 @@ pub struct Answer {
     pub date: Option<SystemTime>,
     /// `Retry-After`, as a wait from now.
     pub retry_after: Option<Duration>,
-    /// Sealed: it may hold a token, or echo a credential. Of an answer other than a success it may be cut short.
+    /// Sealed: it may hold a token, or echo a credential. It may be truncated if the response is not a success.
     pub body: SecretSlice<u8>,
 }
 
 impl Answer {
-    /// The body to be read as an object of JSON: without a byte order mark, which RFC 8259 lets a reader ignore. Anything else
-    /// is nothing; serde would read a list as the fields of an object, one after the other.
+    /// The body without a byte order mark, which RFC 8259 lets a reader ignore; empty unless it is a JSON object. (serde would
+    /// accept a list as the fields of an object, one after the other.)
     pub fn object(&self) -> &[u8] {
         let body = self.body.expose_secret();
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
@@ -67,7 +67,7 @@ impl Answer {
     }
 }
 
-/// Why no answer came.
+/// Why there is no response.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum TransportFailure {
     /// The name or literal leads to an address that the policy refuses.
@@ -76,7 +76,7 @@ pub enum TransportFailure {
     /// A success with more bytes than the limit.
     #[error("the answer is too large")]
     AnswerTooLarge,
-    /// The server's certificate is of an authority that is not trusted.
+    /// The server's certificate is not signed by a trusted CA.
     #[error("the server's certificate is not signed by a trusted CA")]
     CertificateAuthority,
     /// The server's certificate is not valid now.
@@ -85,28 +85,28 @@ pub enum TransportFailure {
     /// The server's certificate names another host.
     #[error("the server's certificate is for another host name")]
     CertificateName,
-    /// No connection, or it ended before the answer did.
+    /// No connection, or it ended before the response did.
     #[error("the connection was refused or broke off")]
     Connection,
     /// The host has no address: DNS says that there is no such name.
     #[error("the host name does not resolve")]
     Name,
-    /// What answers speaks TLS, but not HTTP, or sends more headers than are read.
+    /// The server speaks TLS, but not HTTP, or sends more headers than are read.
     #[error("what answers is not HTTP")]
     NotHttp,
     /// The proxy refused or failed.
     #[error("there is no connection through the proxy")]
     Proxy,
-    /// The proxy wants to know who asks.
+    /// The proxy requires credentials.
     #[error("the proxy wants credentials")]
     ProxyCredentials,
-    /// DNS fails or does not answer, which says nothing of the name.
+    /// DNS fails or does not answer, so it is unknown whether the name exists.
     #[error("the host name cannot be looked up: DNS gave an error, or no answer in time")]
     Resolver,
     /// A redirect to another host or port, to plain http, or on a request that follows none.
     #[error("the tenant redirects to another place")]
     Redirect,
-    /// No answer in time.
+    /// No response in time.
     #[error("no answer in time")]
     Timeout,
     /// TLS failed for another reason.
@@ -119,19 +119,19 @@ pub enum TransportFailure {
 
 /// Carries a request to a tenant.
 pub trait Transport: Send + Sync {
-    /// Sends it and reads the whole answer, within the call's deadline.
+    /// Sends it and reads the whole response, within the call's deadline.
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Answer, TransportFailure>>;
 }
 
 /// Reads `Retry-After`: seconds or an HTTP date (RFC 9110, section 10.2.3).
 ///
-/// A date is one of the sender's clock, so it is judged by the `Date` of the same answer; without that it says nothing.
+/// A date is one of the sender's clock, so it is compared with the `Date` of the same response; without that it is ignored.
 pub fn retry_after(value: &str, date: Option<SystemTime>) -> Option<Duration> {
     let value = value.trim();
     let number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
     let pause = match value.parse() {
         Ok(seconds) if number => Duration::from_secs(seconds),
-        // More than a number holds.
+        // More than an integer can hold.
         Err(_) if number => LONGEST_PAUSE,
         _ => httpdate::parse_http_date(value).ok()?.duration_since(date?).unwrap_or_default(),
     };

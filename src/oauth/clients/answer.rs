@@ -1,4 +1,4 @@
-//! What a tenant answers, read strictly where it is used and leniently where it is not: new fields may appear any time.
+//! The responses of a tenant. Fields that are used are parsed strictly; others are ignored, since new ones may appear any time.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ use crate::oauth::transport::Answer;
 
 /// Longest accepted secret, in bytes.
 const LONGEST_SECRET: usize = 1024;
-/// Longest accepted mark of a page, in bytes.
+/// Longest accepted cursor of a page, in bytes.
 const LONGEST_CURSOR: usize = 1024;
 
 #[derive(Deserialize)]
@@ -50,7 +50,7 @@ struct Secret {
     created_at: Option<Value>,
 }
 
-/// A secret as it was just made, wherever its fields stand.
+/// A secret that was just made, wherever its fields are.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct MadeSecret {
@@ -71,7 +71,7 @@ struct Links {
     next: Option<Value>,
 }
 
-/// Null is as good as nothing.
+/// Null counts as absent.
 fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(value: D) -> Result<T, D::Error> {
     Ok(Option::deserialize(value)?.unwrap_or_default())
 }
@@ -84,7 +84,7 @@ fn parsed<T: DeserializeOwned>(answer: &Answer, otherwise: &'static str) -> Resu
     serde_json::from_slice(answer.object()).map_err(|_| ClientsError::NotTheContract(otherwise))
 }
 
-/// Ids and hints are shown, so they repeat nothing of the token: all of an answer are looked at in one go.
+/// Ids and hints are shown, so they must not repeat the token: all of a response are checked at once.
 fn checked(clients: &[OAuthClient], secrets: &Secrets) -> Result<(), ClientsError> {
     let hints = |client: &OAuthClient| client.secrets.iter().map(|secret| secret.hint.to_string()).collect::<Vec<_>>();
     let shown = clients.iter().flat_map(|client| [vec![client.id.to_string()], hints(client)].concat());
@@ -101,7 +101,7 @@ pub(super) fn client(answer: &Answer, secrets: &Secrets) -> Result<OAuthClient, 
     Ok(client)
 }
 
-/// Of `GET /api/v1/oauth-clients`: the clients, and the mark of the next page where there is one.
+/// Of `GET /api/v1/oauth-clients`: the clients, and the cursor of the next page, if any.
 pub(super) fn page(answer: &Answer, secrets: &Secrets) -> Result<(Vec<OAuthClient>, Option<String>), ClientsError> {
     let page: Page = parsed(answer, "the tenant did not return a list of OAuth clients")?;
     let clients = page.data.into_iter().map(convert).collect::<Result<Vec<_>, _>>()?;
@@ -110,7 +110,7 @@ pub(super) fn page(answer: &Answer, secrets: &Secrets) -> Result<(Vec<OAuthClien
     Ok((clients, next.as_ref().map(cursor).transpose()?.flatten()))
 }
 
-/// Only the mark is taken from the link: the request goes where the others went, whatever host the link names.
+/// Only the cursor is taken from the link: the request goes to the same host, whatever host the link names.
 fn cursor(link: &Value) -> Result<Option<String>, ClientsError> {
     let href = link.as_str().or_else(|| link.get("href")?.as_str());
     let href = href.ok_or(ClientsError::NotTheContract("the link to the next page is not one"))?;
@@ -135,7 +135,7 @@ pub(super) fn new_secret(answer: &Answer, secrets: &Secrets) -> Result<NewSecret
     made(answer, secrets)?.ok_or(ClientsError::NotTheContract("the tenant did not return the new client secret"))
 }
 
-/// Of a PATCH: a secret, where the change made the tenant generate one.
+/// Of a PATCH: a secret, if the tenant generated one because of the change.
 pub(super) fn patched(answer: &Answer) -> Result<Option<SecretString>, ClientsError> {
     if answer.status == 204 || answer.body.expose_secret().trim_ascii().is_empty() {
         return Ok(None);
@@ -152,7 +152,7 @@ fn made(answer: &Answer, secrets: &Secrets) -> Result<Option<NewSecret>, Clients
     Ok(Some(NewSecret { value: secret, hint, created_at: time(made.created_at.as_ref()) }))
 }
 
-/// A secret is what can be pasted: visible ASCII. An empty one is none.
+/// A secret is visible ASCII. An empty one counts as absent.
 fn value(text: &str) -> Result<Option<SecretString>, ClientsError> {
     if text.len() > LONGEST_SECRET || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(ClientsError::NotTheContract("the client secret is too long or not plain text"));
@@ -190,7 +190,7 @@ fn convert(client: Client) -> Result<OAuthClient, ClientsError> {
     })
 }
 
-/// A key as an object, or as a text that holds one; what is neither is no key that could be used.
+/// A key as an object, or as a text that holds one; anything else is not a usable key.
 fn key(value: Value) -> Option<PublicJwk> {
     match value {
         Value::String(text) => serde_json::from_str(&text).ok(),

@@ -1,6 +1,6 @@
-//! What is sent: the JSON of a new client and of a patch (<https://qlik.dev/apis/rest/oauth-clients/>).
+//! The JSON of a new client and of a patch (<https://qlik.dev/apis/rest/oauth-clients/>).
 //!
-//! Nothing in it is secret; it travels in the same sealed type as every other body.
+//! It contains no secret, but has the same sealed type as every other body.
 
 use std::collections::BTreeSet;
 
@@ -52,8 +52,8 @@ struct Operation {
     value: Value,
 }
 
-/// Of `PATCH /api/v1/oauth-clients/{id}`. What is not there yet is added: to replace it would be an error (RFC 6902, section
-/// 4.3), and what is there is replaced, since to add to a list may mean one item more.
+/// Of `PATCH /api/v1/oauth-clients/{id}`. A missing field is added, since replacing it would be an error (RFC 6902, section
+/// 4.3). A present field is replaced, since adding to a list may append an item.
 pub(super) fn patch(current: &OAuthClient, changes: &[Change], keys: KeyEncoding) -> SecretString {
     let operation = |change: &Change| {
         let (path, absent, value) = match change {

@@ -1,4 +1,4 @@
-//! Why a call of the OAuth clients API did not do what it was for.
+//! Why a call of the OAuth clients API failed.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use crate::oauth::transport::TransportFailure;
 /// Why a call failed.
 #[derive(Debug, Eq, PartialEq)]
 pub enum ClientsError {
-    /// No answer came. What was asked for may have been done; see [`Self::may_have_been_done`].
+    /// No response. The request may have been executed; see [`Self::may_have_been_done`].
     Unreachable(TransportFailure),
-    /// 401: the token is not good, or no more.
+    /// 401: the token is not valid, or no longer.
     Unauthorized(Refusal),
-    /// 403: the token is good, its owner may not do this.
+    /// 403: the token is valid, but its owner may not do this.
     Forbidden(Refusal),
     /// 404: there is no such client or secret, or no such tenant.
     NotFound(Refusal),
@@ -22,18 +22,18 @@ pub enum ClientsError {
     RateLimited(Refusal),
     /// 5xx.
     Unavailable(Refusal),
-    /// Any other status that is no success: 400 above all.
+    /// Any other failure, mostly 400.
     Rejected(Refusal),
-    /// A success that is not the one of the contract, and what is wrong with it. A change was made all the same.
+    /// A success that does not follow the contract, and what is wrong with it. A change was made nevertheless.
     NotTheContract(&'static str),
 }
 
-/// What a call met with a 409, by what was asked for: the words of the answer are nobody's promise.
+/// The meaning of a 409, by the kind of request, since the text of the response is not documented.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Conflict {
-    /// A secret more than the five that a client may have.
+    /// More than the five secrets that a client may have.
     Secrets,
-    /// A client more than the tenant may have (200), or one that is there already.
+    /// More clients than the tenant may have (200), or one that already exists.
     Clients,
     /// Another change at the same time.
     Change,
@@ -52,7 +52,7 @@ impl ClientsError {
         }
     }
 
-    /// What the tenant said.
+    /// The tenant's response.
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
             Self::Unreachable(_) | Self::NotTheContract(_) => None,
@@ -66,12 +66,12 @@ impl ClientsError {
         }
     }
 
-    /// The tenant's wish for a pause.
+    /// The pause that the tenant requested.
     pub fn retry_after(&self) -> Option<Duration> {
         self.refusal()?.retry_after
     }
 
-    /// True when the tenant may have done what it was asked for: nothing is known before it was looked at again.
+    /// True when the tenant may have executed the request: the state has to be read again.
     pub fn may_have_been_done(&self) -> bool {
         match self {
             Self::Unreachable(failure) => !is_before_the_request(*failure),
@@ -81,7 +81,7 @@ impl ClientsError {
     }
 }
 
-/// Failures in which no byte of a request left.
+/// Failures in which no byte of a request was sent.
 fn is_before_the_request(failure: TransportFailure) -> bool {
     use TransportFailure::*;
     match failure {

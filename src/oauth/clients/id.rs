@@ -1,4 +1,4 @@
-//! What goes into a path: the names that a tenant gives to a client and to its secrets.
+//! Parts of a path: the names that a tenant gives to a client and to its secrets.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 /// Longest accepted name, in bytes.
 const LONGEST: usize = 128;
 
-/// Letters, digits and `-._~`, which mean themselves in a path (RFC 3986, section 2.3); never a step to another folder.
+/// Letters, digits and `-._~`, which need no escaping in a path (RFC 3986, section 2.3); never only dots.
 fn is_plain(text: &str) -> bool {
     let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     !text.is_empty() && text.len() <= LONGEST && text.bytes().all(unreserved) && !text.bytes().all(|byte| byte == b'.')

@@ -1,4 +1,4 @@
-//! OAuth clients as the operator asks for them, and as a tenant says that they are.
+//! OAuth clients as the operator declares them, and as a tenant returns them.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -31,13 +31,13 @@ impl GrantType {
     }
 }
 
-/// How a new client will prove itself.
+/// How a new client will authenticate.
 #[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ClientAuth {
     /// By a secret that the tenant makes.
     ClientSecret,
-    /// By assertions signed with the private key that belongs to this one.
+    /// By assertions signed with the private key of this public key.
     PrivateKeyJwt(PublicJwk),
 }
 
@@ -54,18 +54,18 @@ pub struct NewClient {
     pub grants: BTreeSet<GrantType>,
     /// `allowedAuthMethods`, with `publicKeys`.
     pub auth: ClientAuth,
-    /// Asks for consent to be Trusted from the beginning (`connectionConfig`). Whether tenants take that is not documented: one
-    /// that refuses it answers 400, one that ignores it leaves consent as it is.
+    /// Requests the consent method Trusted at creation (`connectionConfig`). Whether tenants accept that is not documented: one
+    /// that refuses it answers 400, one that ignores it leaves the consent method as it is.
     pub trusted: bool,
 }
 
-/// Whether the tenant trusts a client, or wants each user's consent.
+/// Whether the tenant trusts a client, or requires each user's consent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Consent {
-    /// What machines need.
+    /// The method that machine-to-machine clients need.
     Trusted,
-    /// What a new client has.
+    /// The method of a new client.
     Required,
 }
 
@@ -80,12 +80,12 @@ pub enum Change {
     Scopes(BTreeSet<String>),
     /// `/allowedGrantTypes`
     Grants(BTreeSet<GrantType>),
-    /// `/publicKeys`: all that are to be good.
+    /// `/publicKeys`: all that are valid from then on.
     PublicKeys(Vec<PublicJwk>),
 }
 
-/// How a public key is written in a PATCH. The schema wants texts, a key is an object, and no example shows one: a caller whose
-/// first way was answered with [`super::ClientsError::Rejected`] tries the other.
+/// The form of a public key in a PATCH. The schema requires texts, a key is an object, and no example shows one: a caller whose
+/// first form was answered with [`super::ClientsError::Rejected`] tries the other.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum KeyEncoding {
     /// As an object of JSON.
@@ -94,8 +94,8 @@ pub enum KeyEncoding {
     Text,
 }
 
-/// A client as the tenant says that it is. Its texts are the tenant's, to compare with and not to be shown: what may be shown
-/// are its id and the hints of its secrets.
+/// A client as the tenant returns it. Its texts are untrusted, for comparison and not for display: only its id and the hints of
+/// its secrets may be shown.
 #[derive(Clone, Eq, PartialEq)]
 pub struct OAuthClient {
     /// `clientId`.
@@ -114,16 +114,16 @@ pub struct OAuthClient {
     pub auth_methods: BTreeSet<String>,
     /// `publicKeys`, in their order.
     pub public_keys: Vec<PublicJwk>,
-    /// `clientSecrets`, in their order. Not every answer has them: only that to a `GET` of this client counts.
+    /// `clientSecrets`, in their order. Not every response has them: only that to a `GET` of this client counts.
     pub secrets: Vec<SecretEntry>,
     /// `createdAt`.
     pub created_at: Option<Timestamp>,
-    /// `disableTag` is there: the client was turned off.
+    /// `disableTag` is present: the client was disabled.
     pub disabled: bool,
 }
 
 impl OAuthClient {
-    /// True when it is allowed exactly these grants.
+    /// True when it has exactly these grants.
     pub fn has_grants(&self, grants: &BTreeSet<GrantType>) -> bool {
         self.grants.len() == grants.len() && grants.iter().all(|grant| self.grants.contains(grant.as_str()))
     }
@@ -135,14 +135,14 @@ impl OAuthClient {
     }
 }
 
-/// Its id alone: the rest are the tenant's words.
+/// Prints its id only: the rest is text of the tenant.
 impl fmt::Debug for OAuthClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OAuthClient").field("id", &self.id.as_str()).finish_non_exhaustive()
     }
 }
 
-/// A secret that a client has; its value is told only once, when it is made.
+/// A secret of a client; its value is only returned once, when it is made.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SecretEntry {
     /// `hint`.
@@ -162,7 +162,7 @@ pub struct NewSecret {
     pub created_at: Option<Timestamp>,
 }
 
-/// Nothing but that there is one.
+/// Prints only that there is one.
 impl fmt::Debug for NewSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("NewSecret")
@@ -172,13 +172,13 @@ impl fmt::Debug for NewSecret {
 /// A client that was just made.
 #[derive(Debug)]
 pub struct Created {
-    /// What the tenant made of it.
+    /// The client as created.
     pub client: OAuthClient,
-    /// The secret, where it made one: presumably not for a client that has a key.
+    /// The secret, if the tenant made one: presumably not for a client that has a key.
     pub secret: Option<NewSecret>,
 }
 
-/// Which clients are listed. A hint: whether a tenant filters is checked by whoever reads the list.
+/// Which clients are listed. The caller has to check the list, since a tenant may not filter.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Filter<'f> {
     /// All.
@@ -201,7 +201,7 @@ impl Filter<'_> {
     }
 }
 
-/// `consentMethod` of `connection-configs/me`; one that is not known is not trusted.
+/// `consentMethod` of `connection-configs/me`; an unknown one counts as not trusted.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ConnectionConfig {

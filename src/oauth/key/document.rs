@@ -1,7 +1,7 @@
-//! Finds the one private key in a text, also when an environment variable, YAML, JSON or a mail program changed it on its way.
+//! Finds the private key in a text, also when an environment variable, YAML, JSON or a mail program changed the text.
 //!
-//! Whitespace, escapes and quotation marks are no part of PEM's alphabet, so leaving them out cannot make another key of it;
-//! what could be read in two ways is refused. Nothing here is a key yet: the bytes are parsed and checked afterwards.
+//! Whitespace, escapes and quotation marks are not in PEM's alphabet, so removing them cannot turn one key into another.
+//! Ambiguous text is refused. This module returns bytes, which are parsed and checked afterwards.
 
 use base64::Engine;
 use base64::alphabet::{self, Alphabet};
@@ -14,7 +14,7 @@ use crate::oauth::pasted::{is_invisible, trimmed};
 /// How often a text may be wrapped: quoted in base64 in quotes.
 const WRAPPINGS: usize = 4;
 
-/// A private key's bytes or JSON, and whether the text had to be put back in form.
+/// A private key's bytes or JSON, and whether the form of the text had to be repaired.
 pub(super) struct Document {
     pub(super) content: Content,
     pub(super) repaired: bool,
@@ -27,7 +27,7 @@ pub(super) enum Content {
     Pkcs1(Zeroizing<Vec<u8>>),
     /// `BEGIN EC PRIVATE KEY`, DER.
     Sec1(Zeroizing<Vec<u8>>),
-    /// An object, or what begins like one.
+    /// A JSON object, or text that begins like one.
     Json(Zeroizing<String>),
 }
 
@@ -50,7 +50,7 @@ pub(super) fn find(text: &str) -> Result<Document, BadKey> {
     Ok(Document { content, repaired: repaired || !is_tidy(&text) })
 }
 
-/// JSON whose escapes were doubled on the way, without them. No value of a JWK has a backslash.
+/// JSON with doubled escapes, without them. No value of a JWK has a backslash.
 pub(super) fn without_escapes(json: &str) -> Zeroizing<String> {
     let mut plain = Zeroizing::new(String::with_capacity(json.len()));
     let mut rest = json.chars().peekable();
@@ -71,7 +71,7 @@ const BEGIN: &str = "-----BEGIN";
 const END: &str = "-----END";
 const DASHES: &str = "-----";
 
-/// The text inside of quotation marks, its escapes undone where it is a string of JSON.
+/// The text inside of quotation marks, with its escapes decoded if it is a JSON string.
 fn unquoted(text: &str) -> Option<Zeroizing<String>> {
     let quote = text.chars().next().filter(|quote| "\"'`".contains(*quote))?;
     let inside = text.strip_prefix(quote)?.strip_suffix(quote)?;
@@ -80,7 +80,7 @@ fn unquoted(text: &str) -> Option<Zeroizing<String>> {
     Some(Zeroizing::new(trimmed(inside).to_owned()))
 }
 
-/// The text that this is the base64 of, when it is one that holds a key.
+/// The decoded text, if this is the base64 of a text with a key.
 fn decoded(text: &str) -> Option<Zeroizing<String>> {
     let bytes = base64(&compact(text), &alphabet::STANDARD)?;
     let text = trimmed(std::str::from_utf8(&bytes).ok()?);
@@ -96,7 +96,7 @@ pub(super) fn base64(text: &str, alphabet: &Alphabet) -> Option<Zeroizing<Vec<u8
     Some(bytes)
 }
 
-/// The text without anything that is no part of PEM's alphabet: whitespace, invisible characters, and escapes of line breaks,
+/// The text without characters outside of PEM's alphabet: whitespace, invisible characters, and escapes of line breaks,
 /// however often their backslash was doubled.
 fn compact(text: &str) -> Zeroizing<String> {
     let mut compact = without_escapes(text);
@@ -104,7 +104,7 @@ fn compact(text: &str) -> Zeroizing<String> {
     compact
 }
 
-/// The one block that holds a private key.
+/// The only block with a private key.
 fn one_block(text: &str, compact: &str) -> Result<Content, BadKey> {
     let blocks: Vec<_> = compact.split(BEGIN).skip(1).map(Block::read).collect();
     if blocks.iter().any(Block::is_encrypted) {
@@ -120,16 +120,16 @@ fn one_block(text: &str, compact: &str) -> Result<Content, BadKey> {
     }
 }
 
-/// What stands between a first line and the last one that belongs to it.
+/// The text between a first line and its last line.
 struct Block<'t> {
-    /// `PRIVATEKEY`: without its blanks, which an environment may have taken away.
+    /// `PRIVATEKEY`: without spaces, which an environment may have removed.
     label: &'t str,
-    /// What stands between the two lines, where there is a last one.
+    /// The text between the two lines, if there is a last line.
     body: Option<&'t str>,
 }
 
 impl<'t> Block<'t> {
-    /// From behind `-----BEGIN`.
+    /// The text after `-----BEGIN`.
     fn read(text: &'t str) -> Self {
         let (label, rest) = text.split_once(DASHES).unwrap_or((text, ""));
         let body =
@@ -174,7 +174,7 @@ impl<'t> Block<'t> {
     }
 }
 
-/// What a text is that has no `-----BEGIN`.
+/// Describes a text without `-----BEGIN`.
 fn without_blocks(text: &str, compact: &str) -> BadKey {
     let lower = Zeroizing::new(compact.to_ascii_lowercase());
     if lower.starts_with("putty-user-key-file") {
@@ -184,7 +184,7 @@ fn without_blocks(text: &str, compact: &str) -> BadKey {
     } else if lower.starts_with("<rsakeyvalue") {
         BadKey::Xml
     } else if lower.contains("begin") && lower.contains("privatekey") {
-        // Dashes that a word processor made longer, or that were lost.
+        // Dashes that a word processor replaced or that were lost.
         BadKey::Dashes
     } else if base64(compact, &alphabet::STANDARD).is_some_and(|bytes| is_der(&bytes)) {
         BadKey::NoFirstLine
@@ -193,12 +193,12 @@ fn without_blocks(text: &str, compact: &str) -> BadKey {
     }
 }
 
-/// One sequence of ASN.1, whole or cut short: what PEM holds.
+/// One ASN.1 sequence, complete or truncated: the content of PEM.
 pub(crate) fn is_der(bytes: &[u8]) -> bool {
     matches!(bytes, [0x30, 0x81 | 0x82, rest @ ..] if rest.len() > 60)
 }
 
-/// True when a reader of PEM that forgives nothing takes the blocks of the text as they are.
+/// True when a strict PEM parser accepts the blocks of the text as they are.
 fn is_tidy(text: &str) -> bool {
     let mut inside = false;
     text.lines().all(|line| {

@@ -1,4 +1,4 @@
-//! A key pair of the operator's own: EC on P-384, the kind that Qlik Cloud takes and that is quick to make and small.
+//! A key pair that the operator makes: EC on P-384, which Qlik Cloud accepts, and which is fast to make and small.
 
 use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine;
@@ -12,11 +12,11 @@ use super::{PublicJwk, SigningKey};
 pub struct GeneratedKey {
     /// PKCS#8 in PEM, as [`super::read`] takes it.
     pub private_key: SecretString,
-    /// What is registered with the client; its `kid` goes into the assertions.
+    /// The public key to register with the client; its `kid` is in the assertions.
     pub public_key: PublicJwk,
 }
 
-/// The library gave no key: it lacks randomness.
+/// The library made no key: it lacks randomness.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("no key pair could be made")]
 pub struct NotGenerated;
@@ -35,7 +35,7 @@ const LAST_LINE: &str = "-----END PRIVATE KEY-----\n";
 const LINE: usize = 48;
 
 fn pem(der: &[u8]) -> Zeroizing<String> {
-    // With room for everything, so that no part is left behind by growing.
+    // With capacity for everything, so that the buffer never grows and leaves a copy behind.
     let mut text = Zeroizing::new(String::with_capacity(room(der.len())));
     text.push_str(FIRST_LINE);
     for line in der.chunks(LINE) {
@@ -46,7 +46,7 @@ fn pem(der: &[u8]) -> Zeroizing<String> {
     text
 }
 
-/// How long the PEM of so many bytes is, at most.
+/// The maximum length of the PEM of so many bytes.
 fn room(bytes: usize) -> usize {
     FIRST_LINE.len() + bytes.div_ceil(LINE) * (LINE / 3 * 4 + 1) + LAST_LINE.len()
 }

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Algorithm, SigningKey};
 
-/// A public JWK. Holds the members of public keys alone, so nothing private that stood beside them goes any further.
+/// A public JWK. Has only the members of public keys, so that no private member can leave this type.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PublicJwk {
-    /// The name by which an assertion says which key it is signed with.
+    /// The name by which an assertion identifies the key that signed it.
     #[serde(default)]
     pub kid: String,
     /// `RSA` or `EC`.
@@ -45,8 +45,8 @@ const POINT: usize = 1 + 2 * COORDINATE;
 const COORDINATE: usize = 48;
 
 impl PublicJwk {
-    /// The public part of a key on P-384, named by its thumbprint, so that the private key alone tells under which name it is
-    /// registered. `None` for RSA, which the operator makes no keys of.
+    /// The public part of a key on P-384, named by its thumbprint, so that the name can be computed from the private key. `None`
+    /// for RSA, since the operator makes no RSA keys.
     pub fn of(key: &SigningKey) -> Option<Self> {
         let SigningKey::P384(pair) = key else { return None };
         let point: &[u8; POINT] = pair.public_key().as_ref().try_into().ok()?;
@@ -64,7 +64,7 @@ impl PublicJwk {
         Some(jwk)
     }
 
-    /// True when both are the same numbers under the same name, whatever else is said of them.
+    /// True when both have the same numbers and the same name, whatever the other members.
     pub fn is_same_key(&self, other: &Self) -> bool {
         let key = |jwk: &Self| {
             let Self { kid, kty, crv, x, y, n, e, .. } = jwk.clone();
