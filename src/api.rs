@@ -17,12 +17,12 @@ pub const OPERATOR_NAME: &str = "qlik-context-operator";
 /// Field manager of every server-side apply.
 pub const FIELD_MANAGER: &str = OPERATOR_NAME;
 
-/// Label every derived Secret carries; the watch on derived Secrets selects it.
+/// Label every token Secret carries; the watch on token Secrets selects it.
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
-/// Label that names the context a derived Secret belongs to.
+/// Label that names the context a token Secret belongs to.
 pub const CONTEXT_LABEL: &str = "qlikcontext.dev/context";
 
-/// When the token in the derived Secret stops working, RFC 3339.
+/// When the token in the token Secret stops working, RFC 3339.
 pub const EXPIRES_AT_ANNOTATION: &str = "qlikcontext.dev/expires-at";
 /// When the token in the token Secret was requested, RFC 3339.
 pub const ISSUED_AT_ANNOTATION: &str = "qlikcontext.dev/issued-at";

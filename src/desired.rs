@@ -42,7 +42,7 @@ pub struct Desired {
     pub scopes: BTreeSet<String>,
     /// `spec.expectedIdentity`, with what `spec.impersonate` implies.
     pub pins: Pins,
-    /// Name of the derived Secret.
+    /// Name of the token Secret.
     pub target_name: String,
     /// `spec.target`.
     pub target: Target,

@@ -225,9 +225,9 @@ impl Index {
         state.all_changed(changes)
     }
 
-    /// The Secret was read in this version, perhaps before the watch shows it: should the watch skip it, the next list wakes
-    /// those who refer to it. `epoch` is that of before the request. False if a watch broke since: a list may be newer than
-    /// what was read, so it has to be read again.
+    /// The Secret was read in this version, perhaps before the watch shows it: if the watch skips it, the next list wakes the
+    /// contexts that refer to it. `epoch` is that from before the request. False if a watch broke since: a list may be newer
+    /// than what was read, so it has to be read again.
     #[must_use]
     pub fn secret_read(&self, namespace: &str, name: &str, resource_version: &str, epoch: u64) -> bool {
         let (key, version) = (SecretKey::of(namespace, name), VersionDigest::of(resource_version));
@@ -268,7 +268,7 @@ impl Index {
         self.state.lock().epoch(namespace)
     }
 
-    /// A write of this Secret begins, for this context. It has to carry the version that the context judged (or create only),
+    /// A write of this Secret begins, for this context. It has to have the version that the context read (or create only),
     /// so that it cannot hide a change that the context has not seen. Begun before the request is sent, ended by
     /// [`Writing::written`]; dropped, the outcome is unclear and the echo counts as a change.
     pub fn writing(self: &Arc<Self>, writer: &ContextName, name: &str) -> Writing {

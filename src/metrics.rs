@@ -283,7 +283,7 @@ impl Metrics {
         self.oauth_client_rotation.remove(&labels);
     }
 
-    /// A derived Secret was written.
+    /// A token Secret was written.
     pub fn secret_written(&self, operation: SecretWrite) {
         self.secret_writes.get_or_create(&WriteLabels { operation }).inc();
     }

@@ -40,7 +40,7 @@ use crate::spans::Traced;
 
 const DRAIN: Duration = Duration::from_secs(25);
 
-/// Runs the operator until it is told to stop.
+/// Runs the operator until it has to stop.
 ///
 /// Runs on a thread of the runtime: the thread that waits for it would have to be woken for each event of the loop.
 pub async fn run(args: RunArgs) -> anyhow::Result<()> {

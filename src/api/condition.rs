@@ -1,7 +1,7 @@
-//! Condition types and reasons: the only file in which either is spelled.
+//! Condition types and reasons: the only file that defines them.
 //!
-//! A reason says, besides its name, whose fault it is ([`Class`]) and whether waiting can help ([`Reason::stalled`]).
-//! Every reason is in docs/reference.md with its meaning and what to do; a test compares.
+//! Besides its name, a reason has a class ([`Class`]), and is stalled or not ([`Reason::stalled`]).
+//! Every reason is in docs/reference.md with its meaning and what to do; a test compares both.
 
 use prometheus_client::encoding::EncodeLabelValue;
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
@@ -22,18 +22,18 @@ pub enum ConditionType {
     Stalled,
 }
 
-/// Whose turn it is to act, which decides when the operator retries.
+/// Who can fix a failure, which decides when the operator retries.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Class {
-    /// The user's: slow re-check, at once when spec or Secret change.
+    /// The user: retried rarely, and at once when spec or Secret change.
     User,
-    /// The tenant's: exponential back-off.
+    /// The tenant: exponential back-off.
     Tenant,
-    /// The Kubernetes API's: the client's own back-off, then soon.
+    /// The Kubernetes API: the client's own back-off, then soon.
     Cluster,
 }
 
-/// Reasons of conditions, CamelCase as the API conventions ask.
+/// Reasons of conditions, CamelCase as the API conventions require.
 #[derive(Clone, Copy, Debug, Display, EncodeLabelValue, EnumIter, EnumString, Eq, Hash, IntoStaticStr, PartialEq)]
 #[allow(missing_docs)]
 pub enum Reason {
@@ -70,7 +70,7 @@ pub enum Reason {
     TokenRejected,
     UserInactive,
     IdentityMismatch,
-    // the derived Secret
+    // the token Secret
     SecretNotOwned,
     TemplateInvalid,
     WriteRejected,
@@ -118,7 +118,7 @@ pub enum Notice {
 }
 
 impl Reason {
-    /// Waiting does not help: somebody has to change something (`Stalled=True`).
+    /// A retry does not help: a person has to correct something (`Stalled=True`).
     pub fn stalled(self) -> bool {
         use Reason::*;
         matches!(
@@ -148,7 +148,7 @@ impl Reason {
         )
     }
 
-    /// Whose turn it is when this is why a context is not ready.
+    /// The class of this reason.
     pub fn class(self) -> Class {
         use Reason::*;
         match self {

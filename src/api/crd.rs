@@ -1,4 +1,4 @@
-//! The CustomResourceDefinition as it is installed: what the derive makes of the types, with three corrections.
+//! The CustomResourceDefinitions as installed: the output of the derive macro, with three corrections.
 //!
 //! `nullable` is taken off, and `null` from lists of values: `Option` becomes both, and then an explicit `null` counts as set.
 //! The lines of a text are joined: `kubectl explain` breaks them itself, and keeps every break that is there.

@@ -425,7 +425,7 @@ pub struct FailureStatus {
 }
 
 impl QlikContext {
-    /// Name of the derived Secret: `target.name`, else `<metadata.name>-token`.
+    /// Name of the token Secret: `target.name`, else `<metadata.name>-token`.
     pub fn target_name(&self) -> String {
         let named = self.spec.target.as_ref().and_then(|target| target.name.clone());
         named.unwrap_or_else(|| format!("{}-token", self.metadata.name.as_deref().unwrap_or_default()))

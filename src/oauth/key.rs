@@ -76,7 +76,7 @@ pub enum BadKey {
     /// A certificate, a request for one, or a bundle of them.
     #[error("it is a certificate; the Secret needs the private key that belongs to it")]
     Certificate,
-    /// `EC PARAMETERS` alone.
+    /// Only `EC PARAMETERS`.
     #[error("it holds the parameters of a key and not the key; copy the block BEGIN EC PRIVATE KEY as well")]
     Parameters,
     /// Keys of PGP and age.

@@ -21,7 +21,7 @@ pub fn trimmed(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || is_invisible(c) || c.is_control() && c != '\u{1b}')
 }
 
-/// What stands inside a value and belongs to no credential.
+/// A character inside a value that no credential contains.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Foreign {
     /// A space, or one of its kind.

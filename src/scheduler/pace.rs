@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The ramp: ten requests in its first step, twice as many in each one after, then the budgets alone.
+/// The ramp: ten requests in its first step, twice as many in each further step, then only the budgets limit.
 const STEP: Duration = Duration::from_secs(10);
 /// Requests of the first step.
 pub(super) const FIRST_STEP: u32 = 10;

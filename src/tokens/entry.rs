@@ -1,4 +1,4 @@
-//! What is remembered of one token request, and how each outcome changes it. No waiting, no requests.
+//! The state of one token request, and how each outcome changes it. Does not wait and sends no requests.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,22 +18,22 @@ use crate::values::{Backoff, RefreshState, Serving, TokenSnapshot};
 
 /// Refresh requests lead to at most one token request in this time.
 const FORCED_SPACING: Duration = Duration::from_mins(1);
-/// A client that never worked may have been created a moment ago: the waits after its first refusals.
+/// The waits after the first refusals of a client that never worked, since it may have been created a moment ago.
 const MAY_BE_NEW: [Duration; 3] = [Duration::from_secs(10), Duration::from_secs(20), Duration::from_mins(1)];
 
 /// A request's place in the cache.
 pub(super) struct Entry {
     /// The host and port of its tenant.
     pub(super) host: String,
-    /// Its client, where it has one.
+    /// Its client, if it has one.
     pub(super) client: Option<super::ClientKey>,
     state: Mutex<State>,
 }
 
-/// A request of this key is under way; when it ends, the contexts that asked meanwhile are woken.
+/// A request of this key is in flight; when it ends, the contexts that joined meanwhile are woken.
 pub struct Flight {
     pub(super) entry: Arc<Entry>,
-    /// The context that makes it.
+    /// The context that sends it.
     pub(super) by: Caller,
     wake: Wake,
 }
@@ -49,19 +49,19 @@ struct CachedToken {
 
 enum Value {
     Verified(Arc<VerifiedToken>),
-    /// It has to be verified before it counts.
+    /// It has to be verified before it is used.
     Unverified(Token),
 }
 
 #[derive(Default)]
 pub(super) struct State {
-    /// The moment from which this request's time is reckoned, on both clocks; moved by each new token.
+    /// The moment from which this request's time is measured, on both clocks; each new token moves it.
     anchor: Option<ClockSample>,
     /// The contexts that use this request, by uid.
     users: HashMap<Arc<str>, Caller>,
-    /// The newest token that this process asked for.
+    /// The newest token that this process requested.
     issued: Option<CachedToken>,
-    /// The tokens that were found in Secrets, by the uid of their context; each serves that Secret alone.
+    /// The tokens that were found in Secrets, by the uid of their context; each is used for that Secret only.
     found: HashMap<Arc<str>, CachedToken>,
     backoff: Option<Backoff>,
     /// Issued, not verified yet; with the number of its request.
@@ -77,9 +77,9 @@ pub(super) struct State {
     /// The refresh request of each context, with the number of token requests begun when it was seen first.
     refreshes: HashMap<Arc<str>, (String, u64)>,
     last_forced: Option<ClockSample>,
-    /// Tokens that serve on while their renewal fails, and when each was last checked.
+    /// Tokens that stay in use while their renewal fails, and when each was last verified.
     rechecked: HashMap<TokenDigest, Timestamp>,
-    /// The contexts that wait for the request that is under way; `None` while there is none.
+    /// The contexts that wait for the request in flight; `None` while there is none.
     joined: Option<HashSet<Caller>>,
 }
 
@@ -110,7 +110,7 @@ impl Entry {
 }
 
 impl Flight {
-    /// Begins a request; the state's lock is held, so that what was decided still holds.
+    /// Begins a request; the state's lock is held, so that the decision still holds.
     pub(super) fn begin(entry: &Arc<Entry>, state: &mut State, caller: &Caller, wake: &Wake) -> Option<Self> {
         if let Some(joined) = &mut state.joined {
             joined.insert(caller.clone());
@@ -129,7 +129,7 @@ impl Drop for Flight {
 }
 
 impl State {
-    /// This request's time: the later of the wall clock and what the monotonic clock makes of it, so that a wall clock that
+    /// This request's time: the later of the wall clock and the time computed from the monotonic clock, so that a wall clock that
     /// is set back delays nothing.
     pub(super) fn now(&mut self, clock: &Clock) -> Timestamp {
         clock.now_since(*self.anchor.get_or_insert_with(|| clock.sample()))
@@ -142,7 +142,7 @@ impl State {
         }
     }
 
-    /// A context does not use it any more; true when none does.
+    /// A context no longer uses it; true when none does.
     pub(super) fn leave(&mut self, uid: &str) -> bool {
         self.users.remove(uid);
         self.found.remove(uid);
@@ -158,7 +158,7 @@ impl State {
         self.users.is_empty()
     }
 
-    /// What is known, as this context may use it.
+    /// The state as this context may use it.
     pub(super) fn snapshot(
         &mut self,
         requester: &Requester<'_>,
@@ -176,7 +176,7 @@ impl State {
             seen.1
         });
         let held = self.found.get(uid).filter(|found| requester.holds(found.token()));
-        // Of equals the last is taken: of its own tokens the process knows more.
+        // Of equals the last is taken: the process knows more about its own tokens.
         let both = [held, self.issued.as_ref()].into_iter().flatten();
         let newest =
             both.clone().filter(|token| token.verified().is_some()).max_by_key(|token| token.token().issued_at);
@@ -207,11 +207,11 @@ impl State {
         }
     }
 
-    /// Takes note of the token in the Secret of a context. With an identity it is good for that Secret; without one it has to
-    /// be verified first.
+    /// Records the token in the Secret of a context. With an identity it can be used for that Secret; without one it has to be
+    /// verified first.
     pub(super) fn adopt(&mut self, uid: &Arc<str>, token: &Token, identity: Option<&Identity>, clock: &Clock) {
         let now = self.now(clock);
-        // What has ended needs no proof any more, and of its own tokens the process knows more already.
+        // An expired token needs no verification, and the process knows more about its own tokens already.
         let own = self.issued.as_ref().is_some_and(|issued| issued.token().access_token == token.access_token);
         if own || !token.is_live(now) {
             self.found.remove(uid);
@@ -231,7 +231,7 @@ impl State {
         }
     }
 
-    /// Another token of the client was rejected: these are verified before they count again. True when there are any.
+    /// Another token of the client was rejected: these are verified before they are used again. True when there are any.
     pub(super) fn doubt(&mut self) -> bool {
         let mut any = false;
         for cached in self.issued.iter_mut().chain(self.found.values_mut()) {
@@ -257,13 +257,13 @@ impl State {
         self.candidate = Some((token.clone(), self.begun));
     }
 
-    /// The tenant confirmed a token again, as far as can be told without its credential. With another identity than before
-    /// it has to be verified with the credential at hand, before anything of that identity is shown.
+    /// The tenant confirmed a token again, in a verification without its credential. If the identity differs from the one before,
+    /// the token has to be verified with the credential, before any part of that identity is shown.
     pub(super) fn confirm_same(&mut self, token: &Token, identity: &Identity, clock: &Clock) {
         let same = |cached: &&CachedToken| cached.token().access_token == token.access_token;
         let known = self.issued.iter().chain(self.found.values()).find(same).and_then(CachedToken::verified);
         if let Some(known) = known.filter(|known| known.identity.says_as(identity)) {
-            // With what is withheld of it.
+            // Including the withheld fields.
             let identity = (*known.identity).clone();
             self.confirm(token, identity, clock);
         } else {
@@ -294,25 +294,25 @@ impl State {
         }
     }
 
-    /// It was issued, and nobody uses it yet.
+    /// It was issued, and no context uses it yet.
     pub(super) fn is_candidate(&self, token: &Token) -> bool {
         self.candidate.as_ref().is_some_and(|(candidate, _)| candidate.access_token == token.access_token)
     }
 
-    /// The tenant no longer accepts this token; a new one may be asked for at once.
+    /// The tenant no longer accepts this token; a new one may be requested at once.
     pub(super) fn reject(&mut self, token: &AccessToken) {
         self.found.retain(|_, found| found.token().access_token != *token);
         self.issued.take_if(|issued| issued.token().access_token == *token);
         self.candidate.take_if(|(candidate, _)| candidate.access_token == *token);
     }
 
-    /// A token that serves on was checked.
+    /// A token that stays in use was verified.
     pub(super) fn rechecked(&mut self, token: TokenDigest, clock: &Clock) {
         let now = self.now(clock);
         self.rechecked.insert(token, now);
     }
 
-    /// An attempt failed. `failed_before`: another process failed with this request, as the status says.
+    /// An attempt failed. `failed_before`: the status reports that another process failed with this request.
     pub(super) fn fail(
         &mut self,
         mut failure: Failure,
@@ -340,10 +340,10 @@ impl State {
                 None => retry::delay(failure.reason.class(), count, failure.retry_after, serving, jitter),
             };
         let now = self.now(clock);
-        // Times are whole seconds; one more keeps the wait a promise.
+        // Times are whole seconds; one more second keeps the wait from being too short.
         let mut next = after(now, Duration::from_secs(wait.as_secs() + 1));
         if not_before {
-            // A refresh of a token that works may be tried again only when the next one is allowed.
+            // A refresh of a working token may be retried only when the next one is allowed.
             let pause = self.last_forced.map_or(Duration::ZERO, |last| FORCED_SPACING.saturating_sub(last.age()));
             next = next.max(after(now, pause));
         }

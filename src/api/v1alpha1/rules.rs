@@ -1,6 +1,6 @@
-//! The rules of the schema that are used more than once or are too long to stand beside their field.
+//! The rules of the schema that are used more than once or are too long for the place of their field.
 //!
-//! Each function is the schema of one kind of text: a size, and CEL rules whose messages are sentences (the API server's
+//! Each function is the schema of one kind of text: a size, and CEL rules with messages in sentences (the API server's
 //! own message for a pattern prints the pattern).
 
 use schemars::{Schema, SchemaGenerator, json_schema};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::api::PLACEHOLDERS;
 
-/// The effective name of the derived Secret, as CEL over an object called `$object`.
+/// The effective name of the token Secret, as CEL over an object called `$object`.
 macro_rules! target_name {
     ($object:literal) => {
         concat!(
@@ -74,8 +74,8 @@ fn text(max_length: u32, rules: &[(String, &str)]) -> Schema {
     schema
 }
 
-/// A map whose values are such texts. Rules on a value stand with the value: looked up by key from the map, the API server
-/// reckons them far too dear.
+/// A map whose values are such texts. Rules on a value are part of the value's schema: with a look-up by key in the map, the
+/// API server estimates too high a cost.
 fn map(values: &Schema, rules: &[(&str, &str)]) -> Schema {
     let rules: Vec<Value> = rules.iter().map(|(rule, message)| json!({ "rule": rule, "message": message })).collect();
     json_schema!({
@@ -186,18 +186,18 @@ pub(super) fn adopted_id(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
-/// Id of an OAuth client or of a key: printable, without blanks.
+/// Id of an OAuth client or of a key: printable, without whitespace.
 pub(super) fn oauth_id(_: &mut SchemaGenerator) -> Schema {
     text(256, &[("self.matches('^[!-~]+$')".into(), "must be the id alone, without whitespace")])
 }
 
-/// `https://host[:port][/]`. Each rule speaks only when those before it hold, so that one mistake gives one message.
+/// `https://host[:port][/]`. Each rule applies only when those before it hold, so that one mistake gives one message.
 pub(super) fn tenant_url(_: &mut SchemaGenerator) -> Schema {
     let https = "self.startsWith('https://')";
     let plain = "self.matches('^https://[][a-z0-9.:/-]*$')";
     let bare = "self.matches('^https://[^/]*/?$')";
     let host = format!("self.matches('^https://({LABEL}([.]{LABEL})*|[[][0-9a-f:.]+[]]){PORT}/?$')");
-    // Only a dotted quad may end in a number: everything else that does is an address in disguise.
+    // Only a dotted quad may end in a number: any other host that does is an address in another notation.
     let numeric = "self.matches('^https://([^/:]*[.])?(0x[0-9a-f]*|[0-9]+)(:[0-9]*)?/?$')";
     let quad = format!("self.matches('^https://({OCTET}[.]){{3}}{OCTET}(:[0-9]*)?/?$')");
     let example = "for example https://acme.eu.qlikcloud.com";

@@ -1,4 +1,4 @@
-//! The derived Secret as it is made, judged and read back.
+//! The token Secret as it is made, compared and read back.
 
 use super::*;
 use crate::oauth::identity::Identity;
@@ -81,7 +81,7 @@ fn every_placeholder_has_its_value_and_no_value_ends_in_a_line_break() {
 #[test]
 fn values_that_would_be_too_large_or_make_no_sense_are_refused_before_they_are_made() {
     let repeated = |times| json!({"data": {"token": "", "x": "$(token)".repeat(times)}});
-    // The token itself is always there, too.
+    // The key `token` is always present, too.
     let most = (SIZE_LIMIT - 5) / 5;
     assert_eq!(SIZE_LIMIT, 524_288);
     assert!(made(&repeated(most), &token(None)).is_ok());
