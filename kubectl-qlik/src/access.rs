@@ -1,4 +1,4 @@
-//! The permissions of the user, by the API server's own answer (`kubectl auth can-i`).
+//! The permissions of the user, as the API server reports them (`kubectl auth can-i`).
 
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::api::{Api, PostParams};
@@ -29,7 +29,7 @@ impl Permission {
     }
 }
 
-/// Those of the permissions that are missing in the cluster's namespace.
+/// The permissions among these that are missing in the cluster's namespace.
 pub async fn missing(cluster: &Cluster, wanted: &[Permission]) -> anyhow::Result<Vec<Permission>> {
     let reviews: Api<SelfSubjectAccessReview> = Api::all(cluster.client.clone());
     let mut missing = Vec::new();

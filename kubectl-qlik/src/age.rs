@@ -1,4 +1,4 @@
-//! Spans of time as kubectl prints them, and times as people ask for them: "in 5h59m", "3m ago".
+//! Durations as kubectl prints them, and relative times: "in 5h59m", "3m ago".
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// A span in at most two units, the smaller one only where it matters (the way of kubectl's AGE column).
+/// A duration in at most two units, the smaller one only where it matters (as in kubectl's AGE column).
 pub fn span(length: Duration) -> String {
     let seconds = length.as_secs();
     let (minutes, hours, days) = (seconds / MINUTE, seconds / HOUR, seconds / DAY);
@@ -27,7 +27,7 @@ pub fn span(length: Duration) -> String {
     }
 }
 
-/// How long something has been there.
+/// How long something has existed.
 pub fn since(time: Timestamp, now: Timestamp) -> String {
     span(Duration::try_from(now.duration_since(time)).unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-//! The command line: kubectl's flags by kubectl's names, and a help text with examples for every command.
+//! The command line: kubectl's flags under kubectl's names, and a help text with examples for every command.
 
 use std::path::PathBuf;
 

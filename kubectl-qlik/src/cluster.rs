@@ -21,7 +21,7 @@ pub struct Cluster {
     pub namespace: String,
     /// Where its API is.
     pub url: String,
-    /// The flags by which it was chosen, as a command in a hint needs them: with a blank in front.
+    /// The flags that selected it, with a leading space, for commands in hints.
     pub flags: String,
 }
 
@@ -86,7 +86,7 @@ async fn config(flags: &ClusterFlags) -> anyhow::Result<Config> {
     }
 }
 
-/// The person's home folder.
+/// The home folder of the user.
 pub fn home() -> Option<PathBuf> {
     env::home_dir().filter(|home| !home.as_os_str().is_empty())
 }

@@ -1,7 +1,7 @@
-//! Completion: for `kubectl qlik` by kubectl's own protocol, for `kubectl-qlik` by the scripts of each shell.
+//! Completion: for `kubectl qlik` through kubectl's own protocol, for `kubectl-qlik` through a script for each shell.
 //!
-//! kubectl runs a program `kubectl_complete-qlik` with the words typed so far, and reads one candidate a line, then a line with
-//! a number that says what else to offer (<https://github.com/spf13/cobra>, directives of completion).
+//! kubectl runs a program `kubectl_complete-qlik` with the words typed so far. It reads one candidate per line, then a line with
+//! a number, the completion directive (<https://github.com/spf13/cobra>).
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -23,14 +23,14 @@ use crate::screen;
 
 /// The name of the program that kubectl calls.
 const COMPLETER: &str = "kubectl_complete-qlik";
-/// The hidden command that its script calls.
+/// The hidden command that the program's script calls.
 const HIDDEN_COMMAND: &str = "__complete";
-/// "Offer no files."
+/// The directive that offers no files.
 const NO_FILES: &str = ":4";
-/// A user waits for the Tab key.
+/// Time limit, since the user waits for the completion.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The words to complete, when this run is for that: the program is called by the name kubectl looks for, or by its script.
+/// The words to complete, if this is a completion: the program has the name that kubectl looks for, or its script runs it.
 pub fn asked_by_kubectl() -> Option<Vec<OsString>> {
     let mut words = env::args_os();
     let program = words.next()?;
@@ -75,7 +75,7 @@ pub fn script(shell: Shell) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Names of QlikContexts in the namespace that is typed already.
+/// Names of QlikContexts in the namespace of the words typed so far.
 pub fn contexts(current: &OsStr) -> Vec<CompletionCandidate> {
     beginning_with(current, |flags| async move {
         let cluster = Cluster::connect(&flags).await?;
@@ -104,7 +104,7 @@ pub fn kubeconfig_contexts(current: &OsStr) -> Vec<CompletionCandidate> {
     })
 }
 
-/// Asks, and keeps what begins as typed. Whatever goes wrong, there is nothing to offer and nothing to say.
+/// Lists the names that begin with the typed text. On any failure there are no candidates and no message.
 fn beginning_with<F>(current: &OsStr, ask: impl FnOnce(ClusterFlags) -> F) -> Vec<CompletionCandidate>
 where
     F: Future<Output = anyhow::Result<Vec<String>>>,
@@ -121,7 +121,7 @@ where
     names.into_iter().filter(|name| name.starts_with(current)).map(CompletionCandidate::new).collect()
 }
 
-/// The flags that choose a cluster, from a line that is not finished.
+/// The flags that select a cluster, from an unfinished command line.
 fn typed_flags() -> ClusterFlags {
     let words = asked_by_kubectl().unwrap_or_default();
     let line = [OsString::from("kubectl-qlik")].into_iter().chain(words);

@@ -37,13 +37,13 @@ pub async fn selected(cluster: &Cluster, selection: &Selection) -> anyhow::Resul
     Ok(list.items.iter().map(ResourceExt::name_any).collect())
 }
 
-/// A condition of the context, if it is there.
+/// A condition of the context, if present.
 pub fn condition(context: &QlikContext, wanted: ConditionType) -> Option<&Condition> {
     let wanted: &str = wanted.into();
     context.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == wanted)
 }
 
-/// True when a condition is there and `True`.
+/// True when a condition is present and `True`.
 pub fn holds(context: &QlikContext, wanted: ConditionType) -> bool {
     condition(context, wanted).is_some_and(|condition| condition.status == "True")
 }

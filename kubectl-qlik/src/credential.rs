@@ -1,4 +1,4 @@
-//! Values that must not be seen: typed at a prompt, or read from a file or from standard input, never from an argument.
+//! Secret values: typed at a prompt, or read from a file or from standard input, never from an argument.
 
 use std::fs::File;
 use std::io::{IsTerminal as _, Read, stdin};
@@ -6,7 +6,7 @@ use std::io::{IsTerminal as _, Read, stdin};
 use anyhow::{Context as _, bail};
 use secrecy::{ExposeSecret, SecretString};
 
-/// Far more than a key has; the operator refuses more.
+/// Far longer than any key; the operator refuses longer values.
 const LONGEST: usize = 16 * 1024;
 
 /// Reads a value from a file; `-` is standard input.
@@ -19,7 +19,7 @@ pub fn from_file(path: &str, flag: &str) -> anyhow::Result<SecretString> {
         }
         return read(stdin().lock(), "standard input");
     }
-    // A shell has done that in an argument, but not at a prompt.
+    // A shell expands `~` in an argument, but not at a prompt.
     let expanded = match (path.strip_prefix("~/"), crate::cluster::home()) {
         (Some(rest), Some(home)) => home.join(rest),
         _ => path.into(),
@@ -38,7 +38,7 @@ fn read(source: impl Read, place: &str) -> anyhow::Result<SecretString> {
     Ok(SecretString::from(text))
 }
 
-/// A value in one piece, without the blanks and line breaks that were copied with it.
+/// A value in one piece, without whitespace that was copied with it.
 pub fn one_piece(text: &str) -> Result<SecretString, String> {
     let text = whole(text)?;
     if text.expose_secret().chars().any(|c| c.is_whitespace() || c.is_control()) {
@@ -47,7 +47,7 @@ pub fn one_piece(text: &str) -> Result<SecretString, String> {
     Ok(text)
 }
 
-/// A value that may have lines.
+/// A value that may have several lines.
 pub fn whole(text: &str) -> Result<SecretString, String> {
     // Windows editors begin a file with a byte order mark.
     let text = text.trim_start_matches('\u{feff}').trim();
@@ -60,7 +60,7 @@ pub fn whole(text: &str) -> Result<SecretString, String> {
     Ok(SecretString::from(text))
 }
 
-/// A private key, by the look of its beginning; whether it can be used, the operator finds out.
+/// A private key, recognised by its beginning; the operator checks whether it is usable.
 pub fn private_key(text: &str) -> Result<SecretString, String> {
     let key = whole(text)?;
     let text = key.expose_secret();

@@ -22,7 +22,7 @@ pub struct Finding {
     pub advice: Option<String>,
 }
 
-/// How bad it is.
+/// The severity.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {

@@ -1,4 +1,4 @@
-//! `export`: the token in qlik-cli's own file, beside the contexts that are there.
+//! `export`: writes the token into qlik-cli's file, and keeps the contexts in it.
 
 mod contexts_file;
 
@@ -15,7 +15,7 @@ use crate::cluster::{self, Cluster};
 use crate::{age, context, screen, token};
 use contexts_file::Entry;
 
-/// Far more than such a file has.
+/// Far larger than any such file.
 const LONGEST: u64 = 4 * 1024 * 1024;
 
 /// Runs the command.
@@ -47,7 +47,7 @@ pub async fn run(flags: &ClusterFlags, args: &ExportArgs) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// The file that is meant, behind symbolic links: a link stays one.
+/// The target of symbolic links, so that a link stays a link.
 fn path(args: &ExportArgs) -> anyhow::Result<PathBuf> {
     let path = match &args.to {
         Some(path) => path.clone(),
@@ -69,7 +69,7 @@ fn read(path: &Path) -> anyhow::Result<String> {
     fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// In one step, and readable by its owner alone from the first byte on.
+/// Writes the file atomically, readable only by its owner from the first byte on.
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     let writing = || format!("cannot write {}", path.display());
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

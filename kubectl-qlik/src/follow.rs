@@ -14,15 +14,15 @@ use crate::screen::{self, GREEN};
 use crate::{context, prompt};
 
 const POLL: Duration = Duration::from_millis(250);
-/// After this an unchanged status counts as the operator's answer to a change that made no difference to it.
+/// After this time an unchanged status counts as the result of a change that made no difference.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// The state to wait for.
 #[derive(Clone, Debug)]
 pub enum Goal {
-    /// A token for what was written. `before`: the status when it was written, where that changed something.
+    /// A token for the written objects. `before`: the status before the write, if the write changed something.
     Verified { before: Option<Box<QlikContextStatus>> },
-    /// The answer to this refresh request.
+    /// The result of this refresh request.
     Refreshed { request: String, before: Option<Box<QlikContextStatus>> },
 }
 
@@ -31,9 +31,9 @@ pub enum Goal {
 pub enum Ending {
     /// The goal is reached.
     Reached(Box<QlikContext>),
-    /// Something is wrong that waiting does not correct.
+    /// A failure that a retry does not correct.
     Failed(Box<QlikContext>),
-    /// The time is over.
+    /// The time limit is over.
     TimedOut(Box<QlikContext>),
 }
 
@@ -44,7 +44,7 @@ enum Verdict {
     Pending,
 }
 
-/// Follows until the goal is reached, cannot be reached, or the time is over. Shows the stages that are passed.
+/// Follows until the goal is reached, cannot be reached, or the time limit is over. Shows the passed stages.
 pub async fn follow(cluster: &Cluster, name: &str, goal: &Goal, timeout: Duration) -> anyhow::Result<Ending> {
     let contexts: Api<QlikContext> = cluster.objects();
     let begin = Instant::now();
@@ -80,7 +80,7 @@ fn has_news(context: &QlikContext, goal: &Goal) -> bool {
 }
 
 fn verdict(context: &QlikContext, goal: &Goal, patience_over: bool) -> Verdict {
-    // A refresh request is answered by a new status, if only by that of one more failure.
+    // A refresh request leads to a new status, at least to that of one more failure.
     let patience_over = patience_over && matches!(goal, Goal::Verified { .. });
     if !context::is_current(context) || !(has_news(context, goal) || patience_over) {
         return Verdict::Pending;
@@ -98,7 +98,7 @@ fn verdict(context: &QlikContext, goal: &Goal, patience_over: bool) -> Verdict {
     if users { Verdict::Failed } else { Verdict::Pending }
 }
 
-/// Ready, by a status that speaks of the present spec, and no renewal fails.
+/// Ready, according to a status about the present spec, and no renewal fails.
 pub fn works(context: &QlikContext) -> bool {
     let failing = Reason::RenewalFailing.to_string();
     let ready = context::condition(context, ConditionType::Ready);
@@ -110,7 +110,7 @@ pub fn cause(context: &QlikContext) -> Option<Reason> {
     failing(context)?.reason.parse().ok()
 }
 
-/// The condition that says what is wrong: the first stage that failed, else `Ready`.
+/// The condition with the failure: the first stage that failed, else `Ready`.
 pub fn failing(context: &QlikContext) -> Option<&Condition> {
     let stages = context::STAGES.into_iter().chain([ConditionType::Ready]);
     stages.filter_map(|stage| context::condition(context, stage)).find(|condition| condition.status != "True")
@@ -122,7 +122,7 @@ fn passed(context: &QlikContext) -> impl Iterator<Item = &Condition> {
     stages.map_while(|stage| stage.filter(|stage| stage.status == "True"))
 }
 
-/// A sign of life on a terminal, nothing where there is none.
+/// A progress line on a terminal; nothing without one.
 struct Spinner(Option<ProgressBar>);
 
 impl Spinner {
@@ -144,7 +144,7 @@ impl Spinner {
         }
     }
 
-    /// A line that stays.
+    /// A permanent line.
     fn above(&self, line: &str) {
         match &self.0 {
             Some(bar) => bar.suspend(|| screen::note(line)),

@@ -1,7 +1,7 @@
 //! `init`: from the id and secret of an OAuth client to a verified token, in one dialogue.
 //!
 //! It asks the questions of `qlik context init`, shows the objects that it will write, writes them, and follows the operator to
-//! the end. It changes nothing that it did not create. When it ends early, it lists what was written.
+//! the end. It only changes objects that it created. When it ends early, it lists the objects that it has written.
 
 mod manifests;
 mod present;
@@ -25,7 +25,7 @@ use crate::{prompt, refresh, screen, whoami};
 use manifests::{Answers, CredentialSecret};
 use write::{Change, Written};
 
-/// Everything that `init` does to the cluster.
+/// All actions of `init` on the cluster.
 const NEEDED: [Permission; 6] = [
     Permission::contexts("get"),
     Permission::contexts("create"),
@@ -61,7 +61,7 @@ pub async fn run(flags: &ClusterFlags, args: Box<InitArgs>) -> anyhow::Result<()
     done
 }
 
-/// Checks the names before anything is asked.
+/// Checks the names before the first question.
 fn check_names(args: &InitArgs) -> anyhow::Result<()> {
     let valid = |name: &str| {
         let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
@@ -94,7 +94,7 @@ fn print(args: &InitArgs, flags: &ClusterFlags) -> anyhow::Result<()> {
         None => answers,
     };
     let mut context = answers.context();
-    // In Git it is Git that manages it.
+    // An object in Git is managed by Git.
     if let Some(metadata) = context["metadata"].as_object_mut() {
         metadata.remove("labels");
         if let Some(namespace) = &flags.namespace {
@@ -138,7 +138,7 @@ async fn dialogue(flags: &ClusterFlags, args: &InitArgs, written: &Written) -> a
             Change::Created => Goal::Verified { before: None },
             Change::Changed(before) => Goal::Verified { before },
             Change::None(context) if follow::works(&context) => Goal::Verified { before: None },
-            // The same again, so something was corrected elsewhere.
+            // The same answers again, so something was corrected elsewhere.
             Change::None(_) => refresh::request(&cluster, &args.name).await?,
         };
         let ending = follow::follow(&cluster, &args.name, &goal, args.timeout).await?;
@@ -151,7 +151,7 @@ async fn dialogue(flags: &ClusterFlags, args: &InitArgs, written: &Written) -> a
     }
 }
 
-/// All answers, by flag or by question.
+/// All answers, from flags or questions.
 async fn ask(cluster: &Cluster, args: &InitArgs, context: Option<&QlikContext>) -> anyhow::Result<Answers> {
     let tenant_url = questions::tenant(args.tenant_url.as_deref(), context)?.to_string();
     let method = questions::method(args, context)?;
@@ -177,7 +177,7 @@ async fn ask(cluster: &Cluster, args: &InitArgs, context: Option<&QlikContext>) 
     Ok(answers)
 }
 
-/// The scopes, without the empty ones of a comma too many.
+/// The scopes, without empty ones from a superfluous comma.
 fn scopes(args: &InitArgs) -> Vec<String> {
     args.scopes.iter().map(|scope| scope.trim().to_owned()).filter(|scope| !scope.is_empty()).collect()
 }
@@ -186,7 +186,7 @@ async fn secret(cluster: &Cluster, answers: &Answers) -> anyhow::Result<Option<S
     present::secret(cluster, &answers.secret_name(), &answers.name).await
 }
 
-/// Shows what will be written and asks whether it may be.
+/// Shows the objects to write and asks for confirmation.
 fn confirm(cluster: &Cluster, args: &InitArgs, answers: &Answers) -> anyhow::Result<()> {
     if args.yes {
         return Ok(());
@@ -199,7 +199,7 @@ fn confirm(cluster: &Cluster, args: &InitArgs, answers: &Answers) -> anyhow::Res
     if prompt::confirm("Write it?", "--yes")? { Ok(()) } else { Err(Interrupted.into()) }
 }
 
-/// The end of the tutorial: whose token it is, as `qlik user me` prints it.
+/// The end of the tutorial: the identity of the token, as `qlik user me` prints it.
 fn finish(cluster: &Cluster, context: &QlikContext) -> anyhow::Result<()> {
     let name = context.metadata.name.as_deref().unwrap_or_default();
     let (secret, place, flags) = (context.target_name(), &cluster.namespace, &cluster.flags);

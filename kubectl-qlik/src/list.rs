@@ -1,4 +1,4 @@
-//! `list`: every context in a line.
+//! `list`: one line for each context.
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;

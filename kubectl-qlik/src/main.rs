@@ -1,9 +1,9 @@
 //! `kubectl qlik`: Qlik Cloud tokens for people at a terminal.
 //!
-//! From nothing to a verified token in one dialogue (`init`), and a look at everything that keeps it fresh. It talks to the
-//! Kubernetes API with the permissions of the user, and does nothing that the user could not do with kubectl; only
-//! `whoami --live` asks the tenant itself. It promises that nothing secret is printed but by `token` and `export`, that a
-//! secret never is a command line argument, and that nothing is asked where there is no terminal.
+//! One dialogue sets up a verified token (`init`); other commands show its state. The program calls the Kubernetes API with the
+//! permissions of the user, and does nothing that the user could not do with kubectl; only `whoami --live` calls the tenant.
+//! Only `token` and `export` output a secret, a secret is never a command line argument, and without a terminal there are no
+//! questions.
 
 #![expect(clippy::disallowed_methods, reason = "a command for a person begins and ends in real time")]
 
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         return completion::answer(words);
     }
     let CommandLine { cluster, command } = CommandLine::read();
-    // Before anything speaks TLS, so that there is one provider and no doubt which.
+    // Before the first use of TLS, so that there is exactly one provider.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     // The second thread keeps connections alive while the first waits for a person to type.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();

@@ -9,16 +9,16 @@ use kube::core::Status;
 
 use crate::screen;
 
-/// Exit status of a command that could not do its work, or found something not ready.
+/// Exit status of a command that failed, or found something not ready.
 const FAILED: u8 = 1;
-/// Exit status after Ctrl-C, as shells have it: 128 and the number of SIGINT.
+/// Exit status after Ctrl-C, as in shells: 128 plus the number of SIGINT.
 const INTERRUPTED: u8 = 130;
 
-/// The command printed all there is to say and has not succeeded.
+/// The command failed and has already printed the message.
 #[derive(Debug)]
 pub struct AlreadySaid;
 
-/// A person ended it with Ctrl-C or Escape.
+/// The user ended it with Ctrl-C or Escape.
 #[derive(Debug)]
 pub struct Interrupted;
 
@@ -37,7 +37,7 @@ impl fmt::Display for Interrupted {
 impl StdError for AlreadySaid {}
 impl StdError for Interrupted {}
 
-/// Says what went wrong, unless that was said already.
+/// Prints the error, unless it was printed already.
 pub fn exit_code(done: anyhow::Result<()>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -50,7 +50,7 @@ pub fn exit_code(done: anyhow::Result<()>) -> ExitCode {
     }
 }
 
-/// Turns an error of the Kubernetes API into one that a person can act upon.
+/// Turns an error of the Kubernetes API into one that says what to do.
 pub trait Explain<T> {
     /// `doing`: what was attempted, as in "cannot read Secret x".
     fn explain(self, doing: impl fmt::Display) -> anyhow::Result<T>;
@@ -62,7 +62,7 @@ impl<T> Explain<T> for Result<T, kube::Error> {
     }
 }
 
-/// True when the object is not there. (Where the cluster does not even know the kind, that is not what is wrong.)
+/// True when the object does not exist. (If the cluster does not have the kind, that is a different error.)
 pub fn is_not_there(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 404 && !names_no_object(status))
 }
@@ -99,7 +99,7 @@ fn refusal(status: &Status) -> String {
     }
 }
 
-/// True when the API server does not know the path at all: the kind is missing, and not one object of it.
+/// True when the API server does not know the path: the kind is missing, not only an object of it.
 fn names_no_object(status: &Status) -> bool {
     status.details.as_ref().is_none_or(|details| details.name.is_empty())
 }
@@ -119,7 +119,7 @@ fn forbidden(message: &str) -> String {
     format!("{user} may not {verb} {resource} {place}. Ask an administrator of the cluster for a role that allows it")
 }
 
-/// The cause at the bottom of a chain, which is the one in words.
+/// The last cause in a chain, which has the readable text.
 fn innermost(error: &dyn StdError) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {

@@ -1,4 +1,4 @@
-//! Questions to a person at a terminal. Where there is none, an error names the flag that gives the answer.
+//! Questions at a terminal. Without a terminal, an error names the flag for the answer.
 
 use std::io::{IsTerminal as _, stderr, stdin};
 
@@ -9,12 +9,12 @@ use secrecy::SecretString;
 
 use crate::problem::Interrupted;
 
-/// True on a terminal, where a question can be asked.
+/// True on a terminal, where questions are possible.
 pub fn possible() -> bool {
     stdin().is_terminal() && stderr().is_terminal()
 }
 
-/// A question whose answer may be seen. `accept` says what is wrong with an answer, and it is asked again.
+/// A question with a visible answer. When `accept` refuses an answer, the question is repeated.
 pub fn text<T>(
     question: &str,
     help: Option<&str>,

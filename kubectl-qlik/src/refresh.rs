@@ -1,4 +1,4 @@
-//! `refresh`: asks the operator for a new token, by the annotation that it watches.
+//! `refresh`: requests a new token from the operator, with the annotation that it watches.
 
 use std::fmt::Write as _;
 
@@ -19,7 +19,7 @@ pub async fn run(flags: &ClusterFlags, args: &RefreshArgs) -> anyhow::Result<()>
     let cluster = Cluster::connect(flags).await?;
     let mut failed = false;
     let mut requests = Vec::new();
-    // All are asked for before the first is waited for.
+    // All requests are made before the first wait.
     for name in context::selected(&cluster, &args.selection).await? {
         match annotate(&cluster, &name).await {
             Ok((before, request)) => {
@@ -48,13 +48,13 @@ pub async fn run(flags: &ClusterFlags, args: &RefreshArgs) -> anyhow::Result<()>
     if failed { Err(AlreadySaid.into()) } else { Ok(()) }
 }
 
-/// Asks for a new token; returns what to wait for.
+/// Requests a new token; returns the goal to wait for.
 pub async fn request(cluster: &Cluster, name: &str) -> anyhow::Result<Goal> {
     let (before, request) = annotate(cluster, name).await?;
     Ok(Goal::Refreshed { request, before: before.status.map(Box::new) })
 }
 
-/// Sets the annotation; returns the context as it is then, and the request.
+/// Sets the annotation; returns the resulting context, and the request.
 async fn annotate(cluster: &Cluster, name: &str) -> anyhow::Result<(QlikContext, String)> {
     // Nanoseconds: any new value is a new request.
     let request = Timestamp::now().to_string();

@@ -1,7 +1,7 @@
 //! Output for people: results on standard output, everything else on standard error.
 //!
-//! Colours and folded lines only on a terminal; `NO_COLOR` and `TERM=dumb` are respected (`anstream` does that). A reader
-//! that has gone (`| head`) is no error.
+//! Colours and wrapped lines only on a terminal; `NO_COLOR` and `TERM=dumb` are respected (by `anstream`). A reader that closes
+//! the pipe (`| head`) is not an error.
 
 use std::io::{IsTerminal as _, Write as _, stderr, stdout};
 
@@ -14,7 +14,7 @@ pub const RED: Style = AnsiColor::Red.on_default();
 pub const YELLOW: Style = AnsiColor::Yellow.on_default();
 pub const BOLD: Style = Style::new().bold();
 
-/// Between the columns of a table, as kubectl has it.
+/// The space between the columns of a table, as in kubectl.
 const GAP: u16 = 3;
 
 /// A result: to standard output, with a line break.
@@ -22,7 +22,7 @@ pub fn result(text: &str) {
     let _ = writeln!(anstream::stdout(), "{text}");
 }
 
-/// A message: to standard error, folded at the terminal's width.
+/// A message: to standard error, wrapped at the terminal's width.
 pub fn note(text: &str) {
     let text = match width(stderr().is_terminal()) {
         Some(width) => textwrap::fill(text, options(width)),
@@ -31,7 +31,7 @@ pub fn note(text: &str) {
     let _ = writeln!(anstream::stderr(), "{text}");
 }
 
-/// A message that is not folded, because it is there to be copied.
+/// A message that is not wrapped, so that it can be copied.
 pub fn verbatim(text: &str) {
     let _ = writeln!(anstream::stderr(), "{text}");
 }
@@ -42,7 +42,7 @@ pub fn error(text: &str) {
     note(&format!("{RED}error:{RED:#} {text}"));
 }
 
-/// Folded at blanks alone: an address, a time or a flag stays in one piece, to be copied.
+/// Wraps only at spaces: an address, a time or a flag stays in one piece, so that it can be copied.
 fn options<'a>(width: usize) -> Options<'a> {
     Options::new(width)
         .word_separator(WordSeparator::AsciiSpace)
@@ -50,7 +50,7 @@ fn options<'a>(width: usize) -> Options<'a> {
         .break_words(false)
 }
 
-/// The width to fold at: a terminal's own, none where there is no terminal.
+/// The width to wrap at: that of the terminal; `None` without one.
 fn width(terminal: bool) -> Option<usize> {
     terminal.then(textwrap::termwidth)
 }
@@ -60,7 +60,7 @@ pub fn output_width() -> Option<usize> {
     width(stdout().is_terminal())
 }
 
-/// Text behind a label, folded at the width of standard output and kept in its column.
+/// Text after a label, wrapped at the width of standard output and indented to its column.
 pub fn labelled(label: &str, text: &str) {
     let indent = " ".repeat(textwrap::core::display_width(label));
     result(&match output_width() {
@@ -79,7 +79,7 @@ pub fn table(header: &[&str], rows: Vec<Vec<String>>) {
     lines(header, rows, None).iter().for_each(|line| result(line));
 }
 
-/// The same for sentences: on a terminal the cells are folded.
+/// The same for sentences: on a terminal the cells are wrapped.
 pub fn folded_table(header: &[&str], rows: Vec<Vec<String>>) {
     lines(header, rows, output_width()).iter().for_each(|line| result(line));
 }
@@ -98,7 +98,7 @@ fn lines(header: &[&str], rows: Vec<Vec<String>>, width: Option<usize>) -> Vec<S
     table.lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
-/// A name or message that comes from the cluster, without what could move a terminal's cursor.
+/// A name or message from the cluster, without characters that could move a terminal's cursor.
 pub fn harmless(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -1,4 +1,4 @@
-//! `status`: how far a token came, what is wrong and what to do, and which Pods read it.
+//! `status`: the stages of a token, what is wrong and what to do, and which Pods read it.
 
 mod events;
 mod readers;
@@ -18,7 +18,7 @@ pub async fn run(flags: &ClusterFlags, args: &StatusArgs) -> anyhow::Result<()> 
     let context = context::read(&cluster, &args.name).await?;
     let mut report = Report::new(&context);
     let issued_at = report.token.issued_at;
-    // Both are more than the context itself: without the permission for them the rest is still worth showing.
+    // Both are additional: without the permission for them the rest is still shown.
     match readers::read(&cluster, &context.target_name(), issued_at).await {
         Ok(pods) => report.pods = pods,
         Err(error) => report.unknown.push(format!("{error:#}")),

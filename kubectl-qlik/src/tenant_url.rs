@@ -1,9 +1,9 @@
-//! The address of a tenant, corrected: a browser's address with a path, a bare host, upper case.
+//! Corrects the address of a tenant: an address from a browser with a path, a host without a scheme, upper case.
 
 use qlik_context_operator::oauth::tenant::TenantUrl;
 use url::Url;
 
-/// Ends the message about an address that cannot be used.
+/// The end of the message about an address that cannot be used.
 const EXAMPLE: &str = "An example: https://acme.eu.qlikcloud.com";
 
 /// `https://host[:port]`, or what is wrong. Scheme, path and query of a pasted address are corrected; a user name and an

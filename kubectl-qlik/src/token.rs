@@ -1,4 +1,4 @@
-//! `token`: the token itself, for a pipe. The only command beside `export` that shows a secret.
+//! `token`: prints the token, for a pipe. Besides `export` the only command that outputs a secret.
 
 use std::io::{IsTerminal as _, stdout};
 
@@ -19,7 +19,7 @@ use crate::{age, context, screen};
 /// A token in its Secret.
 pub struct Published {
     pub token: SecretString,
-    /// The tenant it is for.
+    /// The tenant of the token.
     pub tenant: TenantUrl,
     pub expires_at: Option<Timestamp>,
 }
@@ -54,8 +54,8 @@ pub async fn published(cluster: &Cluster, context: &QlikContext) -> anyhow::Resu
         bail!("the token of {name} expired {}; {more}", age::relative(expired, now));
     }
     let token = text("token").ok_or_else(|| anyhow!("Secret {secret_name} has no key token; {more}"))?;
-    // Where the keys are the default ones, the tenant stands beside the token; else it is the spec's, which has to be what
-    // the token is for.
+    // With the default keys, the tenant is beside the token; else it is that of the spec, which has to be the tenant of
+    // the token.
     let tenant = match text("tenant-url") {
         Some(url) => url,
         None if context::is_ready(context) => context.spec.tenant_url.clone(),

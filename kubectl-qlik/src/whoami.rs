@@ -1,4 +1,4 @@
-//! `whoami`: as whom a token acts, in the words of `qlik user me`.
+//! `whoami`: the identity of a token, in the format of `qlik user me`.
 
 use std::fs;
 
@@ -16,7 +16,7 @@ use crate::cluster::Cluster;
 use crate::{context, document, token};
 
 const BODY_LIMIT: usize = 256 * 1024;
-/// Documented is one: from `users/me` to `users/{id}`.
+/// One redirect is documented: from `users/me` to `users/{id}`.
 const REDIRECTS: u8 = 3;
 
 /// Runs the command.
@@ -55,9 +55,9 @@ pub fn identity(context: &QlikContext) -> anyhow::Result<Value> {
     Ok(user)
 }
 
-/// Asks the tenant whose the token is: the operator's own way to a tenant, from this machine.
+/// Asks the tenant for the identity of the token, from this machine, with the operator's own client.
 async fn ask(tenant: TenantUrl, token: &SecretString, roots: Option<&[u8]>) -> anyhow::Result<Value> {
-    // A person's machine may be behind a VPN: the addresses that are never a tenant's stay refused.
+    // The machine may be behind a VPN, so private addresses are allowed; addresses that are never a tenant's stay refused.
     let https = Https::new(SystemResolver, AddressPolicy::PrivateToo, roots);
     let https = https.map_err(|_| anyhow!("cannot use the CA certificates of --tenant-ca-file: it must be PEM"))?;
     let host = tenant.authority();

@@ -78,7 +78,7 @@ pub enum AuthMethod {
     ApiKey,
 }
 
-/// Where a dry run ends.
+/// The kind of dry run.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum DryRun {
     None,

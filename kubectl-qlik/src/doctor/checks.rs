@@ -1,4 +1,4 @@
-//! The checks of `doctor`. Each ends in a finding, also when it fails itself.
+//! The checks of `doctor`. Each returns a finding, also when the check itself fails.
 
 use std::collections::BTreeMap;
 
@@ -146,7 +146,7 @@ fn deployed(deployment: &Deployment) -> Finding {
     }
 }
 
-/// Checks that the lease is held: only its holder works.
+/// Checks that the lease is held: only its holder is active.
 async fn lease(cluster: &Cluster, deployment: &Deployment, now: Timestamp) -> Option<Finding> {
     const CHECK: &str = "Lease";
     let template = deployment.spec.template.spec.as_ref();

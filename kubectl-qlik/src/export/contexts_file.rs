@@ -1,7 +1,7 @@
-//! qlik-cli's context file (<https://qlik.dev/toolkits/qlik-cli/qlik-cli-contexts>): one more context in it, all else as it is.
+//! qlik-cli's context file (<https://qlik.dev/toolkits/qlik-cli/qlik-cli-contexts>): adds a context and keeps everything else.
 //!
-//! Lines are added or replaced in the text, so that comments, order and unknown keys stay. What comes of that is read again,
-//! and where it does not say what it should (a file in another style of YAML), the whole is written anew from what it says.
+//! Lines are added or replaced in the text, so that comments, order and unknown keys stay. The result is parsed again. If it is
+//! not as wanted (a file in another style of YAML), the whole file is written again from its parsed content.
 
 use qlik_context_operator::secret::template::contexts_yml;
 use serde_json::{Map, Value, json};
@@ -26,7 +26,7 @@ pub struct Merged {
     pub rewritten: bool,
 }
 
-/// Puts a context into the text of a file; an empty text is a file that is not there.
+/// Puts a context into the text of a file; an empty text stands for a missing file.
 pub fn merge(before: &str, entry: &Entry<'_>, make_current: bool, force: bool) -> Result<Merged, String> {
     let ours = contexts_yml(entry.name, entry.server, entry.token) + "\n";
     let read = |text: &str| -> Result<Value, String> {
@@ -61,7 +61,7 @@ pub fn merge(before: &str, entry: &Entry<'_>, make_current: bool, force: bool) -
     Ok(Merged { text, current, rewritten: before.contains('#') })
 }
 
-/// Why a context must not be replaced unasked: it is of another tenant, or more than a token is in it.
+/// Why a context must not be replaced without `--force`: it is for another tenant, or has more than a token.
 fn is_another(other: &Value, entry: &Entry<'_>) -> Option<String> {
     let same = |server: &str| server.trim_end_matches('/') == entry.server;
     match other["server"].as_str() {
@@ -74,7 +74,7 @@ fn is_another(other: &Value, entry: &Entry<'_>) -> Option<String> {
     more.next().map(|key| format!("has a setting {key} of its own"))
 }
 
-/// The text with the lines of the context replaced or added. `ours` is a whole file with it alone.
+/// The text with the lines of the context replaced or added. `ours` is a complete file with only this context.
 fn edited(before: &str, name: &str, ours: &str, current: bool) -> String {
     let block: Vec<&str> = ours.lines().skip(2).collect();
     let mut lines: Vec<&str> = before.lines().collect();
@@ -86,7 +86,7 @@ fn edited(before: &str, name: &str, ours: &str, current: bool) -> String {
     let inside = |line: &&str| line.starts_with("   ") || line.trim().is_empty();
     if let Some(at) = lines.iter().position(|line| key(line).as_deref() == Some(name)) {
         let length = lines[at + 1..].iter().take_while(|line| inside(line)).count();
-        // Empty lines behind the block stay where they are.
+        // Empty lines after the block stay where they are.
         let empty = lines[at + 1..at + 1 + length].iter().rev().take_while(|line| line.trim().is_empty()).count();
         lines.splice(at..at + 1 + length - empty, block);
     } else if let Some(at) = lines.iter().position(|line| line.trim_end() == "contexts:") {

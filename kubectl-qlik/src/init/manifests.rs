@@ -1,4 +1,4 @@
-//! The two objects that `init` writes, from the answers; and what is shown of them.
+//! The two objects that `init` writes, made from the answers, and their form for display.
 
 use qlik_context_operator::api::{CONTEXT_LABEL, GROUP, MANAGED_BY_LABEL};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::args::AuthMethod;
 
-/// Field manager, and value of the label that marks what `init` has made.
+/// Field manager, and value of the label that marks objects of `init`.
 pub const MADE_BY: &str = "kubectl-qlik";
 
 /// Keys of a credential Secret: the ones that a QlikContext reads by default.
@@ -34,7 +34,7 @@ pub struct Answers {
 pub enum CredentialSecret {
     /// In a Secret that is managed elsewhere.
     Existing(String),
-    /// In one that `init` writes. A key that is missing keeps the value that is there.
+    /// In a Secret that `init` writes. A missing key keeps its present value.
     Ours(Vec<(&'static str, SecretString)>),
 }
 
@@ -64,7 +64,7 @@ impl Answers {
         })
     }
 
-    /// The same as a merge patch, which takes away the other methods.
+    /// The same as a merge patch, which removes the other methods.
     pub fn context_patch(&self) -> Value {
         let mut context = self.context();
         for other in ["clientSecret", "privateKeyJwt", "apiKey"] {
@@ -80,7 +80,7 @@ impl Answers {
         self.secret_with(|value| value.expose_secret().to_owned())
     }
 
-    /// The credential Secret as it may be seen.
+    /// The credential Secret in a form that may be shown.
     pub fn shown_secret(&self) -> Option<Value> {
         self.secret_with(|_| "(not shown)".to_owned())
     }
@@ -126,7 +126,7 @@ pub fn keys(method: AuthMethod) -> &'static [&'static str] {
     }
 }
 
-/// How the name of the credential Secret ends.
+/// The suffix of the name of the credential Secret.
 fn ending(method: AuthMethod) -> &'static str {
     match method {
         AuthMethod::Oauth => "oauth",

@@ -11,7 +11,7 @@ use crate::args::AuthMethod;
 use crate::cluster::Cluster;
 use crate::problem::{self, Explain as _};
 
-/// An error when the namespace does not exist. Without the permission to read it, the first write fails in its place.
+/// An error when the namespace does not exist. Without the permission to read it, the first write fails instead.
 pub async fn namespace(cluster: &Cluster) -> anyhow::Result<()> {
     let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
     let name = &cluster.namespace;
@@ -23,7 +23,7 @@ pub async fn namespace(cluster: &Cluster) -> anyhow::Result<()> {
     }
 }
 
-/// The context of this name, which an earlier run of `init` has made; nothing when there is none.
+/// The context of this name, if an earlier run of `init` created it; `None` when there is none.
 pub async fn context(cluster: &Cluster, name: &str) -> anyhow::Result<Option<QlikContext>> {
     let contexts: Api<QlikContext> = cluster.objects();
     let context = match contexts.get(name).await {
@@ -44,7 +44,7 @@ pub async fn context(cluster: &Cluster, name: &str) -> anyhow::Result<Option<Qli
     Ok(Some(context))
 }
 
-/// The credential Secret of this name, if it is one that `init` has made for this context; an error when it is not.
+/// The credential Secret of this name, if `init` created it for this context; an error when another client did.
 pub async fn secret(cluster: &Cluster, name: &str, context: &str) -> anyhow::Result<Option<Secret>> {
     let secrets: Api<Secret> = cluster.objects();
     let secret = secrets.get_opt(name).await.explain(format_args!("cannot read Secret {name}"))?;

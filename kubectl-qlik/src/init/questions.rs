@@ -1,4 +1,4 @@
-//! The questions of `qlik context init`, in its words; a flag answers one, and an answer of an earlier run is kept.
+//! The questions of `qlik context init`, in its words. A flag can answer a question, and answers of an earlier run are kept.
 
 use anyhow::{anyhow, bail};
 use k8s_openapi::api::core::v1::Secret;
@@ -40,7 +40,7 @@ pub fn tenant(flag: Option<&str>, present: Option<&QlikContext>) -> anyhow::Resu
     Ok(tenant)
 }
 
-/// How to authenticate: by flag, by what the other flags are about, else asked for.
+/// How to authenticate: from its flag, from the other flags, or from a question.
 pub fn method(args: &InitArgs, present: Option<&QlikContext>) -> anyhow::Result<AuthMethod> {
     let implied = [
         (args.client_secret_file.is_some(), AuthMethod::Oauth),
@@ -56,7 +56,7 @@ pub fn method(args: &InitArgs, present: Option<&QlikContext>) -> anyhow::Result<
             bail!("the flags do not go together: an API key has no --client-id")
         }
         (Some(method), _) | (None, Some(method)) => return Ok(method),
-        // A script that leaves it out gets what the tutorial is about.
+        // A script that leaves it out gets the method of the tutorial.
         (None, None) if args.existing_secret.is_some() || !prompt::possible() => {
             return Ok(present.and_then(present::method).unwrap_or(AuthMethod::Oauth));
         }
@@ -132,7 +132,7 @@ fn client_id(args: &InitArgs, present: bool) -> anyhow::Result<Option<SecretStri
     Ok(answer.map(|(_, id)| id))
 }
 
-/// A value that is typed unseen.
+/// A value that is not shown while it is typed.
 fn hidden(question: &str, file: Option<&str>, flag: &str, present: bool) -> anyhow::Result<Option<SecretString>> {
     if let Some(path) = file {
         let text = credential::from_file(path, flag)?;
@@ -179,7 +179,7 @@ fn key_id(args: &InitArgs, present: bool) -> anyhow::Result<Option<SecretString>
     if let Some(id) = &args.key_id {
         return credential::one_piece(id).map(Some).map_err(|problem| anyhow!("--key-id: {problem}"));
     }
-    // Left out it is the key's own: no script has to name it.
+    // Without the flag it is the key's own, so that no script has to give it.
     if !prompt::possible() || args.private_key_file.is_some() {
         return Ok(None);
     }
@@ -188,7 +188,7 @@ fn key_id(args: &InitArgs, present: bool) -> anyhow::Result<Option<SecretString>
     Ok(answer.map(|(_, id)| id))
 }
 
-/// Tells when an address was corrected, or is not where tenants usually are.
+/// Reports that an address was corrected, or is not at a usual host of tenants.
 fn said(text: &str, tenant: &TenantUrl) {
     if text.trim().trim_end_matches('/') != tenant.to_string() {
         screen::note(&format!("The tenant is {tenant}."));

@@ -17,7 +17,7 @@ use crate::cluster::Cluster;
 use crate::problem::Explain as _;
 use crate::screen::{self, GREEN};
 
-/// The objects that this run has written, for the case that it is interrupted.
+/// The objects that this run has written, in case it is interrupted.
 #[derive(Default)]
 pub struct Written(RefCell<Vec<String>>);
 
@@ -34,7 +34,7 @@ impl Written {
         self.0.borrow().is_empty()
     }
 
-    /// Lists what a run that ended early (`how`) leaves behind, and how to go on or to remove it.
+    /// Lists the objects of a run that ended early (`how`), and how to continue or to remove them.
     pub fn report(&self, how: &str, name: &str, flags: &str) {
         let written = self.0.borrow();
         // The terminal's own ^C is on the line.
@@ -55,13 +55,13 @@ impl Written {
 pub enum Change {
     /// It is new.
     Created,
-    /// It, or its credential, was another: the status from before says nothing of what is there now.
+    /// It or its credential has changed, so the earlier status does not apply to it.
     Changed(Option<Box<QlikContextStatus>>),
-    /// Nothing is different.
+    /// There is no difference.
     None(Box<QlikContext>),
 }
 
-/// Writes Secret and context. The context is tried with a dry run first, so that no Secret is written for one that is refused.
+/// Writes Secret and context. A dry run of the context comes first, so that no Secret is written for one that is refused.
 pub async fn write(cluster: &Cluster, answers: &Answers, written: &Written) -> anyhow::Result<Change> {
     let before = present::context(cluster, &answers.name).await?;
     let contexts: Api<QlikContext> = cluster.objects();
@@ -93,7 +93,7 @@ pub async fn write(cluster: &Cluster, answers: &Answers, written: &Written) -> a
     })
 }
 
-/// Returns whether a value is another than before.
+/// Returns whether a value has changed.
 async fn write_secret(cluster: &Cluster, answers: &Answers, written: &Written) -> anyhow::Result<bool> {
     let (CredentialSecret::Ours(values), Some(manifest)) = (&answers.secret, answers.secret()) else {
         return Ok(false);
@@ -125,13 +125,13 @@ where
     objects.create(&params, &object).await.explain(format_args!("cannot create {name}"))
 }
 
-/// Only the object that was looked at, in whatever version: the operator writes the status of a context as soon as its
-/// credential changes.
+/// Only the object that was read, in any version: the operator writes the status of a context as soon as its credential
+/// changes.
 fn by_uid<K: Resource>(before: &K) -> (&'static str, Option<String>) {
     ("uid", before.meta().uid.clone())
 }
 
-/// Only what was looked at.
+/// Only the version that was read.
 fn by_version<K: Resource>(before: &K) -> (&'static str, Option<String>) {
     ("resourceVersion", before.meta().resource_version.clone())
 }

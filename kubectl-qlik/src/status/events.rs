@@ -11,7 +11,7 @@ use crate::cluster::Cluster;
 use crate::problem::Explain as _;
 use crate::screen;
 
-/// As many as a screen holds beside the rest.
+/// As many as fit on a screen with the rest.
 const NEWEST: usize = 10;
 
 /// An event.

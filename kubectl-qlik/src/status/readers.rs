@@ -1,4 +1,4 @@
-//! Which containers read the token's Secret, in which way, and which of them hold an old token.
+//! Which containers read the token Secret, how, and which of them have an old token.
 //!
 //! A file of a volume follows the Secret. An environment variable, and a file mounted by `subPath`, stay as they were when
 //! the container started (<https://kubernetes.io/docs/concepts/configuration/secret/>).

@@ -1,4 +1,4 @@
-//! The status of a context as a document, and as people read it.
+//! The status of a context as a document, and as text.
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -20,7 +20,7 @@ pub struct Report {
     pub ready: bool,
     pub reason: Option<String>,
     pub message: Option<String>,
-    /// The status does not speak of the present spec yet.
+    /// The status is not about the present spec yet.
     pub outdated: bool,
     pub suspended: bool,
     pub stages: Vec<Stage>,
@@ -39,7 +39,7 @@ pub struct Report {
 pub struct Stage {
     #[serde(rename = "type")]
     pub kind: String,
-    /// `True`, `False`, or nothing when it was not reached.
+    /// `True`, `False`, or `None` when it was not reached.
     pub status: Option<String>,
     pub reason: Option<String>,
     pub message: Option<String>,
@@ -55,7 +55,7 @@ pub struct Token {
     pub scopes: Vec<String>,
 }
 
-/// The failure at hand.
+/// The present failure.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Failure {
