@@ -1,11 +1,11 @@
 //! `cargo xtask bench`: what a token costs, and how many contexts one operator carries.
 //!
 //! A real control plane, the chart's permissions, the release build of the operator, and a fake tenant over TLS. In the same
-//! run a bare client does the requests that a token needs and nothing else: what it reaches is the ceiling of this machine at
-//! this moment. The operator, the bare client and the tenant are processes of their own, so that each one's CPU time is its own.
+//! run a bare client sends only the requests that a token needs: its rate is the ceiling of this machine at this moment. The
+//! operator, the bare client and the tenant are separate processes, so that the CPU time of each is measured separately.
 //!
-//! It promises that each figure comes from the run at hand, and prints how busy the machine was beside it. It never changes the
-//! operator's behavior beyond flags and environment that anyone can set, and leaves no process behind.
+//! Each figure comes from the same run, and is printed with the load of the machine. The bench changes the operator's behavior
+//! only through flags and environment that anyone can set, and leaves no process behind.
 
 mod bare;
 mod bounds;
@@ -76,7 +76,7 @@ pub struct Args {
     debug: bool,
 }
 
-/// A process of the bench's own.
+/// A separate process of the bench.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Role {
     #[command(subcommand)]
@@ -91,7 +91,7 @@ enum Part {
     Bare(bare::Job),
 }
 
-/// Plays a part of the bench as a process of its own.
+/// Runs a part of the bench as a separate process.
 pub fn play(role: &Role) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("cannot start")?;
     match &role.part {
@@ -136,7 +136,7 @@ pub fn run(args: &Args, screen: Screen) -> anyhow::Result<()> {
     finish(args, &report, earlier.as_ref(), screen)
 }
 
-/// Comparison, document, and the verdict on the counts.
+/// Comparison, document, and the check of the counts.
 fn finish(args: &Args, report: &Report, earlier: Option<&Report>, screen: Screen) -> anyhow::Result<()> {
     if let Some(earlier) = earlier {
         compare::show(earlier, report, screen);
@@ -151,7 +151,7 @@ fn finish(args: &Args, report: &Report, earlier: Option<&Report>, screen: Screen
     Ok(())
 }
 
-/// The tenant and the bare client are this program: without optimization they would be what is measured.
+/// The tenant and the bare client are this program: without optimization they would dominate the measurement.
 fn again_as_release(screen: Screen) -> anyhow::Result<()> {
     screen.progress("building the bench itself as for a release …");
     let program = cargo::build_tasks_for_release()?;

@@ -1,4 +1,4 @@
-//! Cargo, called by a task: the same one that runs the task, in the root of the repository.
+//! Runs cargo for a task: the same cargo that runs the task, in the root of the repository.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use support::operator::repository;
 const OPERATOR: &str = "qlik-context-operator";
 const PLUGIN: &str = "kubectl-qlik";
 
-/// Whether cargo succeeds with these arguments; what it prints goes to where we print.
+/// Whether cargo succeeds with these arguments; its output goes to ours.
 pub fn succeeds(args: &[&str]) -> anyhow::Result<bool> {
     let status = cargo(args).status().context("cannot run cargo")?;
     Ok(status.success())
@@ -23,18 +23,18 @@ pub fn has(subcommand: &str) -> bool {
     silent.status().is_ok_and(|status| status.success())
 }
 
-/// Builds the operator, and says where its program is.
+/// Builds the operator, and returns the path of its program.
 pub fn build_operator(release: bool) -> anyhow::Result<PathBuf> {
     let [program] = build([OPERATOR], release)?;
     Ok(program)
 }
 
-/// Builds the operator and the kubectl plugin, and says where the programs are.
+/// Builds the operator and the kubectl plugin, and returns the paths of the programs.
 pub fn build_operator_and_plugin(release: bool) -> anyhow::Result<[PathBuf; 2]> {
     build([OPERATOR, PLUGIN], release)
 }
 
-/// Builds these tasks, optimized as for a release, and says where their program is.
+/// Builds these tasks, optimized as for a release, and returns the path of their program.
 pub fn build_tasks_for_release() -> anyhow::Result<PathBuf> {
     let [program] = build([env!("CARGO_PKG_NAME")], true)?;
     Ok(program)
@@ -43,7 +43,7 @@ pub fn build_tasks_for_release() -> anyhow::Result<PathBuf> {
 /// Builds packages with a program of the same name each. In one call, so that what they share is built once.
 fn build<const N: usize>(packages: [&str; N], release: bool) -> anyhow::Result<[PathBuf; N]> {
     let profile = if release { "release" } else { "dev" };
-    // Cargo alone knows where it puts things; it tells that in JSON, and people what it does.
+    // Only cargo knows where it puts files; it reports that in JSON, and its progress as text.
     let output = cargo(&["build", "--profile", profile])
         .args(packages.iter().flat_map(|package| ["--package", package, "--bin", package]))
         .args(["--message-format", "json-render-diagnostics"])

@@ -1,8 +1,8 @@
 //! `cargo xtask demo`: the operator at work, on this machine only.
 //!
-//! Nothing is pretended but Qlik Cloud itself: a real control plane, the chart installed by Helm,
-//! the operator's own program with the rights that the chart gives it, the examples, kubectl and its plugin.
-//! It promises to leave no process and no file behind, however it ends.
+//! Only Qlik Cloud is a fake: the demo has a real control plane, the chart installed by Helm, the operator's own
+//! program with the permissions that the chart grants it, the examples, kubectl and its plugin.
+//! It leaves no process and no file behind, however it ends.
 
 mod hints;
 mod interrupt;
@@ -66,7 +66,7 @@ async fn perform(
         };
         screen.heading("Ending");
     }
-    // Whatever happened, the operator is asked to end first. The first error is the cause.
+    // In any case the operator is stopped first. The first error is the cause.
     let ended = stage.strike(screen).await;
     shown.and(ended)?;
     if once {

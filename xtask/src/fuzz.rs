@@ -1,8 +1,8 @@
-//! `cargo xtask fuzz`: makes up inputs for everything that reads what comes from outside, and stops at the first for which
-//! a promise of `fuzz/src` does not hold.
+//! `cargo xtask fuzz`: generates inputs for everything that parses data from outside, and stops at the first input for which a
+//! property of `fuzz/src` does not hold.
 //!
-//! It starts from `fuzz/corpus/`, which stays as it is: what it finds goes below `target/`, for the next time. An input that
-//! breaks something is worth keeping: mended, it goes into the corpus, which `tests/corpus.rs` runs for ever.
+//! It starts from `fuzz/corpus/`, which it does not change: new inputs are stored below `target/`, for the next run. Once a bug
+//! is fixed, add its input to the corpus, which `tests/corpus.rs` always runs.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -54,7 +54,7 @@ fn look(target: &str, seconds: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What there is to look at: a program each.
+/// The targets, a program each.
 fn targets() -> anyhow::Result<Vec<String>> {
     let folder = repository().join("fuzz/fuzz_targets");
     let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
@@ -70,7 +70,7 @@ fn works(args: &[&str]) -> bool {
     silent.status().is_ok_and(|status| status.success())
 }
 
-/// The nightly cargo: the fuzzer's instruments are not in a stable compiler.
+/// The nightly cargo: a stable compiler does not have the fuzzer's instrumentation.
 fn nightly(args: &[&str]) -> Command {
     let mut rustup = Command::new("rustup");
     rustup.args(["run", "nightly", "cargo"]).args(args).current_dir(repository());

@@ -1,6 +1,6 @@
-//! `cargo xtask generate`: writes what is made from code and committed: the CRDs, where `kubectl
-//! apply` and where the chart look for it, and what tests make: the tables of metrics, of states and of the chart's values, and the
-//! manifest for `kubectl apply`.
+//! `cargo xtask generate`: writes the generated files that are committed: the CRDs, for `kubectl apply` and for the chart, and
+//! the files that tests generate: the tables of metrics, of states and of the chart's values, and the manifest for `kubectl
+//! apply`.
 
 use std::fs;
 use std::process::Command;
@@ -11,10 +11,10 @@ use support::operator::repository;
 use crate::cargo;
 use crate::screen::Screen;
 
-/// Where each CRD is a file, and its copy for Helm, which sees nothing outside of the chart.
+/// The folder of the CRDs, and that of their copies for Helm, which reads no file outside of the chart.
 const FOLDERS: [&str; 2] = ["crds", "charts/qlik-context-operator/files/crds"];
 
-/// What tests make: the test, which of its cases, and the files. They read the CRDs in the chart, so they come after it.
+/// The files that tests generate: test, case and files. They read the CRDs in the chart, so they come after it.
 const MADE_BY_TESTS: [(&str, &str, &str); 4] = [
     ("docs", "metrics::", "docs/reference.md"),
     ("states", "", "docs/states.md"),
@@ -58,7 +58,7 @@ pub fn run(args: Args, screen: Screen) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Has a test compare its files, or write them; false when one is old.
+/// Lets a test compare its files, or write them; false when one is outdated.
 fn made_by(test: &str, cases: &str, args: Args) -> anyhow::Result<bool> {
     let mut test = cargo::cargo(&["test", "--quiet", "--test", test, cases]);
     if !args.check {
@@ -67,7 +67,7 @@ fn made_by(test: &str, cases: &str, args: Args) -> anyhow::Result<bool> {
     Ok(test.status().context("cannot run cargo")?.success())
 }
 
-/// What users of the program get from it: each CRD with the name of its file.
+/// The CRDs as the program prints them, each with the name of its file.
 fn printed_crds() -> anyhow::Result<Vec<(String, String)>> {
     let program = cargo::build_operator(false)?;
     let output = Command::new(&program).arg("crd").output();

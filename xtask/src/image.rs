@@ -1,9 +1,9 @@
 //! `cargo xtask image`: the operator's image as an OCI archive, made without a container engine and without a registry.
 //!
 //! The image holds one static program, CA certificates, the licence and an SBOM: no shell, no package manager, no library, and
-//! no path that its user may write. It promises the same archive, to the byte, for the same program, version and date. It never
-//! runs the program, so one machine puts the programs of several platforms into one archive. `deploy/Dockerfile` takes the
-//! root file system from here (`--rootfs`), so that both ways give the same image.
+//! no path that its user may write. The same program, version and date give the same archive, to the byte. The program is never
+//! run, so one machine can put the programs of several platforms into one archive. `deploy/Dockerfile` takes the
+//! root file system from here (`--rootfs`), so that both give the same image.
 
 mod archive;
 mod program;
@@ -59,7 +59,7 @@ pub enum Architecture {
     Arm64,
 }
 
-/// A static Linux program, and what it runs on.
+/// A static Linux program, and its architecture.
 #[derive(Clone, Debug)]
 pub struct Binary {
     architecture: Architecture,
@@ -76,12 +76,12 @@ impl FromStr for Binary {
     }
 }
 
-/// Why this machine cannot make the image of this source; nothing if it can.
+/// Why this machine cannot build the image of this source; `None` if it can.
 pub fn obstacle() -> Option<String> {
     program::obstacle()
 }
 
-/// Builds the image, and says how large it is.
+/// Builds the image, and prints its size.
 pub fn run(args: &Args, screen: Screen) -> anyhow::Result<()> {
     if let Some(folder) = &args.rootfs {
         let [binary] = &binaries(args, screen)?[..] else { bail!("--rootfs takes one program") };
@@ -97,7 +97,7 @@ pub fn run(args: &Args, screen: Screen) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Builds the image; returns the archive, beside which the SBOM lies.
+/// Builds the image; returns the path of the archive. The SBOM is beside it.
 pub fn make(args: &Args, screen: Screen) -> anyhow::Result<PathBuf> {
     let root = repository().canonicalize().context("there is no repository")?;
     let output = args.output.clone().unwrap_or_else(|| root.join("target/image").join(format!("{NAME}.tar")));
@@ -130,7 +130,7 @@ fn binaries(args: &Args, screen: Screen) -> anyhow::Result<Vec<Binary>> {
 }
 
 impl Binary {
-    /// The program's bytes, once they are certain to start in an image that has nothing else.
+    /// The program's bytes, after a check that it starts in an image without any other file.
     fn load(&self) -> anyhow::Result<Vec<u8>> {
         let bytes = fs::read(&self.path).with_context(|| format!("cannot read {}", self.path.display()))?;
         program::check(&bytes, self.architecture).with_context(|| self.path.display().to_string())?;
@@ -149,7 +149,7 @@ fn git(args: &[&str]) -> Option<String> {
     output.status.success().then(|| text.trim().to_owned())
 }
 
-/// Writes a file whole or not at all.
+/// Writes a file atomically.
 fn save(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let new = path.with_extension("new");

@@ -1,7 +1,7 @@
-//! The tasks of this project, `cargo xtask <task>`: what a contributor or a CI runs, a demo and a benchmark.
+//! The tasks of this project, `cargo xtask <task>`: checks for contributors and CI, a demo and a benchmark.
 //!
-//! They need Rust, a C compiler and, once, Go; no container engine, no cluster, no account. `fuzz` alone needs more,
-//! and says what.
+//! They need Rust, a C compiler and, once, Go; no container engine, no cluster, no account. Only `fuzz` needs more,
+//! and prints what.
 
 #![expect(clippy::disallowed_methods, reason = "what is real is measured by real time")]
 

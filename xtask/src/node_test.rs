@@ -6,7 +6,7 @@ use support::node::sandbox;
 use crate::screen::Screen;
 use crate::{cargo, image, requirements};
 
-/// What the tests of image and node look for.
+/// The variables that the tests of image and node read.
 pub const IMAGE: &str = "QLIK_CONTEXT_TEST_IMAGE";
 
 /// Flags of `node-test`.
@@ -19,7 +19,7 @@ pub struct Args {
     filter: Option<String>,
 }
 
-/// Makes the image and runs the tests, or says why this machine cannot.
+/// Builds the image and runs the tests, or prints why this machine cannot.
 pub fn run(args: &Args, screen: Screen) -> anyhow::Result<()> {
     if let Some(reason) = sandbox::obstacle().or_else(image::obstacle) {
         screen.text(&format!("SKIPPED: {reason}\n\n0 passed, 0 failed, 1 skipped"));

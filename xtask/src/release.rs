@@ -1,5 +1,5 @@
-//! `cargo xtask release`: whether a version can be released, and what a release is made of beside programs and image. It never
-//! publishes anything: `.github/workflows/release.yml` does, and calls this.
+//! `cargo xtask release`: checks whether a version can be released, and makes the parts of a release besides programs and image.
+//! It never publishes anything: `.github/workflows/release.yml` does, and calls this.
 
 mod agree;
 
@@ -33,7 +33,7 @@ pub struct Args {
     registry: Option<String>,
 }
 
-/// Checks, and writes what was asked for.
+/// Checks, and writes the requested files.
 pub fn run(args: &Args, screen: Screen) -> anyhow::Result<()> {
     let files = read(&repository())?;
     let found = agree::disagreements(&files, args.tag.as_deref());
@@ -50,7 +50,7 @@ pub fn run(args: &Args, screen: Screen) -> anyhow::Result<()> {
 /// Files of the repository, by path.
 type Files = BTreeMap<String, String>;
 
-/// What has to agree.
+/// The checks of a release.
 fn read(root: &Path) -> anyhow::Result<Files> {
     let mut files = Files::new();
     for path in ["Cargo.toml", "CHANGELOG.md", "README.md", "SECURITY.md", "rust-toolchain.toml", "deploy/Dockerfile"] {
@@ -107,7 +107,7 @@ fn write(files: &Files, folder: &Path, registry: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The text with its one place changed.
+/// The text with its only occurrence replaced.
 fn replaced(text: &str, from: &str, to: &str) -> anyhow::Result<String> {
     match text.matches(from).count() {
         1 => Ok(text.replace(from, to)),

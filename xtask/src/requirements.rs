@@ -1,5 +1,5 @@
-//! What a task needs of the machine, looked at before it starts: one line for each thing that is
-//! missing, with what to do about it.
+//! The requirements of a task, checked before it starts: one line for each missing one, which says
+//! what to do.
 
 use std::env;
 use std::ffi::OsString;
@@ -12,7 +12,7 @@ use support::control_plane::Programs;
 use crate::cargo;
 use crate::screen::Screen;
 
-/// What compiling and a control plane need.
+/// The requirements of compiling and of a control plane.
 pub fn to_build_and_boot() -> anyhow::Result<()> {
     c_compiler()?;
     control_plane()
@@ -26,8 +26,8 @@ pub fn to_check_format_and_lint() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The programs of the control plane, built if need be; the first build on a machine says so and
-/// shows how it goes.
+/// The programs of the control plane, built if necessary; the first build on a machine prints a
+/// message and its progress.
 pub fn programs(screen: Screen) -> anyhow::Result<Programs> {
     let first = Once::new();
     Programs::find(&move |line| {
@@ -53,8 +53,8 @@ fn c_compiler() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// With Go everything can be built. Without it everything has to be there, and the search, which
-/// cannot build then, says what is not and what to do.
+/// With Go everything can be built. Without it every program has to exist, and the search prints
+/// what is missing and what to do.
 fn control_plane() -> anyhow::Result<()> {
     if !runs(&"go".into(), "version") {
         Programs::find(&|_| ())?;
@@ -63,7 +63,7 @@ fn control_plane() -> anyhow::Result<()> {
 }
 
 fn runs(program: &OsString, argument: &str) -> bool {
-    // CC may hold arguments, as in `ccache gcc`.
+    // CC may have arguments, as in `ccache gcc`.
     let words = program.to_string_lossy();
     let mut words = words.split_whitespace();
     let mut command = Command::new(words.next().unwrap_or_default());

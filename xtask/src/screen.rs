@@ -1,15 +1,15 @@
-//! What a task says, on standard output: headings, commands and what they print, and work that
-//! lasts with the seconds since the start.
+//! The output of a task on standard output: headings, commands and their output, and long steps
+//! with the seconds since the start.
 //!
-//! Colours only on a terminal that wants them, so that a log stays plain. A reader who has gone
-//! (`| head`) is no error.
+//! Colours only on a terminal that supports them, so that a log stays plain. A reader that closes
+//! the pipe (`| head`) is not an error.
 
 use std::env;
 use std::fmt;
 use std::io::{IsTerminal as _, Write as _, stderr, stdout};
 use std::time::{Duration, Instant};
 
-/// Where lines are folded.
+/// The width at which lines are wrapped.
 const WIDTH: usize = 96;
 
 const BOLD: &str = "\x1b[1m";
@@ -18,7 +18,7 @@ const RED: &str = "\x1b[31m";
 const CYAN: &str = "\x1b[36m";
 const RESET: &str = "\x1b[0m";
 
-/// The terminal, or whatever is in its place, since this task began.
+/// Standard output, since this task began.
 #[derive(Clone, Copy)]
 pub struct Screen {
     begin: Instant,
@@ -27,40 +27,40 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// From now on.
+    /// Starts now.
     pub fn new() -> Self {
         let wanted = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Self { begin: Instant::now(), plain: !(wanted && stdout().is_terminal()), width: WIDTH }
     }
 
-    /// How long the task has been at work.
+    /// The time since the task began.
     pub fn elapsed(self) -> Duration {
         self.begin.elapsed()
     }
 
-    /// A new part.
+    /// A heading.
     pub fn heading(self, text: &str) {
         line(format_args!("\n{}", self.styled(BOLD, text)));
     }
 
-    /// A part that has ended and what it printed, in one piece although others print meanwhile.
+    /// A part that has ended and its output, in one piece although others print meanwhile.
     pub fn heading_with_output(self, heading: &str, output: &str) {
         let output: String = output.trim_end().lines().flat_map(|output| [output.trim_end(), "\n"]).collect();
         line(format_args!("\n{}\n{}", self.styled(BOLD, heading), output.trim_end()));
     }
 
-    /// For people; folded at blanks.
+    /// Text, wrapped at spaces.
     pub fn text(self, text: &str) {
         text.lines().for_each(|text| line(folded(text, self.width)));
     }
 
-    /// Work that lasts, and when it began.
+    /// A long step, and when it began.
     pub fn progress(self, text: &str) {
         let seconds = format!("[{:6.1} s]", self.elapsed().as_secs_f32());
         line(format_args!("{} {text}", self.styled(DIM, &seconds)));
     }
 
-    /// A command as a user would type it. Not folded: it is there to be copied.
+    /// A command as a user would type it. Not wrapped, so that it can be copied.
     pub fn command(self, command: &str) {
         line(self.styled(CYAN, &format!("$ {command}")));
     }
@@ -70,13 +70,13 @@ impl Screen {
         self.text("\n");
     }
 
-    /// What a command printed, with blanks at the ends of lines cut off.
+    /// The output of a command, without spaces at the ends of lines.
     pub fn output(self, output: &str) {
         let output = output.trim_end().lines();
         output.for_each(|output| line(folded(output.trim_end(), self.width)));
     }
 
-    /// The last line of a task that failed; after what cargo printed, so it goes the same way.
+    /// The last line of a task that failed; on the same stream as cargo's output, so that it comes after it.
     pub fn failure(self, text: &str) {
         let plain = self.plain || !stderr().is_terminal();
         let (red, reset) = if plain { ("", "") } else { (RED, RESET) };
@@ -92,13 +92,13 @@ fn line(text: impl fmt::Display) {
     let _ = writeln!(stdout(), "{text}");
 }
 
-/// A long line as several, each as deep as the first; words stay whole.
+/// A long line as several, with the indentation of the first; words stay whole.
 fn folded(text: &str, width: usize) -> String {
     let (indent, mut rest) = text.split_at(text.len() - text.trim_start().len());
     let room = width.saturating_sub(indent.chars().count());
     let mut lines = String::new();
     while rest.chars().count() > room {
-        // The last blank that fits, else the first one after a word that is too long.
+        // The last space that fits, else the first one after a word that is too long.
         let fits = rest.char_indices().take(room + 1).filter(|(_, char)| *char == ' ').last();
         let Some(at) = fits.map(|(at, _)| at).or_else(|| rest.find(' ')) else { break };
         lines += indent;

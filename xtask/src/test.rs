@@ -1,5 +1,5 @@
-//! `cargo xtask test`: all that has to hold before a change is taken in. Stops at what fails first. What this machine cannot
-//! test is told where its turn comes, and again at the end.
+//! `cargo xtask test`: all checks that must pass before a change is accepted. Stops at the first failure. A test that this machine
+//! cannot run is reported in its place, and again at the end.
 
 mod programs;
 
@@ -23,17 +23,17 @@ pub fn run(screen: Screen) -> anyhow::Result<()> {
         screen.text(&line);
         skipped.push(line);
     };
-    // The quick ones first.
+    // The fast ones first.
     step(screen, "format", &["fmt", "--all", "--check"])?;
     let clippy = ["clippy", "--workspace", "--all-targets"];
     step(screen, "lints", &[&clippy[..], &["--", "-D", "warnings"]].concat())?;
     if cargo::has("deny") {
-        // Advisories need a list from the network, which a workflow has.
+        // Advisories need a list from the network, so a workflow checks them.
         step(screen, "dependencies", &["deny", "--workspace", "check", "bans", "licenses", "sources"])?;
     } else {
         skip("dependencies", "cargo deny is missing: cargo install cargo-deny --locked");
     }
-    // Else the first test would build them, in silence as far as the terminal shows.
+    // Else the first test would build them without any output on the terminal.
     screen.heading("control plane");
     let begin = Instant::now();
     requirements::programs(screen)?;

@@ -1,8 +1,8 @@
-//! The bare client: the ceiling. For each context it gets the credential, asks for a token, asks whose it is, applies the
-//! Secret and applies the status, and does nothing else: no watch, no decision, no memory, no retry.
+//! The bare client, whose rate is the ceiling. For each context it gets the credential, requests a token, verifies it, applies
+//! the Secret and applies the status, and nothing else: no watch, no decision, no memory, no retry.
 //!
-//! It is a process of its own, with the operator's permissions, the same client crates and the same concurrency. What it
-//! writes has the size of what the operator writes. It is no operator: whatever fails ends it.
+//! It is a separate process, with the operator's permissions, the same client crates and the same concurrency. Its objects have
+//! the same size as the operator's. It is not an operator: any failure ends it.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -28,7 +28,7 @@ use super::machine;
 /// The operator's `--concurrency` by default.
 const CONCURRENCY: usize = 32;
 
-/// What it works with.
+/// Its inputs.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Job {
     kubeconfig: PathBuf,
@@ -37,7 +37,7 @@ pub struct Job {
     ca: PathBuf,
 }
 
-/// What it did.
+/// Its result.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Done {
     /// Contexts.

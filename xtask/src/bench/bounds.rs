@@ -1,18 +1,18 @@
-//! Counts that hold on every machine, however slow and busy it is. Each run is compared with them, the one of the tests too.
+//! Bounds of counts, which hold on every machine, however slow and busy it is. Each run is compared with them, also in the tests.
 //!
-//! Two of them are times: how long a Secret held an expired token. Where the scenario itself stops the operator until little is
-//! left of the tokens, a busy machine decides, and the bound holds for the full sizes only.
+//! Two of them are times: how long a Secret held an expired token. If the scenario itself stops the operator until the tokens
+//! have almost expired, the result depends on the load of the machine, and the bound applies to the full sizes only.
 
 use super::figures::Report;
 use super::table::{title, value};
 use crate::screen::Screen;
 
-/// What a figure of a scenario may be, at each size.
+/// The bound of a figure of a scenario, at each size.
 struct Bound {
     scenario: &'static str,
     figure: &'static str,
     goal: Limit,
-    /// Whether it says something of the full sizes only.
+    /// Whether it applies to the full sizes only.
     full_only: bool,
 }
 
@@ -26,8 +26,8 @@ use Limit::{AtMost, Exactly};
 
 /// Get the credential, apply the Secret, apply the status. A conflict now and then is repeated.
 const THREE_REQUESTS: Limit = AtMost(3.1);
-/// A context that waits for a budget has read its credential once before, to report what is wrong with it at once; credentials
-/// are not kept, so it reads it again when its turn has come. A wait of more than a minute is told in the status besides.
+/// A context that waits for a budget has read its credential once before, to report a mistake in it at once; credentials are
+/// not kept, so it reads it again when its turn has come. A wait of more than a minute is also reported in the status.
 const WITH_A_WAIT: Limit = AtMost(5.1);
 
 #[rustfmt::skip]
@@ -78,7 +78,7 @@ impl Limit {
     }
 }
 
-/// Says which counts are out of their bounds, and returns how many.
+/// Prints which counts are out of their bounds, and returns their number.
 pub fn check(report: &Report, screen: Screen) -> usize {
     let (mut checked, mut broken) = (0, 0);
     for bound in BOUNDS.iter().filter(|bound| !bound.full_only || report.scale == "full") {

@@ -1,10 +1,10 @@
-//! What changed between two runs.
+//! Compares two runs.
 
 use super::figures::{Better, Figure, Report};
 use super::table::{title, value};
 use crate::screen::Screen;
 
-/// Changes smaller than this are within what two runs of the same program differ by.
+/// Smaller changes are within the differences between two runs of the same program.
 const NOISE: f64 = 0.05;
 
 /// Prints every figure that both runs have and that changed.
@@ -29,7 +29,7 @@ pub fn show(before: &Report, after: &Report, screen: Screen) {
     }
 }
 
-/// What to say of a change; nothing when it is noise.
+/// The text for a change; `None` when it is noise.
 fn verdict(old: f64, figure: &Figure) -> Option<String> {
     let (new, change) = (figure.value, (figure.value - old) / old.abs());
     if change.is_nan() || change.abs() < NOISE {

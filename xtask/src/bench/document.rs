@@ -1,4 +1,4 @@
-//! Writes figures and plots of a run into docs/capacity.md: what stands there comes from a run, never from a person.
+//! Writes figures and plots of a run into docs/capacity.md, so that they always come from a run and are never edited by hand.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -1,4 +1,4 @@
-//! The results of a run, as they are written to JSON and read again.
+//! The results of a run, which are written as JSON and read again.
 
 use std::fs;
 use std::path::Path;
@@ -11,16 +11,16 @@ use support::operator::repository;
 
 use super::machine::{self, Machine};
 
-/// Changes when a reader of older results would misread them.
+/// Incremented when a reader of older results would misread them.
 const FORMAT: u32 = 1;
 
 /// A run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
     format: u32,
-    /// What the operator's program says of itself, and the name of its file where that is another one.
+    /// The version that the operator's program prints, and the name of its file if it is another program.
     pub operator: String,
-    /// The commit of this repository, and so of an operator that was built for the run.
+    /// The commit of this repository, from which the operator was built for the run.
     pub commit: String,
     /// `full` or `quick`.
     pub scale: String,
@@ -51,14 +51,14 @@ pub struct Scenario {
     pub seconds: f64,
     /// What was measured.
     pub figures: Vec<Figure>,
-    /// What is worth a plot.
+    /// The values to plot.
     pub curves: Vec<Curve>,
 }
 
 /// One number.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Figure {
-    /// What it is; unique in its scenario.
+    /// Its name; unique in its scenario.
     pub name: String,
     /// Its unit; empty for a plain number.
     pub unit: String,
@@ -83,7 +83,7 @@ pub enum Better {
 /// A value over the seconds of a scenario.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Curve {
-    /// Whose it is.
+    /// The process that it belongs to.
     pub name: String,
     /// The unit of the values.
     pub unit: String,

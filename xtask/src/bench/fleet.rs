@@ -17,7 +17,7 @@ pub const API_VERSION: &str = "qlikcontext.dev/v1alpha1";
 pub const KIND: &str = "QlikContext";
 /// The lifetime of a token unless a scenario wants another: Qlik's own.
 pub const SIX_HOURS: Duration = Duration::from_hours(6);
-/// Writes under way at once while a fleet is created.
+/// Concurrent writes while a fleet is created.
 const WRITES: usize = 32;
 const PATIENCE: Duration = Duration::from_mins(3);
 
@@ -30,7 +30,7 @@ pub struct Fleet {
     pub size: usize,
     /// Their tenant.
     pub host: String,
-    /// How the ids of their OAuth clients begin.
+    /// The prefix of the ids of their OAuth clients.
     pub clients: String,
     /// Whether all of them have the first client's credential.
     pub shared: bool,
@@ -41,7 +41,7 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Contexts with a client each, at a tenant that no other namespace has.
+    /// Contexts with a client each, at a tenant that no other namespace uses.
     pub fn new(namespace: &str, size: usize) -> Self {
         Self {
             namespace: namespace.to_owned(),
@@ -106,7 +106,7 @@ pub fn name(index: usize) -> String {
     format!("context-{index:05}")
 }
 
-/// What the API server calls a QlikContext.
+/// The resource of a QlikContext in the API server.
 pub fn kind() -> ApiResource {
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("qlikcontext.dev", "v1alpha1", KIND), "qlikcontexts")
 }

@@ -1,4 +1,4 @@
-//! What Linux says of a process and of the machine, from /proc. Elsewhere there is nothing, and the bench says so.
+//! Figures about a process and the machine, from Linux's /proc. Other systems have none, and the bench reports that.
 
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ mod platform {
         LoadAverage::current().ok().map(|load| f64::from(load.one))
     }
 
-    /// The machine as a reader of the results wants it described.
+    /// The description of the machine for readers of the results.
     pub fn describe() -> Machine {
         let model = CpuInfo::current().ok().and_then(|info| info.model_name(0).map(str::to_owned));
         let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
@@ -107,7 +107,7 @@ mod platform {
             }
             pid == me.pid
         };
-        // Of those that ended, the parent has the sum.
+        // The parent has the sum of the processes that ended.
         let spent = |stat: &Stat| {
             let ended = u64::try_from(stat.cutime + stat.cstime).unwrap_or_default();
             stat.utime + stat.stime + ended

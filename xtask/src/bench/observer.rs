@@ -1,4 +1,4 @@
-//! What users see: a watch of every QlikContext, and the moment at which each became ready.
+//! The view of users: a watch of every QlikContext, and the time at which each became ready.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -19,7 +19,7 @@ use tokio::task::AbortHandle;
 
 use super::fleet::kind;
 
-/// As much of a context as the bench looks at.
+/// The fields of a context that the bench reads.
 type Observed = Object<NotUsed, Status>;
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -44,16 +44,16 @@ pub struct Seen {
     pub ready: Option<Instant>,
     /// The reason of `Ready`; empty before the first status.
     pub reason: String,
-    /// Its token: when it was asked for, expires, and is to be replaced.
+    /// Its token: when it was requested, expires, and is due for renewal.
     token: Option<Token>,
     /// Seconds from the planned time of each renewal to the moment at which it was seen.
     pub lateness: Vec<f64>,
-    /// Seconds in which the status told of an expired token, until the last renewal.
+    /// Seconds in which the status showed an expired token, until the last renewal.
     expired: f64,
 }
 
 impl Seen {
-    /// Seconds in which the Secret held an expired token, as far as the status tells: it is written after the Secret.
+    /// Seconds in which the Secret held an expired token, according to the status, which is written after the Secret.
     pub fn expired(&self) -> f64 {
         self.expired + self.token.as_ref().map_or(0.0, Token::expired)
     }
@@ -96,7 +96,7 @@ impl Observer {
                     Ok(Event::Delete(object)) => {
                         lock(&seen).remove(&key(&object));
                     }
-                    // The watcher tries again by itself.
+                    // The watcher retries automatically.
                     Ok(Event::Init | Event::InitDone) | Err(_) => {}
                 }
                 notify.send_replace(());
@@ -146,7 +146,7 @@ impl Observer {
                 if changed.changed().await.is_err() {
                     break;
                 }
-                // One look for many changes: a fleet is large.
+                // One check for many changes, because a fleet is large.
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };

@@ -1,4 +1,4 @@
-//! The operator as a scenario runs it: as the chart's Deployment says, with the chart's permissions.
+//! The operator as a scenario runs it: with the arguments of the chart's Deployment, and with the chart's permissions.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,9 +12,9 @@ use tokio::task::AbortHandle;
 use super::machine::{self, Usage};
 use super::tenant::Address;
 
-/// Longer than the operator takes to finish what it has begun.
+/// Longer than the operator takes to finish runs in flight.
 const GRACE: Duration = Duration::from_secs(30);
-/// How often memory is looked at.
+/// How often memory is sampled.
 const PACE: Duration = Duration::from_millis(200);
 
 /// The budgets towards tenants.
@@ -24,10 +24,10 @@ const LIMITS: [&str; 3] = [
     "QLIK_CONTEXT_KEY_TOKEN_REQUESTS_PER_MINUTE",
 ];
 
-/// What a scenario wants different.
+/// The settings of a scenario that differ.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Whether the operator keeps to its default budgets towards tenants; without, requests are not limited.
+    /// Whether the operator has its default budgets for tenants; without, requests are not limited.
     pub budgets: bool,
     /// Namespaces to watch, separated by commas; empty: all.
     pub namespaces: String,
@@ -47,7 +47,7 @@ pub struct Running {
     operator: Operator,
     /// Just before its process started.
     pub started: Instant,
-    /// When it said that it is ready.
+    /// When it reported that it is ready.
     pub ready: Instant,
 }
 
@@ -82,7 +82,7 @@ impl Running {
         self.operator.process.pid()
     }
 
-    /// Its CPU time and memory; zeros where the system does not tell them.
+    /// Its CPU time and memory; zeros if the system does not provide them.
     pub fn usage(&self) -> Usage {
         machine::usage(self.pid()).unwrap_or_default()
     }
@@ -126,7 +126,7 @@ impl Running {
         }
     }
 
-    /// Ends it in order.
+    /// Shuts it down cleanly.
     pub async fn stop(mut self) -> anyhow::Result<()> {
         let status = self.operator.process.stop(GRACE).await?;
         ensure!(status.success(), "the operator ended with {status}:\n{}", self.operator.process.log_tail());

@@ -10,11 +10,11 @@ use super::table::thousands;
 
 const WIDTH: u32 = 720;
 const HEIGHT: u32 = 400;
-/// Of color-blind people's choice (Okabe and Ito).
+/// Colours that color-blind people can distinguish (Okabe and Ito).
 const COLORS: [RGBColor; 4] =
     [RGBColor(0, 114, 178), RGBColor(213, 94, 0), RGBColor(0, 158, 115), RGBColor(204, 121, 167)];
 
-/// What is drawn.
+/// The content of a plot.
 struct Plot<'a> {
     file: &'static str,
     title: String,
@@ -23,7 +23,7 @@ struct Plot<'a> {
     lines: Vec<(String, Vec<(f64, f64)>)>,
 }
 
-/// Draws what the report has curves for; returns the files.
+/// Draws the curves of the report; returns the files.
 pub fn all(report: &Report, folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let bursts: Vec<&Scenario> = report.sizes_of("burst").collect();
     let mut plots = Vec::new();

@@ -1,7 +1,7 @@
-//! What the API server was asked, from its own counter `apiserver_request_total`.
+//! The requests to the API server, from its own counter `apiserver_request_total`.
 //!
-//! The counter does not say by whom. Only the operator's kinds are counted, and while a scenario is measured nobody else
-//! asks for them: the bench itself watches, and a watch counts when it ends.
+//! The counter does not identify the client. Only the operator's kinds are counted, and during a measurement no other client
+//! requests them: the bench itself watches, and a watch is counted when it ends.
 
 use std::collections::BTreeMap;
 
@@ -47,7 +47,7 @@ impl Requests {
         Self(requests)
     }
 
-    /// What came since `earlier`.
+    /// The requests since `earlier`.
     pub fn since(&self, earlier: &Self) -> Self {
         let before = |name: &String| earlier.0.get(name).copied().unwrap_or_default();
         let changed = self.0.iter().map(|(name, count)| (name.clone(), count.saturating_sub(before(name))));
@@ -73,7 +73,7 @@ impl Requests {
         self.sum(|verb, resource| resource == "events" && !matches!(verb, "list" | "watch"))
     }
 
-    /// Everything that is no watch and not about the Lease.
+    /// All requests except watches and those for the Lease.
     pub fn all(&self) -> u64 {
         self.sum(|verb, resource| resource != "leases" && verb != "watch")
     }

@@ -1,4 +1,4 @@
-//! How large each scenario is.
+//! The sizes of the scenarios.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ pub struct Scale {
     pub bursts: Vec<usize>,
     /// Contexts of one tenant with the default budgets.
     pub budgeted: usize,
-    /// Contexts whose tokens live shortly, how long these live, and for how long they are observed.
+    /// Contexts with short-lived tokens, the lifetime of these, and for how long they are observed.
     pub steady: (usize, Duration, Duration),
     /// Renewals that are due at once while new contexts come, and how many come.
     pub newcomers: (usize, usize),

@@ -1,4 +1,4 @@
-//! What is measured: one file per scenario. Each starts on an empty cluster and leaves one.
+//! The scenarios, one file each. Each starts with an empty cluster and leaves one.
 
 mod budgets;
 mod burst;
@@ -40,7 +40,7 @@ const ALL: [&str; 12] = [
 
 /// Longer than any scenario waits for its fleet.
 const PATIENCE: Duration = Duration::from_mins(10);
-/// What the operator does after the last context is ready, such as reading what it wrote, belongs to the figures.
+/// The work of the operator after the last context is ready, such as reading what it wrote, is included in the figures.
 const SETTLE: Duration = Duration::from_millis(1500);
 
 /// The names that `--scenario` takes.
@@ -95,7 +95,7 @@ pub async fn sharded(stage: &Stage, instances: u16, contexts: usize, report: &mu
     Ok(())
 }
 
-/// Adds what one token cost.
+/// Adds the cost of one token.
 fn per_token(scenario: &mut Scenario, spent: &Spent, tokens: u64) {
     let tokens = figures::number(tokens.max(1));
     scenario.lower("operator CPU", "ms/token", spent.operator_ms / tokens);

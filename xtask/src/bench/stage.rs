@@ -1,4 +1,4 @@
-//! What every scenario stands on: the control plane with the chart, the tenant, and a watch of all contexts.
+//! The environment of every scenario: the control plane with the chart, the tenant, and a watch of all contexts.
 
 use std::fs;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use super::scale::Scale;
 use super::tenant::Tenant;
 use crate::screen::Screen;
 
-/// All that runs beside the operator.
+/// Everything that runs besides the operator.
 pub struct Stage {
     // Dropped in this order.
     pub observer: Observer,
@@ -66,7 +66,7 @@ impl Stage {
         self.control_plane.namespace(prefix).await
     }
 
-    /// Removes what a scenario left in a namespace, so that the next one starts on an empty cluster.
+    /// Removes the objects of a scenario from a namespace, so that the next one starts with an empty cluster.
     pub async fn clear(&self, namespace: &str) -> anyhow::Result<()> {
         fleet::remove(&self.client, namespace).await
     }

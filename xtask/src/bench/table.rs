@@ -55,7 +55,7 @@ pub fn markdown(scenarios: &[&Scenario]) -> String {
     text
 }
 
-/// Three digits that mean something.
+/// Three significant digits.
 pub fn value(value: f64) -> String {
     let digits = match value.abs() {
         whole if whole >= 100.0 || (whole.fract() == 0.0) => 0,

@@ -1,7 +1,7 @@
-//! The fake Qlik Cloud as a process of its own, so that its CPU time is not counted as anyone else's.
+//! The fake Qlik Cloud as a separate process, so that its CPU time is measured separately.
 //!
-//! It takes one command per line of JSON on standard input, answers each with one line, and ends with its input: it cannot
-//! outlive the bench.
+//! It takes one command per line of JSON on standard input, answers each with one line, and ends with its input, so that it
+//! cannot outlive the bench.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{Write as _, stdin, stdout};
@@ -16,17 +16,17 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{Mutex, mpsc};
 
-/// What the tenant can be asked to do.
+/// The commands of the tenant.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 enum Order {
-    /// Clients `<prefix>-0` to `<prefix>-<count - 1>`, each with a secret of its own; again: with another lifetime.
+    /// Registers the clients `<prefix>-0` to `<prefix>-<count - 1>`, each with its own secret; again: changes the lifetime.
     Clients { host: String, prefix: String, count: usize, lifetime: u64 },
     /// A fault.
     Script(Script),
     /// No fault any more.
     Clear,
-    /// What was asked so far.
+    /// The requests so far.
     Counts,
 }
 
@@ -39,7 +39,7 @@ pub struct Address {
     pub ca: String,
 }
 
-/// What a tenant was asked so far.
+/// The requests to a tenant so far.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Counts {
@@ -52,7 +52,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// What was asked since `earlier`.
+    /// The requests since `earlier`.
     pub fn since(self, earlier: Self) -> Self {
         Self {
             token: self.token - earlier.token,
@@ -74,7 +74,7 @@ pub fn credential(prefix: &str, index: usize) -> (String, String) {
 pub async fn serve() -> anyhow::Result<()> {
     let cloud = QlikCloud::start().await?;
     say(&Address { proxy: cloud.proxy_url(), ca: cloud.ca_pem() })?;
-    // Standard input blocks; on a thread of its own it holds up nobody.
+    // Standard input blocks, so it has its own thread.
     let (sender, mut orders) = mpsc::unbounded_channel();
     thread::spawn(move || stdin().lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
     while let Some(line) = orders.recv().await {

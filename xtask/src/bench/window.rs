@@ -1,4 +1,4 @@
-//! A stretch of time, and what was spent in it by whom.
+//! A period of time, and the resources that each process used in it.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ pub struct Window {
     requests: Requests,
 }
 
-/// What was spent in a window.
+/// The resources used in a window.
 #[derive(Clone, Debug)]
 pub struct Spent {
     /// How long it was open.
@@ -27,7 +27,7 @@ pub struct Spent {
     pub api_server_ms: f64,
     /// CPU time of the tenant in milliseconds.
     pub tenant_ms: f64,
-    /// What the API server was asked.
+    /// The requests to the API server.
     pub requests: Requests,
     /// Share of the machine's CPU time that other programs used, in percent.
     pub others: f64,
@@ -72,7 +72,7 @@ impl Window {
 }
 
 impl Spent {
-    /// Notes how busy the machine was with something else.
+    /// Records how busy the machine was with other programs.
     pub fn note_machine(&self, scenario: &mut Scenario) {
         scenario.plain("CPU used by other programs", "%", self.others);
         scenario.plain("CPU stolen by the hypervisor", "%", self.steal);

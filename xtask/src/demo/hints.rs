@@ -1,4 +1,4 @@
-//! What to try next: commands that work as they stand, in another terminal.
+//! Suggestions for next steps: commands that work unchanged in another terminal.
 
 use std::env;
 

@@ -1,16 +1,16 @@
-//! Ctrl-C, and SIGTERM, which asks for the same.
+//! Ctrl-C, and SIGTERM, which is handled the same way.
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Listens from its making on; until then a signal ends the process.
+/// Receives signals from its creation on; before, a signal ends the process.
 pub struct Interrupt {
     ctrl_c: Signal,
     term: Signal,
 }
 
 impl Interrupt {
-    /// Begins to listen.
+    /// Begins to receive signals.
     pub fn listen() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen for signals");
         Ok(Self { ctrl_c: listen(SignalKind::interrupt())?, term: listen(SignalKind::terminate())? })

@@ -1,5 +1,5 @@
-//! What a visitor sees: each command as they would type it, and what it really prints. Whatever is
-//! not as it should be is an error.
+//! The output of the demo: each command as a user would type it, and its real output. Any
+//! unexpected output is an error.
 
 use std::time::Duration;
 
@@ -120,7 +120,7 @@ impl Show<'_> {
         Ok(output)
     }
 
-    /// `kubectl qlik`, which ends with status 0 when all is well.
+    /// `kubectl qlik`, which ends with status 0 when everything is in order.
     fn qlik(&self, args: &[&str], well: bool) -> anyhow::Result<String> {
         self.screen.gap();
         self.screen.command(&as_typed(&[&["qlik"], args].concat()));

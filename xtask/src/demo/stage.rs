@@ -1,4 +1,4 @@
-//! What the demo plays on: the fake Qlik Cloud, the control plane with the chart, the operator.
+//! The environment of the demo: the fake Qlik Cloud, the control plane with the chart, the operator.
 
 use std::ffi::OsString;
 use std::io::Read as _;
@@ -15,10 +15,10 @@ use support::tenant::{Client, QlikCloud};
 use super::manifests::{CLIENT_ID, CLIENT_SECRET, HOST};
 use crate::screen::Screen;
 
-/// Longer than the operator takes to finish what it has begun.
+/// Longer than the operator takes to finish runs in flight.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// All that runs.
+/// All processes.
 pub struct Stage {
     // Dropped in this order.
     pub operator: Operator,
@@ -49,7 +49,7 @@ impl Stage {
         let authority = control_plane.folder().join("tenant-ca.pem");
         cloud.write_ca(&authority)?;
         let flags = ["--tenant-ca-file", &authority.to_string_lossy()];
-        // The way to the tenant by its name: DNS knows another one, or none.
+        // Resolves the name of the tenant: DNS has another address for it, or none.
         let proxy = cloud.proxy_url();
         let environment = [("HTTPS_PROXY", proxy.as_str())];
         let log = control_plane.folder().join("operator.log");
@@ -99,7 +99,7 @@ impl Stage {
         Ok(path)
     }
 
-    /// Returns when the operator has ended of itself, which it never should.
+    /// Returns when the operator has ended unexpectedly.
     pub async fn operator_ends(&mut self) -> anyhow::Error {
         loop {
             if let Err(error) = self.operator.process.check() {
@@ -109,7 +109,7 @@ impl Stage {
         }
     }
 
-    /// Ends everything in order.
+    /// Stops everything in order.
     pub async fn strike(mut self, screen: Screen) -> anyhow::Result<()> {
         let status = self.operator.process.stop(GRACE).await?;
         screen.progress(&format!("the operator ended with {status}"));

@@ -1,7 +1,7 @@
 //! The OCI archive: layers, configuration, manifest and index (OCI image specification 1.1), and beside them the file that
 //! `docker load` reads.
 //!
-//! It promises the same bytes for the same content: files in order, one date, no owner but root.
+//! The same content gives the same bytes: files in order, one date, root as the only owner.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -14,7 +14,7 @@ use tar::{EntryType, Header};
 use super::root::File;
 use super::{Architecture, NAME, VERSION};
 
-/// What the labels and dates of an image say.
+/// The labels and dates of an image.
 #[derive(Debug)]
 pub(super) struct Labels {
     seconds: u64,
@@ -132,7 +132,7 @@ impl Archive {
                 self.blob("application/vnd.oci.image.index.v1+json", index.to_string().into())
             }
         };
-        // The second is what containerd calls an image that it imports.
+        // containerd takes the name of an imported image from the second one.
         top["annotations"] =
             json!({"org.opencontainers.image.ref.name": VERSION, "io.containerd.image.name": self.name});
         let index = json!({

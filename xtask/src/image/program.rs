@@ -15,7 +15,7 @@ use crate::{cargo, tools};
 /// resolution; `files` and `dns`, all that a Pod has, are part of it since glibc 2.34, and the tests on a real node resolve names.
 const STATIC: &str = "-Ctarget-feature=+crt-static";
 
-/// Why this machine cannot build the program; nothing if it can.
+/// Why this machine cannot build the program; `None` if it can.
 pub(super) fn obstacle() -> Option<String> {
     if OS != "linux" {
         return Some(format!(

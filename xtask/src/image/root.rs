@@ -1,4 +1,4 @@
-//! The root file system of the image: every file, its mode and its content. All belongs to root, and nobody may write to it.
+//! The root file system of the image: every file, its mode and its content. Root owns everything, and no user may write to it.
 
 use std::fmt::Write as _;
 use std::fs::{self, Permissions};
@@ -19,18 +19,18 @@ pub(super) struct File {
     pub(super) path: String,
     pub(super) mode: u32,
     pub(super) content: Vec<u8>,
-    /// The one that changes with each build has a layer of its own.
+    /// The file that changes with each build has its own layer.
     pub(super) program: bool,
 }
 
 const SBOM: &str = "usr/share/sbom/qlik-context-operator.cdx.json";
-/// As distroless images call the user and number it.
+/// Name and number of the user as in distroless images.
 const PASSWD: &str = "root:x:0:0:root:/:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/:/sbin/nologin\n";
 const GROUP: &str = "root:x:0:\nnonroot:x:65532:\n";
-/// Without it glibc asks DNS before /etc/hosts, and `hostAliases` would count for nothing.
+/// Without it glibc asks DNS before /etc/hosts, and `hostAliases` would have no effect.
 const NSSWITCH: &str = "hosts: files dns\n";
 
-/// What an image with this program holds.
+/// The files of an image with this program.
 pub(super) fn files(program: &[u8], architecture: Architecture) -> anyhow::Result<Vec<File>> {
     let licence = fs::read(repository().join("LICENSE")).context("cannot read LICENSE")?;
     let data = |path: &str, content: Vec<u8>| File { path: path.to_owned(), mode: 0o444, content, program: false };

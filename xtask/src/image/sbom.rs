@@ -1,9 +1,9 @@
 //! The SBOM, CycloneDX 1.6: the crates that are linked into the program.
 //!
-//! Two lists make it. The one that `cargo auditable` linked into the program is certain to be the program's own, but has crates of
-//! macros, and optional ones that are off. The one of `cargo tree` for the platform is exact, but of this source. A crate that
-//! only the second one has means that the program was not built from this source, which is an error. No date and no serial
-//! number: the same program has the same SBOM.
+//! It is made from two lists. The list that `cargo auditable` linked into the program certainly belongs to the program, but also
+//! has crates of macros and disabled optional crates. The list of `cargo tree` for the platform is exact, but is that of this
+//! source. A crate that is only in the second list means that the program was not built from this source, which is an error. No
+//! date and no serial number: the same program has the same SBOM.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use super::archive::sha256;
 use super::{Architecture, NAME, VERSION};
 use crate::cargo;
 
-/// Far more than the list takes, in bytes.
+/// Far more than the list needs, in bytes.
 const LONGEST: usize = 8 << 20;
 
 /// The SBOM of an image with this program.
@@ -68,7 +68,7 @@ struct Package {
     root: bool,
 }
 
-/// Names and versions of the crates that the program is linked from on this platform.
+/// Names and versions of the crates that are linked into the program on this platform.
 fn linked(architecture: Architecture) -> anyhow::Result<BTreeSet<(String, String)>> {
     let target = match architecture {
         Architecture::Amd64 => "x86_64-unknown-linux-gnu",
@@ -111,7 +111,7 @@ impl Package {
     }
 }
 
-/// A package URL, which is a good name within the file as well.
+/// A package URL, which also identifies the crate within the file.
 fn reference(name: &str, version: &str) -> String {
     // A plus sign in a version is escaped there.
     format!("pkg:cargo/{name}@{}", version.replace('+', "%2B"))

@@ -1,9 +1,9 @@
-//! What has to agree before a release: pure, so that a test can show that each disagreement is found.
+//! The consistency checks before a release. Pure, so that a test can show that each inconsistency is found.
 
 use super::{CHART, Files, MANIFEST};
 use crate::image::{NAME, VERSION};
 
-/// One line for each thing that does not agree; with a tag also what only a release needs.
+/// One line for each inconsistency; with a tag also for requirements that only a release has.
 pub(super) fn disagreements(files: &Files, tag: Option<&str>) -> Vec<String> {
     let mut found = Vec::new();
     versions(files, &mut found);
@@ -74,7 +74,7 @@ fn crds(files: &Files, found: &mut Vec<String>) {
     }
 }
 
-/// A release has a section with a date; before that, the next one says what it is to become.
+/// A release has a section with a date in the changelog; before that, the section has the next version.
 fn changelog(files: &Files, tag: Option<&str>, found: &mut Vec<String>) {
     let text = text(files, "CHANGELOG.md");
     let heading = format!("\n## [{VERSION}] - ");
@@ -90,7 +90,7 @@ fn changelog(files: &Files, tag: Option<&str>, found: &mut Vec<String>) {
     }
 }
 
-/// What pages say of versions.
+/// The versions that pages name.
 fn documentation(files: &Files, found: &mut Vec<String>) {
     for (path, text) in files.iter().filter(|(path, _)| path.starts_with("docs/")) {
         for rest in text
@@ -127,7 +127,7 @@ fn workflows(files: &Files, found: &mut Vec<String>) {
     }
 }
 
-/// What stands between two texts the first time, or nothing.
+/// The text between the first occurrence of two texts, or an empty text.
 fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
     let rest = text.split_once(before).map_or("", |(_, rest)| rest);
     rest.split_once(after).map_or("", |(inside, _)| inside)

@@ -1,7 +1,7 @@
 //! The test programs of the workspace, several at a time.
 //!
-//! Those that boot real parts mostly wait for them, and cargo runs one program after the other, so most of the time the processors
-//! would have nothing to do. What a run prints is shown as a whole when it has ended.
+//! Those that start real programs mostly wait, and cargo runs one test program after the other, so the processors would be idle
+//! most of the time. The output of a run is shown as a whole when it has ended.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -21,7 +21,7 @@ use crate::screen::Screen;
 /// The programs that take longest, the longest first, so that none of them is left for the end. The others are one run.
 const LONG: [&str; 10] =
     ["controller", "cluster", "bench", "failover", "terminal", "chart", "node", "image", "release", "monitoring"];
-/// How many runs go on at a time: more than processors, as most of them wait.
+/// The number of concurrent runs: more than processors, as most of them wait.
 const AT_A_TIME: usize = 4;
 
 /// Runs every test of the workspace with these variables.
@@ -74,7 +74,7 @@ async fn passes(
     let begin = Instant::now();
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     let mut cargo = Command::from(cargo::cargo(&arguments));
-    // Every failure is worth knowing, not the first alone.
+    // Report every failure, not only the first.
     cargo.arg("--no-fail-fast").envs(variables.iter().copied());
     let file = File::create(output).context("cannot keep the output of tests")?;
     let status = cargo.stdout(file.try_clone()?).stderr(file).status().await.context("no cargo")?;

@@ -1,4 +1,4 @@
-//! Many contexts at once, each with a credential of its own; and the bare client before and after, as the ceiling.
+//! Many contexts at once, each with its own credential; and the bare client before and after, as the ceiling.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use crate::bench::window::{Spent, Window};
 const CEILING: usize = 1500;
 /// Points of a curve.
 const POINTS: usize = 200;
-/// When memory has come to rest.
+/// Time until memory is at rest.
 const REST: Duration = Duration::from_secs(3);
 
 pub async fn run(stage: &Stage, contexts: usize) -> anyhow::Result<Scenario> {
@@ -84,7 +84,7 @@ async fn measure(stage: &Stage, contexts: usize, scenario: &mut Scenario) -> any
     Ok(ready)
 }
 
-/// What the bare client reached.
+/// The result of the bare client.
 struct Ceiling {
     begin: Instant,
     ready: Vec<Instant>,

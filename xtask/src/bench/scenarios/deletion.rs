@@ -1,4 +1,4 @@
-//! Many contexts deleted at once, while probes and renewals go on.
+//! Many contexts deleted at once, while probes and renewals continue.
 
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,7 @@ pub async fn run(stage: &Stage) -> anyhow::Result<Scenario> {
     Ok(scenario)
 }
 
-/// Until the operator knows no context any more: how long that took, and the slowest answer of its probe.
+/// Waits until the operator has forgotten all contexts: how long that took, and the slowest response of its probe.
 async fn watch(operator: &Running, begin: Instant) -> anyhow::Result<(Duration, Duration)> {
     let mut slowest = Duration::ZERO;
     loop {

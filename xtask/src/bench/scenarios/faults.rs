@@ -16,7 +16,7 @@ use crate::bench::window::Window;
 const FAILS: usize = 20;
 const STALLS: usize = 10;
 const STALL: u64 = 10_000;
-/// What the limited host says, and for how long it does.
+/// The response of the rate-limited host, and for how long it sends it.
 const RETRY_AFTER: u64 = 5;
 const LIMITED: Duration = Duration::from_secs(12);
 

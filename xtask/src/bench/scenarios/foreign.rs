@@ -1,4 +1,4 @@
-//! Large Secrets that have nothing to do with the operator: they cost it nothing.
+//! Large Secrets that are unrelated to the operator: they must not cost it anything.
 
 use std::time::Duration;
 

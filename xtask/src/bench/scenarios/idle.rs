@@ -1,4 +1,4 @@
-//! An operator without contexts: what it costs to have it.
+//! An operator without contexts: its base cost.
 
 use std::time::Duration;
 

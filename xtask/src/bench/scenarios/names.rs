@@ -1,6 +1,6 @@
 //! The same names in two namespaces, with clients of two tenants: no Secret ever holds the other's token.
 //!
-//! Every version of every Secret is looked at, and the tenant is asked for the client that its token belongs to.
+//! Every version of every Secret is checked, and the tenant is asked for the client that its token belongs to.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -101,7 +101,7 @@ async fn watch(client: kube::Client, fleet: Fleet, checks: Arc<Checks>) -> anyho
     while let Some(event) = events.next().await {
         if let Ok(Event::Apply(secret) | Event::InitApply(secret)) = event {
             let (fleet, checks) = (fleet.clone(), Arc::clone(&checks));
-            // A check that cannot be made counts as none; the scenario wants enough of them.
+            // A check that cannot be made does not count; the scenario requires enough of them.
             tokio::spawn(async move { checks.check(&fleet, &secret).await.context("cannot check a token") });
         }
     }

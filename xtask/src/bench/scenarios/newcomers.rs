@@ -10,7 +10,7 @@ use crate::bench::fleet::Fleet;
 use crate::bench::operator::Settings;
 use crate::bench::stage::Stage;
 
-/// What the tenant takes for each of the three answers of a token.
+/// The delay of the tenant for each of the three responses of a token.
 const ANSWER: u64 = 100;
 
 pub async fn run(stage: &Stage) -> anyhow::Result<Scenario> {

@@ -1,4 +1,4 @@
-//! A tenant that is down while a fleet waits for it; then it is back.
+//! A tenant that is down while a fleet waits for it, and then recovers.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::bench::operator::Settings;
 use crate::bench::stage::Stage;
 use crate::bench::window::Window;
 
-/// After so long without an answer the operator only probes a host.
+/// After this time without a response the operator only probes a host.
 const ONLY_PROBED: Duration = Duration::from_mins(1);
 
 pub async fn run(stage: &Stage) -> anyhow::Result<Scenario> {

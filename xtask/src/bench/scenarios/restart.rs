@@ -1,4 +1,4 @@
-//! A restart, and a `kill -9`, while every token is valid: nothing is asked of the tenant that it was asked before.
+//! A restart, and a `kill -9`, while every token is valid: no request to the tenant is repeated.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::bench::operator::{Running, Settings};
 use crate::bench::stage::Stage;
 use crate::bench::window::Window;
 
-/// What comes late counts, too.
+/// Late requests count, too.
 const WATCHED: Duration = Duration::from_secs(5);
 
 pub async fn run(stage: &Stage) -> anyhow::Result<Scenario> {

@@ -1,4 +1,4 @@
-//! Contexts in several namespaces that ask for the same with the same credential: one token request for all.
+//! Contexts in several namespaces with equal requests and the same credential: one token request for all.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! Tokens that live shortly, renewed again and again.
+//! Short-lived tokens, renewed repeatedly.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::bench::operator::Settings;
 use crate::bench::stage::Stage;
 use crate::bench::window::Window;
 
-/// The stretch in which the tenant is asked most.
+/// The period in which the tenant gets most requests.
 const BUSIEST: usize = 10;
 
 pub async fn run(stage: &Stage) -> anyhow::Result<Scenario> {
