@@ -1,5 +1,5 @@
-//! `cargo xtask test`: all checks that must pass before a change is accepted. Stops at the first failure. A test that this machine
-//! cannot run is reported in its place, and again at the end.
+//! `cargo xtask test`: all checks that must pass before a change is accepted. Stops at the first failure. Tests that this machine
+//! cannot run are listed in their place, and again at the end.
 
 mod programs;
 
