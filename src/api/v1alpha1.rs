@@ -80,7 +80,7 @@ pub struct QlikContextSpec {
         .message("set exactly one of auth.clientSecret, auth.privateKeyJwt, auth.apiKey"))]
     pub auth: Auth,
 
-    /// Scopes to ask for. Absent: all scopes that the client allows. A scope that the client does not have is refused by
+    /// Scopes to request. Absent: all scopes that the client allows. A scope that the client does not have is refused by
     /// the tenant (reason InvalidScope).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(
@@ -346,7 +346,7 @@ pub struct QlikContextStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// Whose token is in the Secret, as the tenant says.
+    /// Identity of the token in the Secret, as the tenant reports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<IdentityStatus>,
     /// When the token in the Secret was issued, expires and is renewed.
@@ -358,12 +358,12 @@ pub struct QlikContextStatus {
     /// Last value of the annotation qlikcontext.dev/refresh-requested-at whose new token is in the Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_refresh_request: Option<String>,
-    /// The failure at hand; absent when healthy.
+    /// The present failure; absent when healthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<FailureStatus>,
 }
 
-/// Whose token is in the Secret.
+/// Identity of the token in the Secret.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct IdentityStatus {
@@ -384,13 +384,13 @@ pub struct IdentityStatus {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenStatus {
-    /// When the token was asked for.
+    /// When the token was requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issued_at: Option<Time>,
     /// When the token stops working; absent for an API key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
-    /// When the operator asks for the next one; absent for an API key.
+    /// When the operator requests the next one; absent for an API key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renewal_time: Option<Time>,
     /// Scopes that the tenant says it granted.
@@ -406,7 +406,7 @@ pub struct TargetStatus {
     pub name: String,
 }
 
-/// The failure at hand.
+/// The present failure.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct FailureStatus {

@@ -216,7 +216,7 @@ pub struct QlikOAuthClientStatus {
     /// When the tenant was asked last to create the OAuth client; absent once the client is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub creation_started_at: Option<Time>,
-    /// The failure at hand; absent when healthy.
+    /// The present failure; absent when healthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<FailureStatus>,
 }
