@@ -12,7 +12,7 @@ mod init;
 
 pub use init::{AuthMethod, DryRun, InitArgs};
 
-/// Qlik Cloud access tokens in Kubernetes Secrets: get one, look at it, mend it.
+/// Qlik Cloud access tokens in Kubernetes Secrets: set up a token, see its state, fix it.
 #[derive(Debug, Parser)]
 #[command(
     name = "kubectl-qlik",
@@ -34,7 +34,7 @@ pub struct CommandLine {
     pub command: Command,
 }
 
-/// Which cluster, and where in it.
+/// The cluster and the namespace.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Cluster")]
 pub struct ClusterFlags {
@@ -60,11 +60,11 @@ pub enum Command {
     List(ListArgs),
     /// Show the stages of a token, what is wrong, and which Pods read it
     Status(StatusArgs),
-    /// Show as whom a token acts
+    /// Show the identity of a token
     Whoami(WhoamiArgs),
     /// Print the token, for a pipe
     Token(TokenArgs),
-    /// Ask for a new token now
+    /// Request a new token now
     Refresh(RefreshArgs),
     /// Stop renewals: no request to the tenant, no write to the Secret
     Suspend(Selection),
@@ -133,7 +133,7 @@ pub struct WhoamiArgs {
     /// Ask the tenant now, from this machine
     #[arg(long)]
     pub live: bool,
-    /// With --live: PEM file of CA certificates to trust beside the system's
+    /// With --live: PEM file of CA certificates to trust in addition to the system's
     #[arg(long, value_name = "FILE", requires = "live")]
     pub tenant_ca_file: Option<PathBuf>,
     /// Format
@@ -215,7 +215,7 @@ pub struct ExportArgs {
     /// Make it the current context of the file, also when there is another
     #[arg(long = "use")]
     pub make_current: bool,
-    /// Replace a context of that name that is of another tenant or authenticates otherwise
+    /// Replace a context of that name that is for another tenant or authenticates otherwise
     #[arg(long)]
     pub force: bool,
 }
@@ -228,7 +228,7 @@ Examples:
 
 Exit status 0 when nothing failed, else 1.")]
 pub struct DoctorArgs {
-    /// Namespace of the operator, where you may not look for it in the whole cluster
+    /// Namespace of the operator, if you may not search for it in the whole cluster
     #[arg(long, value_name = "NAMESPACE", default_value = "qlik-system")]
     pub operator_namespace: String,
     /// Format

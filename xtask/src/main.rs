@@ -36,11 +36,11 @@ struct CommandLine {
 enum Task {
     /// Show the operator at work: a real control plane, a fake Qlik Cloud, the chart, the examples.
     Demo(demo::Args),
-    /// Check the format, lint, make the image, and run every test, those on a real node among them.
+    /// Check the format, lint, make the image, and run every test, including those on a real node.
     Test,
-    /// Measure what a token costs, and how many contexts an operator carries; docs/capacity.md has the results.
+    /// Measure what a token costs, and how many contexts an operator can serve; docs/capacity.md has the results.
     Bench(Box<bench::Args>),
-    /// A process of the bench's own; it is started by `bench`.
+    /// A separate process of the bench, which `bench` starts.
     #[command(hide = true)]
     BenchRole(bench::Role),
     /// Make the image as an OCI archive, without a container engine or a registry.
@@ -51,7 +51,7 @@ enum Task {
     Release(release::Args),
     /// Write the generated files.
     Generate(generate::Args),
-    /// Make up inputs for what reads from outside; needs a nightly compiler and cargo-fuzz.
+    /// Generate inputs for everything that parses data from outside; needs a nightly compiler and cargo-fuzz.
     Fuzz(fuzz::Args),
 }
 

@@ -47,7 +47,7 @@ pub struct InitArgs {
     /// Use this Secret, which is created elsewhere, and ask for no credential
     #[arg(long, value_name = "NAME", conflicts_with_all = ["client_id", "client_secret_file", "private_key_file", "key_id", "api_key_file"])]
     pub existing_secret: Option<String>,
-    /// Scopes to ask for, comma-separated [default: all that the client allows]
+    /// Scopes to request, comma-separated [default: all that the client allows]
     #[arg(long, value_name = "SCOPES", value_delimiter = ',')]
     pub scopes: Vec<String>,
     /// Name of the Secret that the token is written to [default: NAME-token]
