@@ -24,7 +24,7 @@ use crate::values::{Facts, Secrets, SecretsRead};
 
 /// The watch is considered up to date for a run that took no longer than this.
 const WATCHES_TRUSTED: Duration = Duration::from_secs(5);
-/// A refusal that may be temporary is reported after so many in a row.
+/// So many refusals in a row that may be temporary are not reported yet.
 const PASSING: u32 = 1;
 /// A failed write that took longer than this does not count as temporary.
 const LASTING: Duration = Duration::from_secs(10);
