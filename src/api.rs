@@ -6,6 +6,9 @@ pub mod condition;
 pub mod crd;
 pub mod v1alpha1;
 
+use prometheus_client::encoding::EncodeLabelValue;
+use strum::{Display, EnumIter, EnumString};
+
 pub use condition::{ConditionType, Reason};
 pub use v1alpha1::oauth_client::{QlikOAuthClient, QlikOAuthClientSpec, QlikOAuthClientStatus};
 pub use v1alpha1::{QlikContext, QlikContextSpec, QlikContextStatus};
@@ -32,6 +35,10 @@ pub const TOKEN_BINDING_ANNOTATION: &str = "qlikcontext.dev/token-binding";
 pub const REFRESHED_FOR_ANNOTATION: &str = "qlikcontext.dev/refreshed-for";
 /// On a context: any new value requests a new token.
 pub const REFRESH_REQUESTED_ANNOTATION: &str = "qlikcontext.dev/refresh-requested-at";
+/// On a Pod that mounts the derived Secret: when the token was asked for that its kubelet was woken for last.
+pub const TOKEN_ISSUED_AT_ANNOTATION: &str = "qlikcontext.dev/token-issued-at";
+/// In the Pod template of a workload: when the token was asked for that it was restarted for last.
+pub const RESTARTED_FOR_ANNOTATION: &str = "qlikcontext.dev/restarted-for";
 /// On a credential Secret: the only hosts it may be sent to.
 pub const ALLOWED_HOSTS_ANNOTATION: &str = "qlikcontext.dev/allowed-hosts";
 
@@ -58,6 +65,15 @@ pub enum Kind {
     Context,
     /// [`QlikOAuthClient`].
     OAuthClient,
+}
+
+/// The kinds of workloads that are restarted for a new token.
+#[derive(Clone, Copy, Debug, Display, EncodeLabelValue, EnumIter, EnumString, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[allow(missing_docs)]
+pub enum WorkloadKind {
+    Deployment,
+    StatefulSet,
+    DaemonSet,
 }
 
 /// The placeholders of `spec.target.data`.

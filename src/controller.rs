@@ -3,6 +3,7 @@
 pub mod oauth_clients;
 pub mod scope;
 pub mod watch;
+mod workloads;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,6 +66,8 @@ pub struct Parts {
     pub jitter: Jitter,
     /// `--oauth-clients`: `QlikOAuthClient` objects are reconciled, too.
     pub oauth_clients: bool,
+    /// `--workloads`: workloads that read a token are looked after.
+    pub workloads: bool,
 }
 
 /// Runs until it is stopped and the runs in flight are done.
@@ -82,6 +85,7 @@ pub async fn control(parts: Parts, stop: CancellationToken) {
         clock,
         jitter,
         oauth_clients,
+        workloads,
     } = parts;
     let (wakers, called, clients_called) = wakers();
     let waker = wakers.clone();
@@ -96,6 +100,7 @@ pub async fn control(parts: Parts, stop: CancellationToken) {
         Events::new(client.clone(), instance, leadership.clone(), clock.clone(), metrics.clone());
     let (index, woken) = Index::new();
     let (contexts, writer) = reflector::store::<StoredContext>();
+    let (workloads, workloads_called) = workloads.then(mpsc::unbounded).unzip();
     let context = Arc::new(Context {
         client: client.clone(),
         contexts: contexts.clone(),
@@ -113,6 +118,7 @@ pub async fn control(parts: Parts, stop: CancellationToken) {
         leadership,
         memories: Memories::default(),
         events,
+        workloads,
         health: health.clone(),
         clock: clock.clone(),
         jitter,
@@ -140,6 +146,11 @@ pub async fn control(parts: Parts, stop: CancellationToken) {
             oauth_clients::control(base, transport, &scope, clients_called, width, &unanswered, stop).await;
         }
     };
+    let rounds = async {
+        if let Some(called) = workloads_called {
+            workloads::control(context.clone(), called, &stop).await;
+        }
+    };
     let runs = Controller::for_stream(watched, contexts.clone())
         .reconcile_on(secrets)
         .reconcile_on(called)
@@ -162,7 +173,7 @@ pub async fn control(parts: Parts, stop: CancellationToken) {
         }
     };
     let work = async {
-        tokio::join!(runs, others, ready);
+        tokio::join!(runs, others, rounds, ready);
     };
     tokio::select! {
         () = work => {}

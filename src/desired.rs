@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use kube::core::Duration as GoDuration;
+use kube::core::{Duration as GoDuration, Selector};
 
-use crate::api::v1alpha1::{Algorithm, Auth, ExpectedIdentity, Impersonate, Target};
+use crate::api::v1alpha1::{self, Algorithm, Auth, ExpectedIdentity, Impersonate, Target};
 use crate::api::{ConditionType, QlikContext, Reason};
 use crate::binding::SpecInputs;
 use crate::error::Failure;
@@ -21,6 +21,8 @@ const VERIFY_INTERVAL: Duration = Duration::from_mins(15);
 /// What the schema lets through.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(10);
 const LONGEST_INTERVAL: Duration = Duration::from_hours(24);
+const RESTART_INTERVAL: Duration = Duration::from_hours(1);
+const SHORTEST_RESTART_INTERVAL: Duration = Duration::from_mins(10);
 const CLIENT_ID_KEY: &str = "client-id";
 const CLIENT_SECRET_KEY: &str = "client-secret";
 const PRIVATE_KEY_KEY: &str = "private-key";
@@ -52,6 +54,28 @@ pub struct Desired {
     pub verify_interval: Option<Duration>,
     /// `spec.suspend`.
     pub suspend: bool,
+    /// `spec.workloads`.
+    pub workloads: Option<Workloads>,
+}
+
+/// What to do about the Pods that read the token Secret.
+#[derive(Clone, Debug)]
+pub struct Workloads {
+    /// Wake the kubelets of those that mount it.
+    pub refresh_volumes: bool,
+    /// Restart what keeps an older token.
+    pub restart: Option<Restart>,
+}
+
+/// Which workloads are restarted, and how often.
+#[derive(Clone, Debug)]
+pub struct Restart {
+    /// Their labels.
+    pub selector: Selector,
+    /// A workload is not restarted more often.
+    pub min_interval: Duration,
+    /// So many may roll at the same time.
+    pub max_concurrent: usize,
 }
 
 /// How to authenticate.
@@ -152,6 +176,7 @@ impl Desired {
             renew_before_percentage: percentage.clamp(5, 80).try_into().unwrap_or_default(),
             verify_interval,
             suspend: spec.suspend.unwrap_or_default(),
+            workloads: spec.workloads.as_ref().map(workloads).transpose()?,
         })
     }
 
@@ -267,6 +292,26 @@ fn grant(impersonate: Option<&Impersonate>) -> Result<Grant, Failure> {
 fn interval(text: &str) -> Result<Option<Duration>, Failure> {
     let interval = duration("spec.verifyInterval", text)?;
     Ok((!interval.is_zero()).then(|| interval.clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL)))
+}
+
+/// `spec.workloads`.
+fn workloads(workloads: &v1alpha1::Workloads) -> Result<Workloads, Failure> {
+    let restart = workloads.restart.as_ref().map(restart).transpose()?;
+    Ok(Workloads { refresh_volumes: workloads.refresh_volumes.unwrap_or(true), restart })
+}
+
+fn restart(restart: &v1alpha1::Restart) -> Result<Restart, Failure> {
+    let selector = restart.selector.clone().unwrap_or_default();
+    let selector = selector.try_into().map_err(|problem| invalid("spec.workloads.restart.selector", &problem))?;
+    let min_interval = match restart.min_interval.as_deref() {
+        None => RESTART_INTERVAL,
+        Some(text) => duration("spec.workloads.restart.minInterval", text)?,
+    };
+    Ok(Restart {
+        selector,
+        min_interval: min_interval.clamp(SHORTEST_RESTART_INTERVAL, LONGEST_INTERVAL),
+        max_concurrent: restart.max_concurrent.unwrap_or(1).clamp(1, 10).try_into().unwrap_or(1),
+    })
 }
 
 /// A duration as Go writes it.

@@ -24,6 +24,7 @@
 //! - [`binding`]: the spec and the credential that a stored token belongs to.
 //! - [`retry`]: when to retry.
 //! - [`oauth_client`]: the same picture for the second kind, `QlikOAuthClient`; one file for each step, as above.
+//! - [`workloads`]: the Pods that read a token, refreshed and restarted beside the runs.
 //! - [`conditions`]: the rules that the conditions of both kinds share.
 //! - [`error`]: a failure of one context, or of the Kubernetes API.
 //! - [`api`]: the public names: kinds, condition types, reasons, labels, annotations.
@@ -57,3 +58,4 @@ pub mod spans;
 pub mod tenant_failure;
 pub mod tokens;
 pub mod values;
+pub mod workloads;

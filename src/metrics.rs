@@ -27,12 +27,12 @@ use tokio::time::Instant;
 pub use self::exposition::Format;
 use self::labels::{
     ClientRequestLabels, Code, ContextLabels, GrantLabel, OperationLabel, Outcome, OutcomeLabels, ReconcileLabels,
-    RequestLabels, TokenRequestLabels, VerbLabels, WatchLabels, WriteLabels,
+    RefreshLabels, RequestLabels, RestartLabels, TokenRequestLabels, VerbLabels, WatchLabels, WriteLabels,
 };
-pub use self::labels::{Reconciled, RequestVerb, SecretWrite, Watch};
+pub use self::labels::{Reconciled, RequestVerb, SecretWrite, Watch, WorkloadWrite};
 pub use self::requests::CountRequests;
 use self::served::Served;
-use crate::api::Reason;
+use crate::api::{Reason, WorkloadKind};
 use crate::clock::Timestamp;
 use crate::oauth::request::Grant;
 use crate::scheduler::{Observer, RequestKind, Scheduler};
@@ -73,6 +73,9 @@ pub struct Metrics {
     oauth_client_requests: Family<ClientRequestLabels, Counter>,
     oauth_client_reconciles: Family<ReconcileLabels, Counter>,
     oauth_client_reconcile_duration: Histogram,
+    pod_refreshes: Family<RefreshLabels, Counter>,
+    workload_restarts: Family<RestartLabels, Counter>,
+    stale_pods: Family<ContextLabels, Gauge>,
     expired_served: Counter<f64, AtomicU64>,
     served: Mutex<Served>,
     queue: Mutex<Option<Scheduler>>,
@@ -117,6 +120,9 @@ impl Metrics {
             oauth_client_requests: Family::default(),
             oauth_client_reconciles: Family::default(),
             oauth_client_reconcile_duration: Histogram::new(RECONCILE_SECONDS),
+            pod_refreshes: Family::default(),
+            workload_restarts: Family::default(),
+            stale_pods: Family::default(),
             expired_served: Counter::default(),
             served: Mutex::default(),
             queue: Mutex::default(),
@@ -171,6 +177,7 @@ impl Metrics {
         let help = "Version of the running operator, as a label; the value is always 1";
         r.register("build", help, Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         self.register_oauth_clients();
+        self.register_workloads();
     }
 
     fn register_oauth_clients(&mut self) {
@@ -190,7 +197,23 @@ impl Metrics {
         r.register_with_unit("oauth_client_reconcile_duration", help, Unit::Seconds, duration);
     }
 
+    fn register_workloads(&mut self) {
+        let r = self.registry.sub_registry_with_prefix("qlik_context");
+        let help = "Total number of Pods that were annotated so that the kubelet updates their files, by outcome";
+        r.register("pod_refreshes", help, self.pod_refreshes.clone());
+        let help = "Total number of restarts of workloads for a new token, by kind and outcome";
+        r.register("workload_restarts", help, self.workload_restarts.clone());
+        let help = "Number of Pods that read the token Secret and still have an older token";
+        r.register("stale_pods", help, self.stale_pods.clone());
+    }
+
     fn begin_at_zero(&self) {
+        for outcome in WorkloadWrite::iter() {
+            drop(self.pod_refreshes.get_or_create(&RefreshLabels { outcome }));
+            for kind in WorkloadKind::iter() {
+                drop(self.workload_restarts.get_or_create(&RestartLabels { kind, outcome }));
+            }
+        }
         for outcome in [None].into_iter().chain(TOKEN_REQUEST_FAILURES.map(Some)).map(Outcome) {
             for grant in GrantLabel::iter() {
                 drop(self.token_requests.get_or_create(&TokenRequestLabels { grant, outcome }));
@@ -283,6 +306,29 @@ impl Metrics {
         self.oauth_client_rotation.remove(&labels);
     }
 
+    /// A Pod was annotated, or was to be.
+    pub fn pod_refreshed(&self, outcome: WorkloadWrite) {
+        self.pod_refreshes.get_or_create(&RefreshLabels { outcome }).inc();
+    }
+
+    /// A workload was restarted, or was to be.
+    pub fn workload_restarted(&self, kind: WorkloadKind, outcome: WorkloadWrite) {
+        self.workload_restarts.get_or_create(&RestartLabels { kind, outcome }).inc();
+    }
+
+    /// So many Pods of a context have an older token; `None`: nobody counts them.
+    pub fn stale_pods(&self, namespace: &str, name: &str, stale: Option<usize>) {
+        let labels = ContextLabels { namespace: namespace.into(), name: name.into() };
+        match stale {
+            Some(stale) => {
+                self.stale_pods.get_or_create(&labels).set(i64::try_from(stale).unwrap_or(i64::MAX));
+            }
+            None => {
+                self.stale_pods.remove(&labels);
+            }
+        }
+    }
+
     /// A token Secret was written.
     pub fn secret_written(&self, operation: SecretWrite) {
         self.secret_writes.get_or_create(&WriteLabels { operation }).inc();
@@ -342,6 +388,7 @@ impl Metrics {
         self.ready.remove(&labels);
         self.expiry.remove(&labels);
         self.renewal.remove(&labels);
+        self.stale_pods.remove(&labels);
         self.settle(now, |served| served.remove(&labels));
     }
 
@@ -352,6 +399,7 @@ impl Metrics {
         self.renewal.clear();
         self.oauth_client_ready.clear();
         self.oauth_client_rotation.clear();
+        self.stale_pods.clear();
         *self.served.lock() = Served::default();
         self.queue(None);
     }

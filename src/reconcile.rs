@@ -29,7 +29,7 @@ use self::events::EventDraft;
 use self::memory::{caller, uid};
 use self::observe::{observe, recall};
 use self::publish::{ReadAt, Written, publish};
-use self::record::{record, remember};
+use self::record::{record, remember, tell_workloads};
 use self::status::{invalid, next_run, status};
 use self::write_status::{PatchKind, StatusWrite, write_status};
 use crate::api::ConditionType::{CredentialsAvailable, Ready};
@@ -255,7 +255,8 @@ async fn rest(cx: &Context, caller: &Caller, facts: &Facts<'_>, outcome: &Outcom
         Secrets::Read(read) => read.credential.as_ref().map(|_| ()),
         _ => Ok(()),
     };
-    let status = status(facts.context, &facts.desired, credential, outcome, facts.handled.clone(), now);
+    let status =
+        status(facts.context, &facts.desired, credential, outcome, facts.handled.clone(), cx.workloads.is_some(), now);
     let written = write_status(cx, facts.context, &status, PatchKind::Apply).await;
     let ended = record(cx, facts.context, Some(facts), &status, outcome, matches!(written, Ok(StatusWrite::Done)));
     match written? {
@@ -263,6 +264,7 @@ async fn rest(cx: &Context, caller: &Caller, facts: &Facts<'_>, outcome: &Outcom
             if facts.so_far.refused.is_none() {
                 cx.succeeded(caller);
             }
+            tell_workloads(cx, caller, facts, outcome, now);
             Ok((ended, again))
         }
         StatusWrite::Gone => Ok((Reconciled::Ready, None)),
@@ -319,7 +321,7 @@ async fn trouble(cx: &Context, caller: &Caller, context: &QlikContext, error: &E
     let outcome = Outcome::Failing { holds, problem };
     let handled = context.status.as_ref().and_then(|status| status.last_handled_refresh_request.clone());
     let credential = if credential.condition == CredentialsAvailable { Err(&credential) } else { Ok(()) };
-    let status = status(&context, &desired, credential, &outcome, handled, cx.clock.now());
+    let status = status(&context, &desired, credential, &outcome, handled, cx.workloads.is_some(), cx.clock.now());
     let written = write_status(cx, &context, &status, PatchKind::Apply).await;
     record(cx, &context, None, &status, &outcome, matches!(written, Ok(StatusWrite::Done)));
 }

@@ -87,6 +87,7 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
         clock: clock.clone(),
         jitter: Jitter::random(),
         oauth_clients,
+        workloads: args.workloads,
     };
     let work = async {
         let Some(mut candidate) = election.take() else {

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules that decide: values in, values out. Time and chance are arguments.
-const PURE: [&str; 19] = [
+const PURE: [&str; 23] = [
     "api",
     "binding",
     "conditions",
@@ -30,11 +30,15 @@ const PURE: [&str; 19] = [
     "secret/template",
     "tokens/entry",
     "values",
+    "workloads/decide",
+    "workloads/findings",
+    "workloads/pods",
+    "workloads/rollout",
 ];
 /// The words for what a pure module never does: call the Kubernetes API, wait, read a clock.
 const EFFECTS: [&str; 6] = ["Api", "Client", "Instant", "async", "await", "tokio"];
 /// Modules that wait for others or change something outside of the process.
-const EFFECTFUL: [&str; 16] = [
+const EFFECTFUL: [&str; 18] = [
     "controller",
     "health",
     "lease",
@@ -51,6 +55,8 @@ const EFFECTFUL: [&str; 16] = [
     "reconcile/write_status",
     "run",
     "secret/write",
+    "workloads/list",
+    "workloads/write",
 ];
 
 fn source() -> PathBuf {

@@ -17,6 +17,7 @@ pub enum ConditionType {
     ClientSynced,
     CredentialVerified,
     SecretSynced,
+    WorkloadsSynced,
     Ready,
     Reconciling,
     Stalled,
@@ -92,6 +93,11 @@ pub enum Reason {
     SecretLimitReached,
     CredentialNotAccepted,
     SyncFailing,
+    // the workloads that read the token; no part of `Ready`
+    WorkloadsFresh,
+    WorkloadsStale,
+    RolloutFailing,
+    NotPermitted,
     // overall
     RenewalFailing,
     TokenExpired,
@@ -113,8 +119,11 @@ pub enum Notice {
     CredentialTrimmed,
     RefreshRequestIgnored,
     RotateRequestIgnored,
+    RolloutFailing,
     ScopesNotGranted,
     SecretContested,
+    TokenNotRefreshed,
+    WorkloadRestarted,
 }
 
 impl Reason {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -127,6 +127,13 @@ pub struct QlikContextSpec {
     /// True: no request to the tenant and no write to the Secret until it is false again. The status is still kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
+
+    /// What to do about the Pods of this namespace that read the token Secret when there is a new token. Absent: nothing. Needs
+    /// workloads.enabled in the operator's chart (condition WorkloadsSynced).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("!has(self.refreshVolumes) || self.refreshVolumes || has(self.restart)")
+        .message("with workloads.refreshVolumes false, set workloads.restart, or leave out workloads"))]
+    pub workloads: Option<Workloads>,
 }
 
 /// How to authenticate. Exactly one is set.
@@ -335,6 +342,39 @@ pub struct Target {
     pub data: Option<BTreeMap<String, String>>,
 }
 
+/// What to do about the Pods that read the token Secret when there is a new token.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Workloads {
+    /// Whether Pods that mount the Secret as a volume get an annotation after a new token was written, which makes the kubelet
+    /// update the files within seconds. Default true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_volumes: Option<bool>,
+    /// Restart Deployments, StatefulSets and DaemonSets whose Pods read the Secret from environment variables or by subPath, where
+    /// an older token stays until the container restarts. Absent: nothing is restarted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<Restart>,
+}
+
+/// Which workloads are restarted, and how often.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Restart {
+    /// Labels of the workloads that may be restarted. Absent: every workload whose Pods read the Secret so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<LabelSelector>,
+    /// A workload is not restarted more often than this, as a duration such as 1h or 90m, from 10m to 24h. Default 1h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('10m') && duration(self) <= duration('24h')")
+        .message("workloads.restart.minInterval must be a duration from 10m to 24h such as 1h"))]
+    #[schemars(length(max = 32))]
+    pub min_interval: Option<String>,
+    /// How many workloads may roll at the same time. Default 1: one after the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10))]
+    pub max_concurrent: Option<i32>,
+}
+
 /// What the operator found and did. Never holds a token or a credential.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -342,7 +382,8 @@ pub struct QlikContextStatus {
     /// Generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// CredentialsAvailable, TokenIssued, Verified, SecretSynced and Ready; Reconciling or Stalled while not ready.
+    /// CredentialsAvailable, TokenIssued, Verified, SecretSynced and Ready; Reconciling or Stalled while not ready;
+    /// WorkloadsSynced with spec.workloads.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -361,6 +402,21 @@ pub struct QlikContextStatus {
     /// The present failure; absent when healthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<FailureStatus>,
+    /// The Pods that read the token Secret, counted when the token changed and until none is stale.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workloads: Option<WorkloadsStatus>,
+}
+
+/// The Pods that read the token Secret.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkloadsStatus {
+    /// Pods that mount the Secret as a volume.
+    pub volumes: i32,
+    /// Pods that read it from an environment variable or by subPath.
+    pub environment: i32,
+    /// Pods of those that still have an older token.
+    pub stale: i32,
 }
 
 /// Identity of the token in the Secret.

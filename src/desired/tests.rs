@@ -33,6 +33,32 @@ fn the_smallest_spec_has_the_documented_defaults() {
 }
 
 #[test]
+fn workloads_are_refreshed_and_restarted_only_where_the_spec_says_so() {
+    let workloads = |workloads: &serde_json::Value| {
+        let mut spec = minimal();
+        spec["workloads"] = workloads.clone();
+        parse(&spec)
+    };
+    assert!(parse(&minimal()).unwrap().workloads.is_none());
+    let refreshed = workloads(&json!({})).unwrap().workloads.unwrap();
+    assert!(refreshed.refresh_volumes && refreshed.restart.is_none());
+    let restarted = workloads(&json!({"refreshVolumes": false, "restart": {}})).unwrap().workloads.unwrap();
+    let restart = restarted.restart.unwrap();
+    assert!(!restarted.refresh_volumes && restart.selector.selects_all());
+    assert_eq!((restart.min_interval, restart.max_concurrent), (Duration::from_hours(1), 1));
+    for (text, minutes) in [("10m", 10), ("1m", 10), ("90m", 90), ("48h", 24 * 60)] {
+        let parsed =
+            workloads(&json!({"restart": {"minInterval": text, "maxConcurrent": 3}})).unwrap().workloads.unwrap();
+        assert_eq!(parsed.restart.unwrap().min_interval, Duration::from_mins(minutes), "{text}");
+    }
+    for wrong in
+        [json!({"minInterval": "often"}), json!({"selector": {"matchExpressions": [{"key": "a", "operator": "Like"}]}})]
+    {
+        assert_eq!(workloads(&json!({ "restart": wrong })).unwrap_err().reason, Reason::SpecInvalid);
+    }
+}
+
+#[test]
 fn zero_as_interval_means_only_when_new() {
     let mut spec = minimal();
     for (text, expected) in [("0s", None), ("1h30m", Some(5400)), ("10s", Some(10))] {

@@ -4,7 +4,7 @@ use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 
 use strum::{EnumIter, IntoStaticStr};
 
-use crate::api::Reason;
+use crate::api::{Reason, WorkloadKind};
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(super) struct ContextLabels {
@@ -46,6 +46,17 @@ pub(super) struct ReconcileLabels {
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub(super) struct WriteLabels {
     pub(super) operation: SecretWrite,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct RefreshLabels {
+    pub(super) outcome: WorkloadWrite,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct RestartLabels {
+    pub(super) kind: WorkloadKind,
+    pub(super) outcome: WorkloadWrite,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -107,6 +118,17 @@ pub enum SecretWrite {
     Create,
     /// Given a new token, or restored.
     Update,
+}
+
+/// How the write to a Pod or a workload ended.
+#[derive(Clone, Copy, Debug, EncodeLabelValue, EnumIter, Eq, Hash, PartialEq)]
+pub enum WorkloadWrite {
+    /// It was written.
+    Success,
+    /// It was deleted or changed in the meantime.
+    Superseded,
+    /// The Kubernetes API refused it or did not answer.
+    Failed,
 }
 
 /// The watches of the operator.

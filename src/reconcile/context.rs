@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use futures::channel::mpsc::UnboundedSender;
 use kube::Client;
 use kube::core::DeserializeGuard;
-use kube::runtime::reflector::Store;
+use kube::runtime::reflector::{ObjectRef, Store};
 
 use crate::api::QlikContext;
 use crate::clock::{Clock, Jitter};
@@ -38,6 +39,8 @@ pub struct Context {
     pub memories: Memories,
     /// Events, written outside of the runs.
     pub events: Events,
+    /// `--workloads`: the way to those who look after workloads.
+    pub workloads: Option<UnboundedSender<ObjectRef<StoredContext>>>,
     /// Whether the Kubernetes API answers.
     pub health: Arc<Health>,
     /// The clock.

@@ -48,6 +48,11 @@ impl EventDraft {
         Self { warning, reason: reason.to_string(), note, once: false }
     }
 
+    /// Something that lasts, told once for each note.
+    pub fn once(warning: bool, reason: Notice, note: String) -> Self {
+        Self { once: true, ..Self::new(warning, reason, note) }
+    }
+
     /// `Ready` has changed.
     pub fn transition(warning: bool, reason: String, note: String) -> Self {
         Self { warning, reason, note, once: false }

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::api::{Kind, QlikContext, QlikContextStatus};
+use crate::clock::Timestamp;
 use crate::reconcile::context::StoredContext;
 use crate::scheduler::Caller;
 use crate::secret::derived::WrittenSecret;
@@ -51,7 +52,20 @@ pub struct Memory {
     pub written: Option<WrittenSecret>,
     /// The token that its Secret held last.
     pub published: Option<TokenDigest>,
+    /// The token that its Secret holds, for the workloads that read it.
+    pub held: Option<HeldToken>,
     repairs: Repairs,
+}
+
+/// A token that fits its context, in the derived Secret.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct HeldToken {
+    /// When it was asked for.
+    pub issued_at: Timestamp,
+    /// A container that started before does not have it.
+    pub since: Timestamp,
+    /// The generation of the context then.
+    pub generation: Option<i64>,
 }
 
 /// The objects that a finding was made from.
@@ -92,6 +106,7 @@ impl Memory {
             wanted: None,
             written: None,
             published: None,
+            held: None,
             repairs: Repairs::default(),
         }
     }

@@ -1,12 +1,14 @@
 //! The effects of a run besides the status: metrics, one line in the log, events, and the memory of the context.
 
 use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
 use tokio::time::Instant;
 
 use super::events::events_for;
-use super::memory::Versions;
+use super::memory::{HeldToken, Versions};
 use crate::api::ConditionType::Ready;
 use crate::api::{QlikContext, QlikContextStatus, Reason};
+use crate::clock::{SignedDuration, Timestamp};
 use crate::metrics::Reconciled;
 use crate::reconcile::context::Context;
 use crate::scheduler::Caller;
@@ -90,5 +92,38 @@ pub(super) fn remember(
     if let (Some(wanted), Some(_)) = (wanted, backoff.filter(|backoff| down(backoff.failure.reason))) {
         let request = super::request(caller, facts, wanted.priority, wanted.working);
         cx.tokens.scheduler.sleep(&request, wanted.key, wanted.kind, now);
+    }
+}
+
+/// Calls those who look after workloads, when the token or the spec is another one than they have seen.
+pub(super) fn tell_workloads(cx: &Context, caller: &Caller, facts: &Facts<'_>, outcome: &Outcome, now: Timestamp) {
+    let Some(workloads) = &cx.workloads else { return };
+    let wanted = facts.desired.workloads.is_some();
+    if !wanted {
+        cx.metrics.stale_pods(&caller.namespace, &caller.name, None);
+    }
+    let holds = outcome.holds();
+    let issued_at = holds.as_ref().and_then(|holds| holds.fitting()).map(|held| held.issued_at);
+    let told = facts.context.status.as_ref().and_then(|status| status.token.as_ref()?.issued_at.as_ref());
+    let told = told.map(|time| time.0);
+    let news = cx.memories.with(&caller.uid, |memory| {
+        let before = memory.held;
+        let replaced = facts.so_far.wrote && told.is_some() && told != issued_at;
+        memory.held = issued_at.map(|issued_at| HeldToken {
+            issued_at,
+            since: match before.filter(|before| before.issued_at == issued_at) {
+                Some(before) => before.since,
+                // What started within this second may have read the token before.
+                None if replaced => now.saturating_add(SignedDuration::from_secs(1)).unwrap_or(now),
+                None => issued_at,
+            },
+            generation: facts.context.metadata.generation,
+        });
+        memory.held.is_some() && memory.held != before && (wanted || replaced)
+    });
+    if news == Some(true) {
+        let called = ObjectRef::new(&caller.name).within(&caller.namespace);
+        // Nobody listens any more when the loop has ended.
+        let _ = workloads.unbounded_send(called);
     }
 }

@@ -6,9 +6,13 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use crate::api::ConditionType::{self, CredentialsAvailable, Ready, SecretSynced, TokenIssued, Verified};
+use crate::api::ConditionType::{
+    self, CredentialsAvailable, Ready, SecretSynced, TokenIssued, Verified, WorkloadsSynced,
+};
 use crate::api::condition::Class;
-use crate::api::v1alpha1::{FailureStatus, IdentityStatus, QlikContextStatus, TargetStatus, TokenStatus};
+use crate::api::v1alpha1::{
+    FailureStatus, IdentityStatus, QlikContextStatus, TargetStatus, TokenStatus, WorkloadsStatus,
+};
 use crate::api::{QlikContext, Reason};
 use crate::clock::Timestamp;
 use crate::conditions::{Finding, conditions};
@@ -23,13 +27,14 @@ use crate::values::{Backoff, Holds, Next, Outcome, Problem, Published, Serving};
 const SOON: Duration = Duration::from_secs(1);
 
 /// The status of a context after a run with a result. `credential`: whether the credential Secret could be used, or why not;
-/// `handled`: the last refresh request whose token is in the Secret.
+/// `handled`: the last refresh request whose token is in the Secret; `permitted`: workloads are looked after.
 pub fn status(
     context: &QlikContext,
     desired: &Desired,
     credential: Result<(), &Failure>,
     outcome: &Outcome,
     handled: Option<String>,
+    permitted: bool,
     now: Timestamp,
 ) -> QlikContextStatus {
     let holds = outcome.holds().unwrap_or(Holds::Nothing);
@@ -37,14 +42,30 @@ pub fn status(
     let mut findings = stages(desired, credential, outcome, &holds);
     findings.push(readiness(desired, outcome, &holds, now));
     let published = holds.published();
+    let mut conditions = of(context, findings, problem.map(|problem| &problem.failure), now);
+    let (workloads, synced) = of_workloads(context, desired, permitted, now);
+    conditions.extend(synced);
     QlikContextStatus {
         observed_generation: context.metadata.generation,
-        conditions: of(context, findings, problem.map(|problem| &problem.failure), now),
+        conditions,
         identity: published.and_then(|published| published.identity.as_ref()).map(IdentityStatus::from),
         token: published.map(token_status),
         target: Some(TargetStatus { name: desired.target_name.clone() }),
         last_handled_refresh_request: handled,
         failure: problem.and_then(|problem| problem.backoff.as_ref()).map(failure_status),
+        workloads,
+    }
+}
+
+/// The finding that the operator does nothing about workloads, with who changes that.
+pub fn workloads_not_permitted() -> Finding {
+    Finding {
+        condition: WorkloadsSynced,
+        good: false,
+        reason: Reason::NotPermitted,
+        message: "The operator has no permissions for the Pods and workloads of this namespace. Set workloads.enabled to true \
+                  in the operator's chart, or remove spec.workloads."
+            .into(),
     }
 }
 
@@ -56,6 +77,7 @@ pub fn invalid(context: &QlikContext, failure: &Failure, now: Timestamp) -> Qlik
         observed_generation: context.metadata.generation,
         conditions: of(context, vec![finding], Some(failure), now),
         failure: None,
+        workloads: None,
         ..before
     }
 }
@@ -227,6 +249,24 @@ fn not_ready(
 fn of(context: &QlikContext, findings: Vec<Finding>, failure: Option<&Failure>, now: Timestamp) -> Vec<Condition> {
     let before = context.status.as_ref().map(|status| &status.conditions[..]).unwrap_or_default();
     conditions(before, context.metadata.generation, findings, failure, now)
+}
+
+/// What is said of workloads is found beside the runs, and kept by them.
+fn of_workloads(
+    context: &QlikContext,
+    desired: &Desired,
+    permitted: bool,
+    now: Timestamp,
+) -> (Option<WorkloadsStatus>, Vec<Condition>) {
+    if desired.workloads.is_none() {
+        return (None, Vec::new());
+    }
+    if !permitted {
+        return (None, of(context, vec![workloads_not_permitted()], None, now));
+    }
+    let before = context.status.iter().flat_map(|status| &status.conditions);
+    let synced = before.filter(|condition| condition.type_ == WorkloadsSynced.to_string()).cloned().collect();
+    (context.status.as_ref().and_then(|status| status.workloads.clone()), synced)
 }
 
 fn token_status(holding: &Published) -> TokenStatus {

@@ -100,6 +100,10 @@ pub struct RunArgs {
     #[arg(long, env = "QLIK_CONTEXT_OAUTH_CLIENTS")]
     pub oauth_clients: bool,
 
+    /// Refresh and restart the workloads that read a token, where spec.workloads says so. Needs permissions for Pods and workloads.
+    #[arg(long, env = "QLIK_CONTEXT_WORKLOADS")]
+    pub workloads: bool,
+
     /// Enable leader election: of several instances only the one that holds the Lease is active.
     #[arg(long, env = "QLIK_CONTEXT_LEADER_ELECT")]
     pub leader_elect: bool,

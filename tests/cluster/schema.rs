@@ -51,6 +51,13 @@ fn full(case: &Case) -> Value {
                 "data": {"QLIK_API_KEY": "$(token)", "all.txt": "$(tenantUrl) $(host) $(expiresAt) $(issuedAt)\n$(clientId) $(userId) $(tenantId) $(contextName) $(namespace) $(contextsYml) $$(x) 5$ ${y} $"},
             },
             "renewBeforePercentage": 33, "verifyInterval": "1h30m", "suspend": true,
+            "workloads": {
+                "refreshVolumes": true,
+                "restart": {
+                    "selector": {"matchLabels": {"app": "reports"}, "matchExpressions": [{"key": "tier", "operator": "Exists"}]},
+                    "minInterval": "90m", "maxConcurrent": 10,
+                },
+            },
         }),
     )
 }
@@ -60,6 +67,9 @@ async fn what_is_right_is_accepted() {
     let case = Case::new("accepted").await;
     judge(&case, &full(&case)).await.unwrap();
     judge(&case, &case.manifest("minimal", &json!({}))).await.unwrap();
+    for workloads in [json!({}), json!({"restart": {}}), json!({"refreshVolumes": false, "restart": {}})] {
+        judge(&case, &case.manifest("workloads", &json!({ "workloads": workloads }))).await.unwrap();
+    }
     judge(&case, &case.manifest("key", &json!({"auth": {"apiKey": {"secretRef": {"name": "key"}}}}))).await.unwrap();
     let many: Vec<_> = (0..64).map(|n| format!("{n:0>128}")).collect();
     judge(&case, &case.manifest("scopes", &json!({"scopes": many}))).await.unwrap();
@@ -140,6 +150,12 @@ async fn what_is_wrong_is_refused_in_words_that_a_person_understands() {
         ("spec.verifyInterval", json!("5s"), "from 10s to 24h"),
         ("spec.verifyInterval", json!("25h"), "from 10s to 24h"),
         ("spec.verifyInterval", json!("soon"), "from 10s to 24h"),
+        ("spec.workloads", json!({"refreshVolumes": false}), "set workloads.restart, or leave out workloads"),
+        ("spec.workloads.restart.minInterval", json!("9m"), "must be a duration from 10m to 24h"),
+        ("spec.workloads.restart.minInterval", json!("25h"), "must be a duration from 10m to 24h"),
+        ("spec.workloads.restart.minInterval", json!("often"), "must be a duration from 10m to 24h"),
+        ("spec.workloads.restart.maxConcurrent", json!(0), "greater than or equal to 1"),
+        ("spec.workloads.restart.maxConcurrent", json!(11), "less than or equal to 10"),
         ("spec.tenantUrl", json!("http://acme.eu.qlikcloud.com"), "must start with https://"),
         ("spec.tenantUrl", json!("acme.eu.qlikcloud.com"), "must start with https://"),
         ("spec.tenantUrl", json!("https://ACME.eu.qlikcloud.com"), "in lower case"),

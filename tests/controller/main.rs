@@ -27,4 +27,5 @@ mod time;
 mod trouble;
 mod turns;
 mod watches;
+mod workloads;
 mod world;

@@ -50,6 +50,8 @@ pub struct World {
     pub scope: Scope,
     /// Whether it works on QlikOAuthClients.
     pub oauth_clients: bool,
+    /// Whether it looks after workloads.
+    pub workloads: bool,
     /// Kills the controller at a request.
     pub killer: Option<Arc<Killer>>,
     running: Option<(JoinHandle<()>, CancellationToken)>,
@@ -98,6 +100,7 @@ impl World {
             weather: None,
             scope: Scope::default(),
             oauth_clients: false,
+            workloads: false,
             killer: None,
             running: None,
         }
@@ -132,6 +135,7 @@ impl World {
             clock: self.clock.clone(),
             jitter: Jitter::fixed(0.5),
             oauth_clients: self.oauth_clients,
+            workloads: self.workloads,
         }
     }
 

@@ -109,6 +109,8 @@ fn every_label_and_annotation_of_ours_is_one_that_is_used() {
         api::PREVIOUS_CREDENTIALS_ANNOTATION,
         api::ROTATED_FOR_ANNOTATION,
         api::ROTATE_REQUESTED_ANNOTATION,
+        api::TOKEN_ISSUED_AT_ANNOTATION,
+        api::RESTARTED_FOR_ANNOTATION,
         "qlikcontext.dev/v1alpha1",
     ];
     let mut seen = BTreeSet::new();

@@ -48,7 +48,7 @@ fn failure(condition: ConditionType, reason: Reason) -> Failure {
 }
 
 fn judged(context: &QlikContext, outcome: &Outcome) -> QlikContextStatus {
-    status(context, &Desired::parse(context).unwrap(), Ok(()), outcome, None, at(0))
+    status(context, &Desired::parse(context).unwrap(), Ok(()), outcome, None, true, at(0))
 }
 
 /// `Type=Status/Reason`, in order.
@@ -113,7 +113,7 @@ fn each_stage_is_told_as_far_as_it_was_judged() {
     let synced = "SecretSynced=True/SecretPublished";
     assert_eq!(said(&judged(&context, &outcome))[..4], [all[0], all[1], verified, synced]);
     let gone = failure(CredentialsAvailable, Reason::SecretNotFound);
-    let status = status(&context, &Desired::parse(&context).unwrap(), Err(&gone), &outcome, None, at(0));
+    let status = status(&context, &Desired::parse(&context).unwrap(), Err(&gone), &outcome, None, true, at(0));
     assert_eq!(said(&status)[..2], ["CredentialsAvailable=False/SecretNotFound", all[1]]);
 }
 
@@ -122,18 +122,18 @@ fn a_transition_time_moves_only_with_the_status_and_an_equal_finding_is_equal_to
     let mut context = context(&json!({}));
     let good = ready(60);
     let desired = Desired::parse(&context).unwrap();
-    let first = status(&context, &desired, Ok(()), &good, None, at(-20));
+    let first = status(&context, &desired, Ok(()), &good, None, true, at(-20));
     context.status = Some(first.clone());
-    assert_eq!(status(&context, &desired, Ok(()), &good, None, at(-10)), first);
+    assert_eq!(status(&context, &desired, Ok(()), &good, None, true, at(-10)), first);
     let failing = failing(fitting(60), failure(TokenIssued, Reason::RateLimited));
-    let later = status(&context, &desired, Ok(()), &failing, None, at(0));
+    let later = status(&context, &desired, Ok(()), &failing, None, true, at(0));
     for held in &later.conditions {
         let moved = held.type_ == "TokenIssued";
         assert_eq!(held.last_transition_time.0, at(if moved { 0 } else { -20 }), "{}", held.type_);
         assert_eq!(held.observed_generation, Some(3));
     }
     context.status = Some(later.clone());
-    assert_eq!(status(&context, &desired, Ok(()), &failing, None, at(10)), later);
+    assert_eq!(status(&context, &desired, Ok(()), &failing, None, true, at(10)), later);
 }
 
 #[test]

@@ -6,7 +6,8 @@
 //! written down ([`Log`]). Names, uids, versions and times come from counters and tokio's clock: two runs are the same.
 //!
 //! It never validates against a schema, prunes unknown fields, checks rights, admits or converts; it has no controllers of its
-//! own (see [`ApiServer::collect_garbage`]), and no kinds but those of [`Kind`].
+//! own (see [`ApiServer::collect_garbage`]), and no kinds but those of [`Kind`]. Pods and workloads are stored as they are given,
+//! without the defaults and the subresources of a real server: a test says what a kubelet or a controller would write.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> anyhow::Result<()> {

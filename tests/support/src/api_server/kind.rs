@@ -15,12 +15,30 @@ pub enum Kind {
     QlikContext,
     /// The same.
     QlikOAuthClient,
+    /// `v1`, stored as it is given: nothing runs, and the status is written with the rest.
+    Pod,
+    /// `apps/v1`, stored as it is given: no controller looks at it.
+    Deployment,
+    /// The same.
+    StatefulSet,
+    /// The same.
+    DaemonSet,
 }
 
 impl Kind {
     /// Every one of them.
-    pub const ALL: [Self; 6] =
-        [Self::Namespace, Self::Secret, Self::Event, Self::Lease, Self::QlikContext, Self::QlikOAuthClient];
+    pub const ALL: [Self; 10] = [
+        Self::Namespace,
+        Self::Secret,
+        Self::Event,
+        Self::Lease,
+        Self::QlikContext,
+        Self::QlikOAuthClient,
+        Self::Pod,
+        Self::Deployment,
+        Self::StatefulSet,
+        Self::DaemonSet,
+    ];
 
     /// As in `kind:`.
     pub fn name(self) -> &'static str {
@@ -31,16 +49,21 @@ impl Kind {
             Self::Lease => "Lease",
             Self::QlikContext => "QlikContext",
             Self::QlikOAuthClient => "QlikOAuthClient",
+            Self::Pod => "Pod",
+            Self::Deployment => "Deployment",
+            Self::StatefulSet => "StatefulSet",
+            Self::DaemonSet => "DaemonSet",
         }
     }
 
     /// The API group; the core one is empty.
     pub fn group(self) -> &'static str {
         match self {
-            Self::Namespace | Self::Secret => "",
+            Self::Namespace | Self::Secret | Self::Pod => "",
             Self::Event => "events.k8s.io",
             Self::Lease => "coordination.k8s.io",
             Self::QlikContext | Self::QlikOAuthClient => "qlikcontext.dev",
+            Self::Deployment | Self::StatefulSet | Self::DaemonSet => "apps",
         }
     }
 
@@ -53,16 +76,21 @@ impl Kind {
             Self::Lease => "leases",
             Self::QlikContext => "qlikcontexts",
             Self::QlikOAuthClient => "qlikoauthclients",
+            Self::Pod => "pods",
+            Self::Deployment => "deployments",
+            Self::StatefulSet => "statefulsets",
+            Self::DaemonSet => "daemonsets",
         }
     }
 
     /// As in `apiVersion:`.
     pub fn api_version(self) -> &'static str {
         match self {
-            Self::Namespace | Self::Secret => "v1",
+            Self::Namespace | Self::Secret | Self::Pod => "v1",
             Self::Event => "events.k8s.io/v1",
             Self::Lease => "coordination.k8s.io/v1",
             Self::QlikContext | Self::QlikOAuthClient => "qlikcontext.dev/v1alpha1",
+            Self::Deployment | Self::StatefulSet | Self::DaemonSet => "apps/v1",
         }
     }
 
@@ -74,6 +102,11 @@ impl Kind {
     /// A kind of a CustomResourceDefinition: it has `/status` and a generation, and nothing of it is typed in Go.
     pub(super) fn is_custom(self) -> bool {
         matches!(self, Self::QlikContext | Self::QlikOAuthClient)
+    }
+
+    /// A change of the spec moves the generation.
+    pub(super) fn has_generation(self) -> bool {
+        self.is_custom() || matches!(self, Self::Deployment | Self::StatefulSet | Self::DaemonSet)
     }
 
     /// As messages spell a resource: `secrets`, `leases.coordination.k8s.io`.

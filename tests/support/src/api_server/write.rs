@@ -234,8 +234,10 @@ impl Write<'_> {
         }
         metadata["uid"] = json!(self.store.new_uid());
         metadata["creationTimestamp"] = now;
-        if self.kind.is_custom() {
+        if self.kind.has_generation() {
             metadata["generation"] = json!(1);
+        }
+        if self.kind.is_custom() {
             object["status"] = Value::Null;
         }
         without_nulls(object);
@@ -280,7 +282,7 @@ impl Write<'_> {
         if is_same(live, &object) {
             return (200, live.clone());
         }
-        if self.kind.is_custom() && !live["kind"].is_null() && spec_of(live) != spec_of(&object) {
+        if self.kind.has_generation() && !live["kind"].is_null() && spec_of(live) != spec_of(&object) {
             let generation = live["metadata"]["generation"].as_i64().unwrap_or_default();
             object["metadata"]["generation"] = json!(generation + 1);
         }

@@ -1,0 +1,254 @@
+//! Which Pods read a Secret, in which way, and since when. Pure; only the needed parts of a Pod are parsed.
+//!
+//! A file of a volume follows the Secret. An environment variable, and a file mounted by `subPath`, stay as they were when
+//! the container started (<https://kubernetes.io/docs/concepts/configuration/secret/>).
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use kube::core::Object;
+use serde::Deserialize;
+
+use super::rollout::WorkloadName;
+use crate::api::{RESTARTED_FOR_ANNOTATION, TOKEN_ISSUED_AT_ANNOTATION, WorkloadKind};
+use crate::clock::Timestamp;
+
+/// Label with which the Deployment controller tells its ReplicaSets apart.
+const TEMPLATE_HASH: &str = "pod-template-hash";
+
+/// A Pod that reads the Secret.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reader {
+    /// Name of the Pod.
+    pub name: String,
+    /// Its uid: a later Pod of the same name is another one.
+    pub uid: Option<String>,
+    /// What made it.
+    pub owner: Owner,
+    /// A container mounts the Secret as a volume, so its files follow.
+    pub mounts: bool,
+    /// A container reads it from its environment or by `subPath`.
+    pub environment: bool,
+    /// It runs.
+    pub running: bool,
+    /// When the first container that reads it so, and runs, was started.
+    pub started_at: Option<Timestamp>,
+    /// When it was created.
+    pub created_at: Option<Timestamp>,
+    /// The token that its kubelet was woken for last.
+    pub refreshed_for: Option<String>,
+    /// The token that it was made for by a restart.
+    pub restarted_for: Option<String>,
+}
+
+/// What made a Pod.
+#[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Owner {
+    /// Nothing, or what is not known to Kubernetes.
+    #[default]
+    None,
+    /// A workload that can be restarted.
+    Workload(WorkloadName),
+    /// Anything else: its kind and name.
+    Other(String, String),
+}
+
+/// The parts of a Pod's spec that say what it reads.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodSpec {
+    init_containers: Vec<Container>,
+    containers: Vec<Container>,
+    ephemeral_containers: Vec<Container>,
+    volumes: Vec<Volume>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Container {
+    name: String,
+    env: Vec<Variable>,
+    env_from: Vec<Variables>,
+    volume_mounts: Vec<Mount>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Variable {
+    value_from: ValueFrom,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ValueFrom {
+    secret_key_ref: Named,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Variables {
+    secret_ref: Named,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Named {
+    name: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Mount {
+    name: String,
+    sub_path: String,
+    sub_path_expr: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Volume {
+    name: String,
+    secret: SecretVolume,
+    projected: Projected,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct SecretVolume {
+    secret_name: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Projected {
+    sources: Vec<Source>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Source {
+    secret: Named,
+}
+
+/// The parts of a Pod's status that say what runs.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodStatus {
+    phase: String,
+    init_container_statuses: Vec<ContainerStatus>,
+    container_statuses: Vec<ContainerStatus>,
+    ephemeral_container_statuses: Vec<ContainerStatus>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct ContainerStatus {
+    name: String,
+    state: State,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct State {
+    running: Running,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Running {
+    started_at: Option<Time>,
+}
+
+impl PodSpec {
+    fn all(&self) -> impl Iterator<Item = &Container> {
+        self.init_containers.iter().chain(&self.containers).chain(&self.ephemeral_containers)
+    }
+
+    fn mounts<'c>(&'c self, container: &'c Container, secret: &'c str) -> impl Iterator<Item = &'c Mount> {
+        let holds = move |volume: &&Volume| {
+            let projected = || volume.projected.sources.iter().any(|source| source.secret.name == secret);
+            volume.secret.secret_name == secret || projected()
+        };
+        container
+            .volume_mounts
+            .iter()
+            .filter(move |mount| self.volumes.iter().filter(holds).any(|volume| volume.name == mount.name))
+    }
+
+    fn reads_once(&self, container: &Container, secret: &str) -> bool {
+        container.env.iter().any(|variable| variable.value_from.secret_key_ref.name == secret)
+            || container.env_from.iter().any(|all| all.secret_ref.name == secret)
+            || self.mounts(container, secret).any(Mount::is_fixed)
+    }
+
+    /// Whether a container reads the Secret only when it starts.
+    pub fn reads_environment(&self, secret: &str) -> bool {
+        self.all().any(|container| self.reads_once(container, secret))
+    }
+
+    /// Whether a container has files that follow the Secret.
+    pub fn reads_volume(&self, secret: &str) -> bool {
+        self.all().any(|container| self.mounts(container, secret).any(|mount| !mount.is_fixed()))
+    }
+}
+
+impl Mount {
+    /// The kubelet does not update what is mounted by `subPath`.
+    fn is_fixed(&self) -> bool {
+        !self.sub_path.is_empty() || !self.sub_path_expr.is_empty()
+    }
+}
+
+impl PodStatus {
+    fn started(&self, container: &str) -> Option<Timestamp> {
+        let lists = [&self.init_container_statuses, &self.container_statuses, &self.ephemeral_container_statuses];
+        let mut all = lists.into_iter().flatten().filter(|status| status.name == container);
+        all.find_map(|status| status.state.running.started_at.as_ref()).map(|time| time.0)
+    }
+}
+
+/// The Pod as a reader of this Secret; nothing when it reads it not, or is leaving.
+pub fn reader(pod: &Object<PodSpec, PodStatus>, secret: &str) -> Option<Reader> {
+    let (spec, meta) = (&pod.spec, &pod.metadata);
+    let (mounts, environment) = (spec.reads_volume(secret), spec.reads_environment(secret));
+    if meta.deletion_timestamp.is_some() || !(mounts || environment) {
+        return None;
+    }
+    let status = pod.status.clone().unwrap_or_default();
+    let once = spec.all().filter(|container| spec.reads_once(container, secret));
+    let annotation = |name: &str| meta.annotations.as_ref()?.get(name).cloned();
+    Some(Reader {
+        name: meta.name.clone().unwrap_or_default(),
+        uid: meta.uid.clone(),
+        owner: owner(meta),
+        mounts,
+        environment,
+        running: status.phase == "Running",
+        started_at: once.filter_map(|container| status.started(&container.name)).min(),
+        created_at: meta.creation_timestamp.as_ref().map(|time| time.0),
+        refreshed_for: annotation(TOKEN_ISSUED_AT_ANNOTATION),
+        restarted_for: annotation(RESTARTED_FOR_ANNOTATION),
+    })
+}
+
+/// The controller of a Pod. A Deployment's ReplicaSet is called after it and the hash in the Pod's label; whether the Deployment
+/// is there and its template reads the Secret is looked up.
+fn owner(meta: &ObjectMeta) -> Owner {
+    let mut owners = meta.owner_references.iter().flatten();
+    let Some(controller) = owners.find(|owner| owner.controller == Some(true)) else { return Owner::None };
+    let workload = |kind, name: &str| Owner::Workload(WorkloadName { kind, name: name.into() });
+    let hash = meta.labels.as_ref().and_then(|labels| labels.get(TEMPLATE_HASH));
+    match (controller.api_version.as_str(), controller.kind.as_str()) {
+        ("apps/v1", "StatefulSet") => workload(WorkloadKind::StatefulSet, &controller.name),
+        ("apps/v1", "DaemonSet") => workload(WorkloadKind::DaemonSet, &controller.name),
+        ("apps/v1", "ReplicaSet") => {
+            let named = hash.and_then(|hash| controller.name.strip_suffix(hash.as_str())?.strip_suffix('-'));
+            named.map_or_else(
+                || Owner::Other(controller.kind.clone(), controller.name.clone()),
+                |name| workload(WorkloadKind::Deployment, name),
+            )
+        }
+        _ => Owner::Other(controller.kind.clone(), controller.name.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
