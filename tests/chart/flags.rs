@@ -46,7 +46,7 @@ fn a_flag_says_what_its_value_says() {
             (limits.host_tokens_per_minute, limits.host_requests_per_minute, limits.key_tokens_per_minute),
             (50, 0, 5)
         );
-        assert!(args.leader_elect);
+        assert!(args.leader_elect && args.workloads);
         assert_eq!(args.lease_name, "qlik-context-operator");
         assert_eq!(args.log_format, LogFormat::Text);
         assert_eq!(args.log_filter, "qlik_context_operator=debug,info");

@@ -105,6 +105,24 @@ fn without_oauth_clients_there_is_neither_their_crd_nor_a_right_nor_the_flag() {
 }
 
 #[test]
+fn with_workloads_there_are_the_rights_for_pods_and_workloads_and_the_flag_and_without_neither() {
+    for (namespaces, roles_with_them) in [(json!([]), 1), (json!(["a", "b"]), 2)] {
+        let without = Rendered::new(&json!({ "watchNamespaces": namespaces }));
+        let text = serde_json::to_string(&without.0).unwrap();
+        assert!(!text.contains("\"pods\"") && !text.contains("\"deployments\"") && !text.contains("--workloads"));
+        let with = Rendered::new(&json!({ "watchNamespaces": namespaces, "workloads": {"enabled": true} }));
+        let mut wanted = operator_rules();
+        wanted.as_array_mut().unwrap().extend([
+            json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "patch"]}),
+            json!({"apiGroups": ["apps"], "resources": ["deployments", "statefulsets", "daemonsets"], "verbs": ["get", "list", "patch"]}),
+        ]);
+        let found = roles(&with).into_iter().filter(|(_, _, rules)| **rules == wanted).count();
+        assert_eq!(found, roles_with_them, "{namespaces}");
+        assert!(with.args().contains(&"--workloads"));
+    }
+}
+
+#[test]
 fn the_lease_role_goes_with_the_election_and_every_role_with_rbac_create() {
     let rendered = Rendered::new(&json!({"leaderElection": {"enabled": false}}));
     assert!(rendered.of_kind("Role").is_empty() && rendered.of_kind("RoleBinding").is_empty());
