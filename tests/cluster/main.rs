@@ -18,4 +18,5 @@ mod process;
 mod promises;
 mod schema;
 mod target;
+mod workloads;
 mod world;

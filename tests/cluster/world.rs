@@ -63,7 +63,9 @@ pub fn world() -> &'static World {
 
 impl World {
     async fn build() -> anyhow::Result<Self> {
-        let options = Options { audit: true, helm: vec![operator::install()], ..Options::default() };
+        let mut install = operator::install();
+        install.extend(["--set".into(), "workloads.enabled=true".into()]);
+        let options = Options { audit: true, helm: vec![install], ..Options::default() };
         let control_plane = ControlPlane::shared(&options).await?;
         let cloud = QlikCloud::start().await?;
         let ca = control_plane.folder().join("tenant-ca.pem");
@@ -84,6 +86,7 @@ pub async fn operator(control_plane: &ControlPlane, cloud: &QlikCloud, ca: &Path
         &hosts,
         "--allow-private-addresses",
         "--oauth-clients",
+        "--workloads",
         // The most that it can say: what must not leak is searched for in all of it.
         "--log-filter",
         "trace",

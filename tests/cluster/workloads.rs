@@ -1,0 +1,147 @@
+//! Workloads on a real API server, with the chart's permissions, and with the real Deployment controller. There is no kubelet: what it
+//! would say of a Pod, the test says.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt as _;
+use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+
+use crate::world::{Case, conditions, message};
+
+const PATIENCE: Duration = Duration::from_mins(1);
+const REFRESHED_FOR: &str = "qlikcontext.dev/token-issued-at";
+const RESTARTED_FOR: &str = "qlikcontext.dev/restarted-for";
+
+fn pods(case: &Case) -> Api<Pod> {
+    Api::namespaced(case.client.clone(), &case.namespace)
+}
+
+fn deployments(case: &Case) -> Api<Deployment> {
+    Api::namespaced(case.client.clone(), &case.namespace)
+}
+
+/// Says of a Pod what a kubelet says that runs it.
+async fn run(case: &Case, pod: &str) {
+    // A status that says so runs the container since now.
+    let now = Timestamp::now().to_string();
+    let ready = json!({"type": "Ready", "status": "True", "lastTransitionTime": now});
+    let container = json!({
+        "name": "app", "image": "app", "imageID": "app", "ready": true, "restartCount": 0,
+        "state": {"running": {"startedAt": now}},
+    });
+    let status = json!({"status": {"phase": "Running", "conditions": [ready], "containerStatuses": [container]}});
+    pods(case).patch_status(pod, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+}
+
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let begin = Instant::now();
+    while !holds().await {
+        assert!(begin.elapsed() < PATIENCE, "waited in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn deploy(case: &Case, name: &str, secret: &str) {
+    let variable = json!({"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": secret, "key": "token"}}});
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
+        "spec": {
+            "selector": {"matchLabels": {"app": name}},
+            "template": {
+                "metadata": {"labels": {"app": name}},
+                "spec": {"containers": [{"name": "app", "image": "app", "env": [variable]}]},
+            },
+        },
+    });
+    deployments(case).create(&PostParams::default(), &serde_json::from_value(deployment).unwrap()).await.unwrap();
+    run_newest(case, name, 1).await;
+}
+
+/// Runs the newest Pod of a Deployment, when there are so many.
+async fn run_newest(case: &Case, name: &str, count: usize) {
+    let of = ListParams::default().labels(&format!("app={name}"));
+    let mut pending = None;
+    until("the Deployment controller makes a Pod", async || {
+        let all = pods(case).list(&of).await.unwrap().items;
+        let waits = |pod: &&Pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Pending");
+        pending = all.iter().find(waits).map(|pod| pod.name_any());
+        all.len() == count && pending.is_some()
+    })
+    .await;
+    run(case, &pending.unwrap()).await;
+}
+
+/// The token that the Deployment was restarted for.
+async fn restarted_for(case: &Case, name: &str) -> Option<String> {
+    let deployment = deployments(case).get(name).await.unwrap();
+    deployment.spec?.template.metadata?.annotations?.get(RESTARTED_FOR).cloned()
+}
+
+/// Another credential of the same client makes a new token.
+async fn new_token(case: &Case) -> String {
+    let issued = async || case.metadata("acme-token").await.annotations.unwrap()["qlikcontext.dev/issued-at"].clone();
+    let before = issued().await;
+    // A container that started in the second of the new token may have the old one.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    case.apply("acme", &with_workloads(json!({"scopes": ["user_default"]}))).await;
+    until("a new token", async || issued().await != before).await;
+    issued().await
+}
+
+fn with_workloads(mut changes: Value) -> Value {
+    changes["workloads"] = json!({"restart": {}});
+    changes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_the_permissions_of_the_chart_pods_are_annotated_and_deployments_restarted_and_followed() {
+    let case = Case::new("workloads").await;
+    case.put_credential().await;
+    case.apply("acme", &with_workloads(json!({}))).await;
+    case.wait_for("acme", "Ready=True/TokenValid").await;
+    let mounted = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "mounted"},
+        "spec": {
+            "containers": [{"name": "app", "image": "app", "volumeMounts": [{"name": "token", "mountPath": "/token"}]}],
+            "volumes": [{"name": "token", "secret": {"secretName": "acme-token"}}],
+        },
+    });
+    pods(&case).create(&PostParams::default(), &serde_json::from_value(mounted).unwrap()).await.unwrap();
+    run(&case, "mounted").await;
+    deploy(&case, "web", "acme-token").await;
+    deploy(&case, "other", "another-secret").await;
+    let issued = new_token(&case).await;
+    until("the Pod that mounts the Secret is annotated", async || {
+        let pod = pods(&case).get("mounted").await.unwrap();
+        pod.annotations().get(REFRESHED_FOR) == Some(&issued)
+    })
+    .await;
+    until("the Deployment is restarted", async || restarted_for(&case, "web").await.as_ref() == Some(&issued)).await;
+    let stale = case.wait_for("acme", "WorkloadsSynced=False/WorkloadsStale").await;
+    assert!(message(&stale, "WorkloadsSynced").contains("Being restarted: Deployment web."), "{stale:?}");
+    assert_eq!(
+        serde_json::to_value(stale.status.unwrap().workloads).unwrap(),
+        json!({"volumes": 1, "environment": 1, "stale": 1})
+    );
+    // The new Pod becomes available, and the controller takes the old one away.
+    run_newest(&case, "web", 2).await;
+    let fresh = case.wait_for("acme", "WorkloadsSynced=True/WorkloadsFresh").await;
+    assert!(conditions(&fresh).contains(&"Ready=True/TokenValid".to_owned()), "{fresh:?}");
+    assert_eq!(
+        serde_json::to_value(fresh.status.unwrap().workloads).unwrap(),
+        json!({"volumes": 1, "environment": 1, "stale": 0})
+    );
+    assert_eq!(restarted_for(&case, "other").await, None);
+    let web = deployments(&case).get("web").await.unwrap();
+    assert_eq!(web.metadata.generation, Some(2), "it was restarted once");
+    let managers = web.metadata.managed_fields.unwrap_or_default();
+    assert!(managers.iter().any(|entry| entry.manager.as_deref() == Some("qlik-context-operator")));
+    until("an event tells of it", async || {
+        case.kubectl(&["get", "events.events.k8s.io", "-o", "json"]).await.contains("\"WorkloadRestarted\"")
+    })
+    .await;
+}
