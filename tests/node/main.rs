@@ -8,6 +8,7 @@
 
 mod dns;
 mod figures;
+mod fresh;
 mod pod;
 mod replicas;
 mod stage;
@@ -36,7 +37,7 @@ const FIGURES: &str = "QLIK_CONTEXT_NODE_FIGURES";
 type Scenario = for<'a> fn(&'a mut Stage) -> LocalBoxFuture<'a, ()>;
 
 /// In this order, on one node.
-const SCENARIOS: [(&str, Scenario); 11] = [
+const SCENARIOS: [(&str, Scenario); 13] = [
     ("the_chart_with_its_defaults_and_the_image_it_names_gives_a_ready_context", |stage| Box::pin(pod::install(stage))),
     ("the_pod_has_no_privilege_and_no_writable_path", |stage| Box::pin(pod::restricted(stage))),
     ("probes_and_limits_are_those_of_the_chart_as_shipped", |stage| Box::pin(pod::as_shipped(stage))),
@@ -54,6 +55,12 @@ const SCENARIOS: [(&str, Scenario); 11] = [
     ("kill_9_and_an_oom_kill_are_survived_without_a_token_request", |stage| Box::pin(trouble::killed(stage))),
     ("a_search_domain_that_answers_everything_is_told_and_ndots_1_is_the_way_out", |stage| {
         Box::pin(dns::wildcard(stage))
+    }),
+    ("a_mounted_file_has_a_renewed_token_within_seconds_where_the_operator_wakes_the_kubelet", |stage| {
+        Box::pin(fresh::files(stage))
+    }),
+    ("workloads_that_read_the_environment_are_restarted_for_a_new_token_each_of_them_once", |stage| {
+        Box::pin(fresh::restarts(stage))
     }),
     ("figures", |stage| Box::pin(figures::all(stage))),
 ];

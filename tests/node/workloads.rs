@@ -65,8 +65,13 @@ pub async fn mounted(stage: &Stage, name: &str) {
 
 /// Asks for a new token; how long the workload takes to see it, after it is in the Secret.
 pub async fn delay(stage: &Stage, name: &str) -> Duration {
+    delay_of(stage, "acme", name).await
+}
+
+/// The same for the token of this context.
+pub async fn delay_of(stage: &Stage, context: &str, name: &str) -> Duration {
     let before = state(stage, name).await;
-    stage.refresh("acme").await;
+    stage.refresh(context).await;
     let published = SystemTime::now();
     let mut seen = 0;
     until("the new token is in the file", async || {
