@@ -27,7 +27,7 @@ use crate::values::{Backoff, Holds, Next, Outcome, Problem, Published, Serving};
 const SOON: Duration = Duration::from_secs(1);
 
 /// The status of a context after a run with a result. `credential`: whether the credential Secret could be used, or why not;
-/// `handled`: the last refresh request whose token is in the Secret; `permitted`: workloads are looked after.
+/// `handled`: the last refresh request whose token is in the Secret; `permitted`: the operator may refresh and restart workloads.
 pub fn status(
     context: &QlikContext,
     desired: &Desired,
