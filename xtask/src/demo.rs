@@ -36,8 +36,11 @@ pub fn run(args: Args, screen: Screen) -> anyhow::Result<()> {
     screen.heading("A Kubernetes cluster and a Qlik Cloud of their own, on this machine only");
     requirements::to_build_and_boot()?;
     let programs = requirements::programs(screen)?;
-    screen.progress("building the operator and the kubectl plugin …");
+    screen.progress("building the operator and the kubectl plugin; the first time this takes some minutes …");
     let [operator, plugin] = cargo::build_operator_and_plugin(args.release)?;
+    screen.progress("built");
+    // What is timed from here on is the operator, not the compiler.
+    let screen = screen.restarted();
     let runtime = tokio::runtime::Runtime::new().context("cannot start")?;
     runtime.block_on(perform(args.once, &programs, &operator, &plugin, screen))
 }

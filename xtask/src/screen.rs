@@ -33,6 +33,11 @@ impl Screen {
         Self { begin: Instant::now(), plain: !(wanted && stdout().is_terminal()), width: WIDTH }
     }
 
+    /// The same, with seconds that count from now on.
+    pub fn restarted(self) -> Self {
+        Self { begin: Instant::now(), ..self }
+    }
+
     /// The time since the task began.
     pub fn elapsed(self) -> Duration {
         self.begin.elapsed()

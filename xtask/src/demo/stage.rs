@@ -48,7 +48,7 @@ impl Stage {
         screen.progress("starting the operator with the rights of the chart's ServiceAccount …");
         let authority = control_plane.folder().join("tenant-ca.pem");
         cloud.write_ca(&authority)?;
-        let flags = ["--tenant-ca-file", &authority.to_string_lossy()];
+        let flags = ["--oauth-clients", "--tenant-ca-file", &authority.to_string_lossy()];
         // Resolves the name of the tenant: DNS has another address for it, or none.
         let proxy = cloud.proxy_url();
         let environment = [("HTTPS_PROXY", proxy.as_str())];
@@ -56,6 +56,10 @@ impl Stage {
         let operator = Operator::start(&control_plane, program, &log, &flags, &environment).await;
         let operator = operator.context("the operator does not start")?;
         screen.progress("the operator is ready");
+        screen.progress(&format!(
+            "from another terminal: export KUBECONFIG={}",
+            control_plane.admin_kubeconfig().display()
+        ));
         let plugin = plugin.parent().context("the plugin has no folder")?.to_owned();
         Ok(Self { operator, control_plane, cloud, plugin })
     }
