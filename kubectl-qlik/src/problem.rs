@@ -39,7 +39,7 @@ impl StdError for Interrupted {}
 
 /// Prints the error, unless it was printed already.
 pub fn exit_code(done: anyhow::Result<()>) -> ExitCode {
-    match done {
+    match done.and_then(|()| screen::everything_written()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<Interrupted>() => ExitCode::from(INTERRUPTED),
         Err(error) if error.is::<AlreadySaid>() => ExitCode::from(FAILED),
@@ -65,6 +65,16 @@ impl<T> Explain<T> for Result<T, kube::Error> {
 /// True when the object does not exist. (If the cluster does not have the kind, that is a different error.)
 pub fn is_not_there(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 404 && !names_no_object(status))
+}
+
+/// True when the user lacks the permission.
+pub fn is_forbidden(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 403)
+}
+
+/// True when the cluster does not know the kind.
+pub fn is_kind_unknown(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404 && names_no_object(status))
 }
 
 /// The error of a call of the Kubernetes API as a sentence, with advice.
@@ -94,8 +104,15 @@ fn refusal(status: &Status) -> String {
              docs/install.md says, or choose another cluster with --context"
                 .into()
         }
-        404 => format!("{}. `kubectl qlik list` shows what there is", screen::harmless(&status.message)),
+        404 => format!("{}. `{}` shows what there is", screen::harmless(&status.message), list_of(status)),
         _ => screen::harmless(&status.message),
+    }
+}
+
+fn list_of(status: &Status) -> &'static str {
+    match status.details.as_ref().map(|details| details.kind.as_str()) {
+        Some("qlikoauthclients") => "kubectl qlik list oauthclients -A",
+        _ => "kubectl qlik list -A",
     }
 }
 

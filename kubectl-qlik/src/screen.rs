@@ -3,9 +3,11 @@
 //! Colours and wrapped lines only on a terminal; `NO_COLOR` and `TERM=dumb` are respected (by `anstream`). A reader that closes
 //! the pipe (`| head`) is not an error.
 
-use std::io::{IsTerminal as _, Write as _, stderr, stdout};
+use std::io::{ErrorKind, IsTerminal as _, Write as _, stderr, stdout};
+use std::sync::OnceLock;
 
 use anstyle::{AnsiColor, Style};
+use anyhow::bail;
 use comfy_table::{ContentArrangement, Table, presets};
 use textwrap::{Options, WordSeparator, WordSplitter};
 
@@ -16,10 +18,30 @@ pub const BOLD: Style = Style::new().bold();
 
 /// The space between the columns of a table, as in kubectl.
 const GAP: u16 = 3;
+/// A narrower terminal gets no table of sentences: their words would be broken.
+const NARROW: usize = 60;
+/// Beside a label there has to be room for some words.
+const ROOM: usize = 24;
+
+/// Why a result did not reach standard output, as on a full disk.
+static NOT_WRITTEN: OnceLock<String> = OnceLock::new();
 
 /// A result: to standard output, with a line break.
 pub fn result(text: &str) {
-    let _ = writeln!(anstream::stdout(), "{text}");
+    let mut out = anstream::stdout();
+    if let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush())
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        NOT_WRITTEN.get_or_init(|| error.to_string());
+    }
+}
+
+/// An error when a result was lost.
+pub fn everything_written() -> anyhow::Result<()> {
+    match NOT_WRITTEN.get() {
+        Some(error) => bail!("cannot write to standard output: {error}"),
+        None => Ok(()),
+    }
 }
 
 /// A message: to standard error, wrapped at the terminal's width.
@@ -62,11 +84,19 @@ pub fn output_width() -> Option<usize> {
 
 /// Text after a label, wrapped at the width of standard output and indented to its column.
 pub fn labelled(label: &str, text: &str) {
-    let indent = " ".repeat(textwrap::core::display_width(label));
-    result(&match output_width() {
-        Some(width) => textwrap::fill(&format!("{label}{text}"), options(width).subsequent_indent(&indent)),
+    result(&beside(label, text, output_width()));
+}
+
+fn beside(label: &str, text: &str, width: Option<usize>) -> String {
+    let indent = textwrap::core::display_width(label);
+    match width {
+        Some(width) if width < indent + ROOM => {
+            let below = options(width).initial_indent("    ").subsequent_indent("    ");
+            format!("{}\n{}", label.trim_end(), textwrap::fill(text, below))
+        }
+        Some(width) => textwrap::fill(&format!("{label}{text}"), options(width).subsequent_indent(&" ".repeat(indent))),
         None => format!("{label}{text}"),
-    });
+    }
 }
 
 /// A heading on standard output.
@@ -79,9 +109,20 @@ pub fn table(header: &[&str], rows: Vec<Vec<String>>) {
     lines(header, rows, None).iter().for_each(|line| result(line));
 }
 
-/// The same for sentences: on a terminal the cells are wrapped.
+/// The same for sentences: on a terminal the cells are wrapped; on a narrow one each is below its heading.
 pub fn folded_table(header: &[&str], rows: Vec<Vec<String>>) {
-    lines(header, rows, output_width()).iter().for_each(|line| result(line));
+    match output_width() {
+        Some(width) if width < NARROW => result(&blocks(header, &rows, width)),
+        width => lines(header, rows, width).iter().for_each(|line| result(line)),
+    }
+}
+
+fn blocks(header: &[&str], rows: &[Vec<String>], width: usize) -> String {
+    let longest = header.iter().map(|name| name.trim().len()).max().unwrap_or_default();
+    let cell =
+        |(name, cell): (&&str, &String)| beside(&format!("  {:longest$}  ", name.trim()), cell.trim(), Some(width));
+    let block = |row: &Vec<String>| header.iter().zip(row).map(cell).collect::<Vec<_>>().join("\n");
+    rows.iter().map(block).collect::<Vec<_>>().join("\n\n")
 }
 
 fn lines(header: &[&str], rows: Vec<Vec<String>>, width: Option<usize>) -> Vec<String> {
@@ -121,9 +162,22 @@ mod tests {
     }
 
     #[test]
+    fn on_a_narrow_terminal_no_word_is_broken() {
+        let rows =
+            vec![vec!["  Normal".to_owned(), "TokenValid".into(), "Secret acme-token holds a verified token.".into()]];
+        for width in [20, 40] {
+            let text = blocks(&["  TYPE", "REASON", "MESSAGE"], &rows, width);
+            assert!(text.lines().all(|line| line.chars().count() <= width), "{text}");
+            for word in ["TYPE", "Normal", "TokenValid", "acme-token", "verified"] {
+                assert!(text.split_whitespace().any(|found| found == word), "{word}: {text}");
+            }
+        }
+    }
+
+    #[test]
     fn a_terminal_that_is_narrower_than_a_label_is_written_to_all_the_same() {
-        let text = textwrap::fill(&format!("{}word word", " ".repeat(20)), options(5).subsequent_indent("          "));
-        assert_eq!(text.split_whitespace().count(), 2);
+        assert_eq!(beside("  Stage   ", "word word", Some(5)), "  Stage\n    word\n    word");
+        assert_eq!(beside("  Stage   ", "word", Some(80)), "  Stage   word");
         assert!(lines(&["NAME", "MESSAGE"], rows(), Some(4)).len() > 2);
     }
 
