@@ -1,7 +1,8 @@
 //! The cluster that the kubeconfig and the flags name.
 
 use std::env;
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
@@ -56,34 +57,72 @@ pub fn typed(flags: &ClusterFlags) -> String {
 }
 
 async fn config(flags: &ClusterFlags) -> anyhow::Result<Config> {
-    let options = KubeConfigOptions { context: flags.context.clone(), ..KubeConfigOptions::default() };
-    let kubeconfig = match &flags.kubeconfig {
-        Some(path) => Some(Kubeconfig::read_from(path)),
-        None => match Kubeconfig::from_env() {
-            Ok(Some(kubeconfig)) => Some(Ok(kubeconfig)),
-            Ok(None) if home().is_some_and(|home| home.join(".kube/config").exists()) => Some(Kubeconfig::read()),
-            Ok(None) => None,
-            Err(error) => Some(Err(error)),
-        },
-    };
-    match kubeconfig {
-        Some(Ok(kubeconfig)) if kubeconfig.current_context.is_none() && flags.context.is_none() => {
-            bail!(
-                "the kubeconfig has no current context: choose one with --context, or with kubectl config use-context"
-            )
-        }
-        Some(Ok(kubeconfig)) => Config::from_custom_kubeconfig(kubeconfig, &options)
-            .await
-            .map_err(|error| anyhow!("the kubeconfig: {error}")),
-        Some(Err(KubeconfigError::ReadConfig(error, path))) => {
-            Err(anyhow!("cannot read the kubeconfig {}: {error}", path.display()))
-        }
-        Some(Err(error)) => Err(anyhow!("the kubeconfig: {error}")),
-        None if flags.context.is_some() => bail!("there is no kubeconfig, so no context {:?}", flags.context),
-        None => Config::incluster().map_err(|_| {
+    let Some(kubeconfig) = kubeconfig(flags)? else {
+        return Config::incluster().map_err(|_| {
             anyhow!("there is no kubeconfig: name one with --kubeconfig or KUBECONFIG, or put it at ~/.kube/config")
-        }),
+        });
+    };
+    let Some(wanted) = flags.context.as_ref().or(kubeconfig.current_context.as_ref()) else {
+        bail!("the kubeconfig has no current context: choose one with --context, or with kubectl config use-context")
+    };
+    let names: Vec<_> = kubeconfig.contexts.iter().map(|context| context.name.as_str()).collect();
+    if !names.contains(&wanted.as_str()) {
+        let there = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        bail!("the kubeconfig has no context {wanted:?}: choose one of these with --context: {there}");
     }
+    let options = KubeConfigOptions { context: flags.context.clone(), ..KubeConfigOptions::default() };
+    Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| anyhow!("the kubeconfig: {error}"))
+}
+
+/// The kubeconfig where kubectl looks for it; `None` when there is nothing in any of the usual places.
+pub fn kubeconfig(flags: &ClusterFlags) -> anyhow::Result<Option<Kubeconfig>> {
+    if let Some(path) = &flags.kubeconfig {
+        return read(path).map(Some);
+    }
+    let value = env::var_os("KUBECONFIG").unwrap_or_default();
+    let named: Vec<_> = env::split_paths(&value).filter(|path| !path.as_os_str().is_empty()).collect();
+    if named.is_empty() {
+        let usual = home().map(|home| home.join(".kube/config")).filter(|path| path.exists());
+        return usual.map(|path| read(&path)).transpose();
+    }
+    // As kubectl does it: one of a list may be missing.
+    let there: Vec<_> = named.iter().filter(|path| path.exists()).collect();
+    if there.is_empty() {
+        return read(&named[0]).map(Some);
+    }
+    let merged = there.into_iter().try_fold(Kubeconfig::default(), |all, path| {
+        all.merge(read(path)?).map_err(|error| anyhow!("the files of KUBECONFIG: {error}"))
+    })?;
+    Ok(Some(merged))
+}
+
+fn read(path: &Path) -> anyhow::Result<Kubeconfig> {
+    let shown = path.display();
+    Kubeconfig::read_from(path).map_err(|error| match error {
+        KubeconfigError::ReadConfig(error, _) if error.kind() == ErrorKind::NotFound => anyhow!(
+            "there is no kubeconfig {shown}: name another file with --kubeconfig or KUBECONFIG, or ask an administrator of the \
+             cluster for one"
+        ),
+        KubeconfigError::ReadConfig(error, _) => anyhow!("cannot read the kubeconfig {shown}: {error}"),
+        // What the parser says has lines of the file in it, and those have keys and tokens.
+        KubeconfigError::Parse(error) => {
+            let place = place(&error.to_string()).map(|place| format!(" (see {place})")).unwrap_or_default();
+            anyhow!("the kubeconfig {shown} cannot be understood{place}: correct it, or name another file with --kubeconfig")
+        }
+        other => anyhow!("the kubeconfig {shown}: {other}"),
+    })
+}
+
+/// "line 3 column 7", where the parser names it.
+fn place(text: &str) -> Option<String> {
+    let words: Vec<_> = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let is_number = |word: &str| word.chars().all(|c| c.is_ascii_digit());
+    words.windows(4).find_map(|words| match words {
+        ["line", line, "column", column] if is_number(line) && is_number(column) => {
+            Some(format!("line {line} column {column}"))
+        }
+        _ => None,
+    })
 }
 
 /// The home folder of the user.

@@ -149,17 +149,30 @@ fn an_unreachable_cluster_or_a_bad_kubeconfig_gets_a_clear_error() {
         assert_eq!(status, 1, "{command:?}");
         assert!(said.contains("the cluster does not answer") && said.contains("--context"), "{said}");
     }
-    for (kubeconfig, expected) in
-        [("apiVersion: [", "the kubeconfig: "), ("apiVersion: v1\nkind: Config\n", "no current context")]
-    {
+    for (kubeconfig, expected) in [
+        ("apiVersion: v1\nusers: planted-token: [", "cannot be understood (see line 2 column "),
+        ("apiVersion: v1\nkind: Config\n", "no current context"),
+    ] {
         let file = case.file("broken", kubeconfig);
         let (status, _, err) = case.pipes(&["list", "--kubeconfig", &file], "");
         assert!(status == 1 && err.contains(expected), "{err}");
     }
+    for args in [&["list", "--kubeconfig", "/nowhere"][..], &["doctor", "--kubeconfig", "/nowhere"]] {
+        let (status, out, err) = case.pipes(args, "");
+        let said = format!("{out}{err}");
+        assert!(
+            status == 1 && said.contains("there is no kubeconfig /nowhere: name another file with --kubeconfig"),
+            "{said}"
+        );
+    }
+    // As in kubectl, a file of a list may be missing.
+    let list = format!("/nowhere:{}", world().control_plane.admin_kubeconfig().display());
+    let (status, _, err) = case.pipes_with(&["list"], "", &[("KUBECONFIG", &list)]);
+    assert_eq!(status, 0, "{err}");
     let (status, _, err) = case.pipes_with(&["list"], "", &[("KUBECONFIG", "")]);
     assert!(status == 1 && err.contains("there is no kubeconfig"), "{err}");
     let (status, _, err) = case.pipes(&["list", "--context", "nobody"], "");
-    assert!(status == 1 && err.contains("nobody"), "{err}");
+    assert!(status == 1 && err.contains("has no context \"nobody\": choose one of these with --context: "), "{err}");
 }
 
 #[test]
