@@ -20,6 +20,10 @@ impl Permission {
         Self { verb, group: GROUP, resource: "qlikcontexts" }
     }
 
+    pub const fn oauth_clients(verb: &'static str) -> Self {
+        Self { verb, group: GROUP, resource: "qlikoauthclients" }
+    }
+
     pub const fn secrets(verb: &'static str) -> Self {
         Self { verb, group: "", resource: "secrets" }
     }

@@ -2,15 +2,22 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::ArgValueCompleter;
 
 use crate::completion;
 use crate::document::Format;
 
 mod init;
+mod selection;
+mod shell;
+mod target;
 
 pub use init::{AuthMethod, DryRun, InitArgs};
+pub use selection::{RefreshArgs, RotateArgs, Selected, Selection};
+pub use shell::Shell;
+pub use target::{Kind, Target};
 
 /// Qlik Cloud access tokens in Kubernetes Secrets: set up a token, see its state, fix it.
 #[derive(Debug, Parser)]
@@ -55,10 +62,10 @@ pub struct ClusterFlags {
 pub enum Command {
     /// Set up a token: ask for tenant and credential, write them, wait for it
     Init(Box<InitArgs>),
-    /// List the QlikContexts and whether they are ready
+    /// List QlikContexts or QlikOAuthClients
     #[command(visible_alias = "ls")]
     List(ListArgs),
-    /// Show the stages of a token, what is wrong, and which Pods read it
+    /// Show what works, what is wrong and what to do, and what reads it
     Status(StatusArgs),
     /// Show the identity of a token
     Whoami(WhoamiArgs),
@@ -66,6 +73,8 @@ pub enum Command {
     Token(TokenArgs),
     /// Request a new token now
     Refresh(RefreshArgs),
+    /// Replace the credential of a QlikOAuthClient now
+    Rotate(RotateArgs),
     /// Stop renewals: no request to the tenant, no write to the Secret
     Suspend(Selection),
     /// Resume renewals
@@ -83,8 +92,12 @@ pub enum Command {
 Examples:
   kubectl qlik list -A
   kubectl qlik list -l team=bi -o wide
+  kubectl qlik list oauthclients
   kubectl qlik list -o json | jq -r '.items[].metadata.name'")]
 pub struct ListArgs {
+    /// What to list
+    #[arg(value_enum, value_name = "TYPE", default_value = "contexts", ignore_case = true)]
+    pub kind: Kind,
     /// Of every namespace
     #[arg(short = 'A', long)]
     pub all_namespaces: bool,
@@ -110,12 +123,13 @@ pub enum ListFormat {
 Examples:
   kubectl qlik status acme
   kubectl qlik status acme -o json | jq '.pods[] | select(.state == \"stale\")'
+  kubectl qlik status oauthclient/reporting
 
-Exit status 0 when the context is ready, else 1.")]
+Exit status 0 when it is ready, else 1.")]
 pub struct StatusArgs {
-    /// Name of the QlikContext
-    #[arg(add = ArgValueCompleter::new(completion::contexts))]
-    pub name: String,
+    /// Name of a QlikContext, or oauthclient/NAME
+    #[arg(value_name = "NAME", add = ArgValueCompleter::new(completion::targets))]
+    pub target: Target,
     /// Format
     #[arg(short, long, value_name = "FORMAT")]
     pub output: Option<Format>,
@@ -128,7 +142,7 @@ Examples:
   kubectl qlik whoami acme --live   ask the tenant now, from this machine")]
 pub struct WhoamiArgs {
     /// Name of the QlikContext
-    #[arg(add = ArgValueCompleter::new(completion::contexts))]
+    #[arg(value_parser = target::context, add = ArgValueCompleter::new(completion::contexts))]
     pub name: String,
     /// Ask the tenant now, from this machine
     #[arg(long)]
@@ -152,45 +166,11 @@ The second keeps the token out of the arguments of curl, which every user of the
 machine can read.")]
 pub struct TokenArgs {
     /// Name of the QlikContext
-    #[arg(add = ArgValueCompleter::new(completion::contexts))]
+    #[arg(value_parser = target::context, add = ArgValueCompleter::new(completion::contexts))]
     pub name: String,
     /// Print it even on a terminal
     #[arg(short, long)]
     pub yes: bool,
-}
-
-/// Contexts by name or by label.
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Examples:
-  kubectl qlik suspend acme
-  kubectl qlik resume -l team=bi")]
-pub struct Selection {
-    /// Names of QlikContexts
-    #[arg(required_unless_present = "selector", value_name = "NAME")]
-    #[arg(add = ArgValueCompleter::new(completion::contexts))]
-    pub names: Vec<String>,
-    /// Those with these labels, as in kubectl get
-    #[arg(short = 'l', long, value_name = "LABELS", conflicts_with = "names")]
-    pub selector: Option<String>,
-}
-
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Examples:
-  kubectl qlik refresh acme --wait
-  kubectl qlik refresh -l team=bi
-
-The operator asks for a new token at most once a minute for each client.")]
-pub struct RefreshArgs {
-    #[command(flatten)]
-    pub selection: Selection,
-    /// Wait until the new token is in the Secret
-    #[arg(long)]
-    pub wait: bool,
-    /// How long to wait
-    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration)]
-    pub timeout: std::time::Duration,
 }
 
 #[derive(Args, Debug)]
@@ -204,13 +184,13 @@ The file keeps its other contexts and gets mode 0600. The token in it is not
 renewed: export it again when it has expired.")]
 pub struct ExportArgs {
     /// Name of the QlikContext
-    #[arg(add = ArgValueCompleter::new(completion::contexts))]
+    #[arg(value_parser = target::context, add = ArgValueCompleter::new(completion::contexts))]
     pub name: String,
     /// The file [default: ~/.qlik/contexts.yml]
     #[arg(long, value_name = "FILE")]
     pub to: Option<PathBuf>,
     /// Name of the context in the file [default: that of the QlikContext]
-    #[arg(long = "name", value_name = "NAME")]
+    #[arg(long = "name", value_name = "NAME", value_parser = printable)]
     pub called: Option<String>,
     /// Make it the current context of the file, also when there is another
     #[arg(long = "use")]
@@ -247,25 +227,36 @@ Examples:
       for the program by its own name, kubectl-qlik")]
 pub struct CompletionArgs {
     /// `kubectl`, or the shell that completes `kubectl-qlik`
+    #[arg(value_parser = shell::Parser)]
     pub shell: Shell,
-}
-
-/// The program that runs a completion script.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub enum Shell {
-    Kubectl,
-    Bash,
-    Zsh,
-    Fish,
-    Powershell,
-    Elvish,
 }
 
 impl CommandLine {
     /// Reads the command line; ends the program with status 2 when it is wrong.
     pub fn read() -> Self {
-        Self::parse()
+        let line = Self::parse();
+        let (name, problem) = match &line.command {
+            Command::Refresh(args) => ("refresh", args.problem()),
+            Command::Rotate(args) => ("rotate", args.problem()),
+            Command::Suspend(selection) => ("suspend", selection.selected().err()),
+            Command::Resume(selection) => ("resume", selection.selected().err()),
+            _ => return line,
+        };
+        if let Some(problem) = problem {
+            let mut all = Self::command();
+            // So that the usage is that of the command.
+            all.build();
+            let mut command = all.find_subcommand(name).cloned().unwrap_or(all);
+            command.error(ErrorKind::MissingRequiredArgument, problem).exit();
+        }
+        line
     }
+}
+
+/// A name that a file and a terminal can show.
+fn printable(text: &str) -> Result<String, String> {
+    let wrong = text.trim().is_empty() || text.chars().any(char::is_control);
+    if wrong { Err("a name needs at least one character, and no control characters".into()) } else { Ok(text.into()) }
 }
 
 /// A duration as Go writes it, as in kubectl: `90s`, `2m`, `1h30m`.
@@ -279,7 +270,6 @@ fn duration(text: &str) -> Result<std::time::Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -14,11 +14,11 @@ use clap_complete::{CompletionCandidate, aot, engine};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
-use kube::config::Kubeconfig;
-use qlik_context_operator::api::QlikContext;
+use qlik_context_operator::api::{QlikContext, QlikOAuthClient};
 
 use crate::args::{ClusterFlags, CommandLine, Shell};
-use crate::cluster::Cluster;
+use crate::cluster::{self, Cluster};
+use crate::object::{self, Reconciled};
 use crate::screen;
 
 /// The name of the program that kubectl calls.
@@ -77,11 +77,29 @@ pub fn script(shell: Shell) -> anyhow::Result<()> {
 
 /// Names of QlikContexts in the namespace of the words typed so far.
 pub fn contexts(current: &OsStr) -> Vec<CompletionCandidate> {
+    beginning_with(current, |flags| async move { names::<QlikContext>(&Cluster::connect(&flags).await?).await })
+}
+
+/// Names of QlikOAuthClients in the namespace that is typed already.
+pub fn oauth_clients(current: &OsStr) -> Vec<CompletionCandidate> {
+    beginning_with(current, |flags| async move { names::<QlikOAuthClient>(&Cluster::connect(&flags).await?).await })
+}
+
+/// Objects of both kinds, as a command takes them that works with either.
+pub fn targets(current: &OsStr) -> Vec<CompletionCandidate> {
     beginning_with(current, |flags| async move {
         let cluster = Cluster::connect(&flags).await?;
-        let list = cluster.objects::<QlikContext>().list_metadata(&ListParams::default()).await?;
-        Ok(list.items.iter().map(ResourceExt::name_any).collect())
+        let mut all = names::<QlikContext>(&cluster).await?;
+        // A cluster may be without the second kind.
+        let clients = names::<QlikOAuthClient>(&cluster).await.unwrap_or_default();
+        all.extend(clients.iter().map(|name| object::typed::<QlikOAuthClient>(name)));
+        Ok(all)
     })
+}
+
+async fn names<K: Reconciled>(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
+    let list = cluster.objects::<K>().list_metadata(&ListParams::default()).await?;
+    Ok(list.items.iter().map(ResourceExt::name_any).collect())
 }
 
 /// Names of namespaces.
@@ -96,10 +114,7 @@ pub fn namespaces(current: &OsStr) -> Vec<CompletionCandidate> {
 /// Names of contexts in the kubeconfig.
 pub fn kubeconfig_contexts(current: &OsStr) -> Vec<CompletionCandidate> {
     beginning_with(current, |flags| async move {
-        let kubeconfig = match flags.kubeconfig {
-            Some(path) => Kubeconfig::read_from(path)?,
-            None => Kubeconfig::read()?,
-        };
+        let kubeconfig = cluster::kubeconfig(&flags)?.unwrap_or_default();
         Ok(kubeconfig.contexts.into_iter().map(|context| context.name).collect())
     })
 }

@@ -3,6 +3,7 @@
 mod checks;
 
 use k8s_openapi::jiff::Timestamp;
+use qlik_context_operator::api::{QlikContext, QlikOAuthClient, crd};
 use serde::Serialize;
 
 use crate::args::{ClusterFlags, DoctorArgs};
@@ -47,8 +48,10 @@ impl Finding {
 
 /// Runs the command.
 pub async fn run(flags: &ClusterFlags, args: &DoctorArgs) -> anyhow::Result<()> {
-    let cluster = Cluster::connect(flags).await?;
-    let findings = examine(&cluster, args).await;
+    let findings = match Cluster::connect(flags).await {
+        Ok(cluster) => examine(&cluster, args).await,
+        Err(error) => vec![checks::kubeconfig(&error)],
+    };
     match args.output {
         Some(format) => document::print(&findings, format)?,
         None => findings.iter().for_each(show),
@@ -57,18 +60,28 @@ pub async fn run(flags: &ClusterFlags, args: &DoctorArgs) -> anyhow::Result<()> 
     if failed { Err(AlreadySaid.into()) } else { Ok(()) }
 }
 
-/// Runs the checks in order. Without an API server the rest is skipped, without the CRD the contexts are.
+/// Runs the checks in order. Without an API server the rest is skipped, without a CRD the objects of its kind are.
 async fn examine(cluster: &Cluster, args: &DoctorArgs) -> Vec<Finding> {
     let reached = checks::api_server(cluster).await;
     if reached.verdict == Verdict::Failed {
         return vec![reached];
     }
-    let known = checks::definition(cluster).await;
-    let contexts = if known.verdict == Verdict::Failed { None } else { Some(checks::contexts(cluster).await) };
-    let mut findings = vec![reached, known];
+    let contexts = checks::definition::<QlikContext>(cluster, &crd::qlik_contexts()).await;
+    let contexts = contexts.unwrap_or_else(checks::missing);
+    // It can be left out of an installation.
+    let clients = checks::definition::<QlikOAuthClient>(cluster, &crd::qlik_oauth_clients()).await;
+    let usable = |finding: &Finding| finding.verdict != Verdict::Failed;
+    let (has_contexts, has_clients) = (usable(&contexts), clients.as_ref().is_some_and(usable));
+    let mut findings = vec![reached, contexts];
+    findings.extend(clients);
     findings.extend(checks::operator(cluster, &args.operator_namespace, Timestamp::now()).await);
-    findings.push(checks::permissions(cluster).await);
-    findings.extend(contexts);
+    findings.push(checks::permissions(cluster, has_clients).await);
+    if has_contexts {
+        findings.push(checks::objects::<QlikContext>(cluster, "QlikContexts", "").await);
+    }
+    if has_clients {
+        findings.push(checks::objects::<QlikOAuthClient>(cluster, "OAuth clients", "oauthclients ").await);
+    }
     findings
 }
 

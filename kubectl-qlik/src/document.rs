@@ -1,8 +1,6 @@
-//! Output for programs: JSON and YAML, and the names that kubectl prints with `-o name`.
+//! Output for programs: JSON and YAML.
 
 use clap::ValueEnum;
-use kube::ResourceExt as _;
-use qlik_context_operator::api::{GROUP, QlikContext};
 use serde::Serialize;
 
 use crate::screen;
@@ -26,15 +24,4 @@ pub fn text(value: &impl Serialize, format: Format) -> anyhow::Result<String> {
         Format::Json => serde_json::to_string_pretty(value)?,
         Format::Yaml => serde_saphyr::to_string(value)?,
     })
-}
-
-/// As kubectl prints it with `-o name`.
-pub fn name(context: &QlikContext) -> String {
-    format!("qlikcontext.{GROUP}/{}", context.name_any())
-}
-
-/// Without the managed fields, as kubectl shows an object.
-pub fn shown(mut context: QlikContext) -> QlikContext {
-    context.metadata.managed_fields = None;
-    context
 }

@@ -12,7 +12,7 @@ use secrecy::ExposeSecret as _;
 
 use crate::args::{ClusterFlags, ExportArgs};
 use crate::cluster::{self, Cluster};
-use crate::{age, context, screen, token};
+use crate::{age, object, screen, token};
 use contexts_file::Entry;
 
 /// Far larger than any such file.
@@ -22,7 +22,7 @@ const LONGEST: u64 = 4 * 1024 * 1024;
 pub async fn run(flags: &ClusterFlags, args: &ExportArgs) -> anyhow::Result<()> {
     let path = path(args)?;
     let cluster = Cluster::connect(flags).await?;
-    let context = context::read(&cluster, &args.name).await?;
+    let context = object::read(&cluster, &args.name).await?;
     let published = token::published(&cluster, &context).await?;
     let name = args.called.as_deref().unwrap_or(&args.name);
     let server = published.tenant.to_string();

@@ -1,4 +1,4 @@
-//! Follows the status of a context until the operator has processed what was written.
+//! Follows the status of an object until the operator has processed what was written.
 
 use std::time::{Duration, Instant};
 
@@ -6,12 +6,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::Api;
 use qlik_context_operator::api::condition::Class;
-use qlik_context_operator::api::{ConditionType, QlikContext, QlikContextStatus, Reason};
+use qlik_context_operator::api::{ConditionType, Reason};
 
 use crate::cluster::Cluster;
-use crate::problem::Explain as _;
+use crate::object::{self, Reconciled};
+use crate::prompt;
 use crate::screen::{self, GREEN};
-use crate::{context, prompt};
 
 const POLL: Duration = Duration::from_millis(250);
 /// After this time an unchanged status counts as the result of a change that made no difference.
@@ -19,22 +19,22 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// The state to wait for.
 #[derive(Clone, Debug)]
-pub enum Goal {
-    /// A token for the written objects. `before`: the status before the write, if the write changed something.
-    Verified { before: Option<Box<QlikContextStatus>> },
-    /// The result of this refresh request.
-    Refreshed { request: String, before: Option<Box<QlikContextStatus>> },
+pub enum Goal<K: Reconciled> {
+    /// What was written works. `before`: the status when it was written, where that changed something.
+    Verified { before: Option<Box<K::Status>> },
+    /// The answer to this request for a new token or credential.
+    Handled { request: String, before: Option<Box<K::Status>> },
 }
 
 /// How the wait ended.
 #[derive(Debug)]
-pub enum Ending {
+pub enum Ending<K> {
     /// The goal is reached.
-    Reached(Box<QlikContext>),
-    /// A failure that a retry does not correct.
-    Failed(Box<QlikContext>),
-    /// The time limit is over.
-    TimedOut(Box<QlikContext>),
+    Reached(Box<K>),
+    /// Something is wrong that waiting does not correct.
+    Failed(Box<K>),
+    /// The time is over.
+    TimedOut(Box<K>),
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -44,29 +44,34 @@ enum Verdict {
     Pending,
 }
 
-/// Follows until the goal is reached, cannot be reached, or the time limit is over. Shows the passed stages.
-pub async fn follow(cluster: &Cluster, name: &str, goal: &Goal, timeout: Duration) -> anyhow::Result<Ending> {
-    let contexts: Api<QlikContext> = cluster.objects();
+/// Follows until the goal is reached, cannot be reached, or the time is over. Shows the stages that are passed.
+pub async fn follow<K: Reconciled>(
+    cluster: &Cluster,
+    name: &str,
+    goal: &Goal<K>,
+    timeout: Duration,
+) -> anyhow::Result<Ending<K>> {
+    let (objects, kind): (Api<K>, _) = (cluster.objects(), K::KIND.api_name());
     let begin = Instant::now();
     let spinner = Spinner::new(&format!("waiting for the operator to process {name}"));
     let mut shown = 0;
     loop {
-        let read = contexts.get(name).await;
-        let context = Box::new(read.explain(format_args!("cannot follow QlikContext {name}"))?);
-        let judged = verdict(&context, goal, begin.elapsed() > GRACE);
-        if judged != Verdict::Pending || has_news(&context, goal) {
-            for stage in passed(&context).skip(shown) {
+        let read = objects.get(name).await;
+        let object = Box::new(object::explained::<K, _>(read, format_args!("cannot follow {kind} {name}"))?);
+        let found = verdict(&*object, goal, begin.elapsed() > GRACE);
+        if found != Verdict::Pending || has_news(&*object, goal) {
+            for stage in passed(&*object).skip(shown) {
                 shown += 1;
                 spinner.above(&format!("{GREEN}✓{GREEN:#} {}: {}", stage.type_, screen::harmless(&stage.message)));
             }
         }
-        match judged {
-            Verdict::Reached => return Ok(Ending::Reached(context)),
-            Verdict::Failed => return Ok(Ending::Failed(context)),
-            Verdict::Pending if begin.elapsed() > timeout => return Ok(Ending::TimedOut(context)),
+        match found {
+            Verdict::Reached => return Ok(Ending::Reached(object)),
+            Verdict::Failed => return Ok(Ending::Failed(object)),
+            Verdict::Pending if begin.elapsed() > timeout => return Ok(Ending::TimedOut(object)),
             Verdict::Pending => {}
         }
-        if let Some(ready) = context::condition(&context, ConditionType::Ready).filter(|ready| ready.status != "True") {
+        if let Some(ready) = object::condition(&*object, ConditionType::Ready).filter(|ready| ready.status != "True") {
             spinner.says(&format!("{}: waiting", screen::harmless(&ready.reason)));
         }
         tokio::time::sleep(POLL).await;
@@ -74,51 +79,50 @@ pub async fn follow(cluster: &Cluster, name: &str, goal: &Goal, timeout: Duratio
 }
 
 /// True when the status differs from the one before.
-fn has_news(context: &QlikContext, goal: &Goal) -> bool {
-    let (Goal::Verified { before } | Goal::Refreshed { before, .. }) = goal;
-    context::is_current(context) && before.as_deref() != context.status.as_ref()
+fn has_news<K: Reconciled>(object: &K, goal: &Goal<K>) -> bool {
+    let (Goal::Verified { before } | Goal::Handled { before, .. }) = goal;
+    object::is_current(object) && before.as_deref() != object.status()
 }
 
-fn verdict(context: &QlikContext, goal: &Goal, patience_over: bool) -> Verdict {
-    // A refresh request leads to a new status, at least to that of one more failure.
+fn verdict<K: Reconciled>(object: &K, goal: &Goal<K>, patience_over: bool) -> Verdict {
+    // A request is answered by a new status, if only by that of one more failure.
     let patience_over = patience_over && matches!(goal, Goal::Verified { .. });
-    if !context::is_current(context) || !(has_news(context, goal) || patience_over) {
+    if !object::is_current(object) || !(has_news(object, goal) || patience_over) {
         return Verdict::Pending;
     }
     let reached = match goal {
-        Goal::Verified { .. } => works(context),
-        Goal::Refreshed { request, .. } => {
-            context.status.as_ref().and_then(|status| status.last_handled_refresh_request.as_ref()) == Some(request)
-        }
+        Goal::Verified { .. } => works(object),
+        Goal::Handled { request, .. } => object.handled_request() == Some(request),
     };
     if reached {
         return Verdict::Reached;
     }
-    let users = cause(context).is_some_and(|reason| reason.class() == Class::User);
+    let users = cause(object).is_some_and(|reason| reason.class() == Class::User);
     if users { Verdict::Failed } else { Verdict::Pending }
 }
 
-/// Ready, according to a status about the present spec, and no renewal fails.
-pub fn works(context: &QlikContext) -> bool {
-    let failing = Reason::RenewalFailing.to_string();
-    let ready = context::condition(context, ConditionType::Ready);
-    context::is_ready(context) && ready.is_some_and(|ready| ready.reason != failing)
+/// Ready, by a status that speaks of the present spec, and no renewal fails.
+pub fn works<K: Reconciled>(object: &K) -> bool {
+    let failing = [Reason::RenewalFailing, Reason::SyncFailing];
+    let ready = object::condition(object, ConditionType::Ready);
+    object::is_ready(object)
+        && ready.is_some_and(|ready| !failing.iter().any(|reason| reason.to_string() == ready.reason))
 }
 
-/// Why the context is not ready, or its renewal fails: the reason of the first stage that failed, else of `Ready`.
-pub fn cause(context: &QlikContext) -> Option<Reason> {
-    failing(context)?.reason.parse().ok()
+/// Why the object is not ready, or its renewal fails: the reason of the first stage that failed, else of `Ready`.
+pub fn cause<K: Reconciled>(object: &K) -> Option<Reason> {
+    failing(object)?.reason.parse().ok()
 }
 
-/// The condition with the failure: the first stage that failed, else `Ready`.
-pub fn failing(context: &QlikContext) -> Option<&Condition> {
-    let stages = context::STAGES.into_iter().chain([ConditionType::Ready]);
-    stages.filter_map(|stage| context::condition(context, stage)).find(|condition| condition.status != "True")
+/// The condition that says what is wrong: the first stage that failed, else `Ready`.
+pub fn failing<K: Reconciled>(object: &K) -> Option<&Condition> {
+    let stages = K::STAGES.iter().copied().chain([ConditionType::Ready]);
+    stages.filter_map(|stage| object::condition(object, stage)).find(|condition| condition.status != "True")
 }
 
 /// The stages that were passed, up to the first that was not.
-fn passed(context: &QlikContext) -> impl Iterator<Item = &Condition> {
-    let stages = context::STAGES.into_iter().map(|stage| context::condition(context, stage));
+fn passed<K: Reconciled>(object: &K) -> impl Iterator<Item = &Condition> {
+    let stages = K::STAGES.iter().map(|stage| object::condition(object, *stage));
     stages.map_while(|stage| stage.filter(|stage| stage.status == "True"))
 }
 
@@ -164,6 +168,7 @@ impl Drop for Spinner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use qlik_context_operator::api::{QlikContext, QlikOAuthClient};
     use serde_json::{Value, json};
 
     fn status(conditions: &[&str], more: &Value) -> Value {
@@ -190,7 +195,7 @@ mod tests {
         .expect("a context")
     }
 
-    fn verified(before: Option<&Value>) -> Goal {
+    fn verified(before: Option<&Value>) -> Goal<QlikContext> {
         Goal::Verified {
             before: before.map(|status| Box::new(serde_json::from_value(status.clone()).expect("a status"))),
         }
@@ -237,12 +242,36 @@ mod tests {
     #[test]
     fn a_refresh_is_done_when_its_own_request_is_echoed() {
         let before = status(&["Ready=True/TokenValid"], &json!({"lastHandledRefreshRequest": "1"}));
-        let goal = |request: &str| Goal::Refreshed {
+        let goal = |request: &str| Goal::Handled {
             request: request.into(),
             before: Some(Box::new(serde_json::from_value(before.clone()).expect("a status"))),
         };
         let after = context(&status(&["Ready=True/TokenValid"], &json!({"lastHandledRefreshRequest": "2"})));
         assert_eq!(verdict(&after, &goal("2"), false), Verdict::Reached);
         assert_eq!(verdict(&after, &goal("3"), true), Verdict::Pending);
+    }
+
+    #[test]
+    fn a_rotation_is_done_when_its_own_request_is_echoed_and_fails_for_a_reason_of_the_user() {
+        let client = |status: &Value| -> QlikOAuthClient {
+            serde_json::from_value(json!({
+                "apiVersion": "qlikcontext.dev/v1alpha1", "kind": "QlikOAuthClient",
+                "metadata": {"name": "reporting", "generation": 2},
+                "spec": {"adminContextRef": {"name": "admin"}, "scopes": ["user_default"]}, "status": status
+            }))
+            .expect("a client")
+        };
+        let before = client(&status(&["Ready=True/ClientReady"], &json!({})));
+        let goal = Goal::Handled { request: "1".into(), before: before.status.clone().map(Box::new) };
+        assert_eq!(verdict(&before, &goal, true), Verdict::Pending);
+        for (conditions, handled, expected) in [
+            (&["Ready=True/ClientReady"][..], "1", Verdict::Reached),
+            (&["Ready=True/ClientReady"], "0", Verdict::Pending),
+            (&["ClientSynced=False/SecretLimitReached", "Ready=False/SecretLimitReached"], "0", Verdict::Failed),
+            (&["ClientSynced=False/ClientConflict", "Ready=True/SyncFailing"], "0", Verdict::Pending),
+        ] {
+            let after = client(&status(conditions, &json!({"lastHandledRotateRequest": handled})));
+            assert_eq!(verdict(&after, &goal, false), expected, "{conditions:?}");
+        }
     }
 }

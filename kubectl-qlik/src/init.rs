@@ -21,7 +21,7 @@ use crate::document::{self, Format};
 use crate::follow::{self, Ending, Goal};
 use crate::problem::{AlreadySaid, Interrupted};
 use crate::screen::{GREEN, RED};
-use crate::{prompt, refresh, screen, whoami};
+use crate::{prompt, request, screen, whoami};
 use manifests::{Answers, CredentialSecret};
 use write::{Change, Written};
 
@@ -101,10 +101,12 @@ fn print(args: &InitArgs, flags: &ClusterFlags) -> anyhow::Result<()> {
             metadata.insert("namespace".into(), namespace.as_str().into());
         }
     }
-    let keys = manifests::keys(answers.method).join(" and ");
+    let keys = manifests::keys(answers.method);
     screen::note(&format!(
-        "The Secret {} with the keys {keys} is left to you: it does not belong into Git as it is.",
-        answers.secret_name()
+        "The Secret {} with the {} {} is left to you: it does not belong in Git as it is.",
+        answers.secret_name(),
+        if keys.len() == 1 { "key" } else { "keys" },
+        keys.join(" and ")
     ));
     document::print(&context, args.output.unwrap_or(Format::Yaml))
 }
@@ -137,9 +139,9 @@ async fn dialogue(flags: &ClusterFlags, args: &InitArgs, written: &Written) -> a
         let goal = match write::write(&cluster, &answers, written).await? {
             Change::Created => Goal::Verified { before: None },
             Change::Changed(before) => Goal::Verified { before },
-            Change::None(context) if follow::works(&context) => Goal::Verified { before: None },
-            // The same answers again, so something was corrected elsewhere.
-            Change::None(_) => refresh::request(&cluster, &args.name).await?,
+            Change::None(context) if follow::works(&*context) => Goal::Verified { before: None },
+            // The same again, so something was corrected elsewhere.
+            Change::None(_) => request::request(&cluster, &args.name).await?,
         };
         let ending = follow::follow(&cluster, &args.name, &goal, args.timeout).await?;
         let next = match ending {

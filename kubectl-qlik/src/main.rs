@@ -12,7 +12,6 @@ mod age;
 mod args;
 mod cluster;
 mod completion;
-mod context;
 mod credential;
 mod doctor;
 mod document;
@@ -20,9 +19,10 @@ mod export;
 mod follow;
 mod init;
 mod list;
+mod object;
 mod problem;
 mod prompt;
-mod refresh;
+mod request;
 mod screen;
 mod status;
 mod suspend;
@@ -51,7 +51,8 @@ fn main() -> ExitCode {
                 Command::Status(args) => status::run(&cluster, &args).await,
                 Command::Whoami(args) => whoami::run(&cluster, &args).await,
                 Command::Token(args) => token::run(&cluster, &args).await,
-                Command::Refresh(args) => refresh::run(&cluster, &args).await,
+                Command::Refresh(args) => request::refresh(&cluster, &args).await,
+                Command::Rotate(args) => request::rotate(&cluster, &args).await,
                 Command::Suspend(args) => suspend::run(&cluster, &args, true).await,
                 Command::Resume(args) => suspend::run(&cluster, &args, false).await,
                 Command::Export(args) => export::run(&cluster, &args).await,

@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::args::{ClusterFlags, TokenArgs};
 use crate::cluster::Cluster;
 use crate::problem::Explain as _;
-use crate::{age, context, screen};
+use crate::{age, object, screen};
 
 /// A token in its Secret.
 pub struct Published {
@@ -30,7 +30,7 @@ pub async fn run(flags: &ClusterFlags, args: &TokenArgs) -> anyhow::Result<()> {
         bail!("the token would be shown on your terminal: pipe it into a program, or give --yes");
     }
     let cluster = Cluster::connect(flags).await?;
-    let context = context::read(&cluster, &args.name).await?;
+    let context = object::read(&cluster, &args.name).await?;
     let published = published(&cluster, &context).await?;
     screen::result(published.token.expose_secret());
     Ok(())
@@ -58,7 +58,7 @@ pub async fn published(cluster: &Cluster, context: &QlikContext) -> anyhow::Resu
     // the token.
     let tenant = match text("tenant-url") {
         Some(url) => url,
-        None if context::is_ready(context) => context.spec.tenant_url.clone(),
+        None if object::is_ready(context) => context.spec.tenant_url.clone(),
         None => bail!("it is not certain which tenant the token of {name} is for, since its spec was changed; {more}"),
     };
     let tenant = tenant.parse().map_err(|error| anyhow!("the tenant of {name} is {error}"))?;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::args::{ClusterFlags, WhoamiArgs};
 use crate::cluster::Cluster;
-use crate::{context, document, token};
+use crate::{document, object, token};
 
 const BODY_LIMIT: usize = 256 * 1024;
 /// One redirect is documented: from `users/me` to `users/{id}`.
@@ -22,14 +22,14 @@ const REDIRECTS: u8 = 3;
 /// Runs the command.
 pub async fn run(flags: &ClusterFlags, args: &WhoamiArgs) -> anyhow::Result<()> {
     let cluster = Cluster::connect(flags).await?;
-    let context = context::read(&cluster, &args.name).await?;
+    let context = object::read(&cluster, &args.name).await?;
     let user = if args.live {
         let roots = args
             .tenant_ca_file
             .as_ref()
             .map(|path| fs::read(path).with_context(|| format!("cannot read {}", path.display())));
         let published = token::published(&cluster, &context).await?;
-        ask(published.tenant, &published.token, roots.transpose()?.as_deref()).await?
+        ask(&args.name, published.tenant, &published.token, roots.transpose()?.as_deref()).await?
     } else {
         identity(&context)?
     };
@@ -41,7 +41,7 @@ pub fn identity(context: &QlikContext) -> anyhow::Result<Value> {
     let name = context.metadata.name.as_deref().unwrap_or_default();
     let identity = context.status.as_ref().and_then(|status| status.identity.as_ref());
     let identity = identity.ok_or_else(|| {
-        anyhow!("{name} has no verified token yet, so its identity is unknown; kubectl qlik status says why")
+        anyhow!("{name} has no verified token yet, so its identity is unknown; `kubectl qlik status {name}` says why")
     })?;
     let mut user = json!({
         "id": identity.user_id,
@@ -55,9 +55,9 @@ pub fn identity(context: &QlikContext) -> anyhow::Result<Value> {
     Ok(user)
 }
 
-/// Asks the tenant for the identity of the token, from this machine, with the operator's own client.
-async fn ask(tenant: TenantUrl, token: &SecretString, roots: Option<&[u8]>) -> anyhow::Result<Value> {
-    // The machine may be behind a VPN, so private addresses are allowed; addresses that are never a tenant's stay refused.
+/// Asks the tenant whose the token is: the operator's own way to a tenant, from this machine.
+async fn ask(name: &str, tenant: TenantUrl, token: &SecretString, roots: Option<&[u8]>) -> anyhow::Result<Value> {
+    // A person's machine may be behind a VPN: the addresses that are never a tenant's stay refused.
     let https = Https::new(SystemResolver, AddressPolicy::PrivateToo, roots);
     let https = https.map_err(|_| anyhow!("cannot use the CA certificates of --tenant-ca-file: it must be PEM"))?;
     let host = tenant.authority();
@@ -76,7 +76,7 @@ async fn ask(tenant: TenantUrl, token: &SecretString, roots: Option<&[u8]>) -> a
         200 => serde_json::from_slice(answer.body.expose_secret())
             .map_err(|_| anyhow!("{host} answers, but not with a user: check that it is a tenant of Qlik Cloud")),
         401 => bail!(
-            "{host} does not accept the token of the Secret (HTTP 401): it has expired or was revoked. `kubectl qlik refresh NAME \
+            "{host} does not accept the token of the Secret (HTTP 401): it has expired or was revoked. `kubectl qlik refresh {name} \
              --wait` gets a new one"
         ),
         429 => bail!("{host} limits the rate of requests (HTTP 429): try again later"),
@@ -86,9 +86,9 @@ async fn ask(tenant: TenantUrl, token: &SecretString, roots: Option<&[u8]>) -> a
 
 fn unreachable(host: &str, failure: TransportFailure) -> anyhow::Error {
     let advice = match failure {
-        TransportFailure::CertificateAuthority => "name your own CA certificates with --tenant-ca-file",
-        TransportFailure::Proxy | TransportFailure::ProxyCredentials => "check HTTPS_PROXY",
-        _ => "this machine may reach the network in another way than the cluster; check the network, and HTTPS_PROXY",
+        TransportFailure::CertificateAuthority => "Name your own CA certificates with --tenant-ca-file",
+        TransportFailure::Proxy | TransportFailure::ProxyCredentials => "Check HTTPS_PROXY",
+        _ => "This machine may reach the network in another way than the cluster; check the network, and HTTPS_PROXY",
     };
     anyhow!("{host} cannot be asked from this machine: {failure}. {advice}")
 }

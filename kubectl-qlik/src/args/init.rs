@@ -56,7 +56,7 @@ pub struct InitArgs {
     /// Write without asking for confirmation
     #[arg(short, long)]
     pub yes: bool,
-    /// `client`: print the QlikContext and write nothing
+    /// Print the QlikContext and write nothing; --dry-run alone means --dry-run=client
     #[arg(long, value_enum, value_name = "WHERE", default_value = "none", default_missing_value = "client", num_args = 0..=1, require_equals = true)]
     pub dry_run: DryRun,
     /// Format, with --dry-run

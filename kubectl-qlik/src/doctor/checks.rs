@@ -8,12 +8,14 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
-use qlik_context_operator::api::{ConditionType, OPERATOR_NAME, QlikContext, crd};
+use qlik_context_operator::api::{ConditionType, OPERATOR_NAME, crd};
 
 use super::Finding;
 use crate::access::{self, Permission};
+use crate::args::Kind;
 use crate::cluster::Cluster;
-use crate::{age, context, problem, screen};
+use crate::object::{self, Reconciled};
+use crate::{age, problem, screen};
 
 /// The oldest minor version of Kubernetes 1 that has all that the CRD uses.
 const OLDEST_MINOR: u32 = 32;
@@ -46,22 +48,38 @@ pub async fn api_server(cluster: &Cluster) -> Finding {
     }
 }
 
-/// Checks that the CRD is established and has the schema of this version.
-pub async fn definition(cluster: &Cluster) -> Finding {
+/// What is wrong with the kubeconfig.
+pub fn kubeconfig(error: &anyhow::Error) -> Finding {
+    Finding::failed(
+        "Kubeconfig",
+        format!("{error:#}."),
+        "Then run kubectl qlik doctor again: without it no other check is possible.",
+    )
+}
+
+/// The finding about a cluster without QlikContexts.
+pub fn missing() -> Finding {
+    Finding::failed("CRD", format!("{} is missing.", crd::qlik_contexts().name_any()), INSTALL)
+}
+
+/// Checks that a CRD is established and has the schema of this version; `None` when it is not installed.
+pub async fn definition<K: Reconciled>(cluster: &Cluster, ours: &CustomResourceDefinition) -> Option<Finding> {
     const CHECK: &str = "CRD";
-    let ours = crd::qlik_contexts();
     let name = ours.name_any();
     let definitions: Api<CustomResourceDefinition> = Api::all(cluster.client.clone());
-    match definitions.get_opt(&name).await {
-        Ok(None) => Finding::failed(CHECK, format!("{name} is missing."), INSTALL),
+    Some(match definitions.get_opt(&name).await {
+        Ok(None) => return None,
         Err(error) => {
             // Reading it needs a permission that few users have; it is enough that the kind is served.
-            let contexts: Api<QlikContext> = cluster.objects();
-            match contexts.list_metadata(&ListParams::default().limit(1)).await {
+            let objects: Api<K> = cluster.objects();
+            match objects.list_metadata(&ListParams::default().limit(1)).await {
                 Ok(_) => Finding::ok(
                     CHECK,
                     format!("{name} is served. (Its version is unknown: {}.)", problem::sentence(&error)),
                 ),
+                Err(error) if problem::is_kind_unknown(&error) => return None,
+                // A user without permissions for the second kind cannot see whether it is there, and does not need it.
+                Err(error) if problem::is_forbidden(&error) && K::KIND == Kind::OAuthClients => return None,
                 Err(error) => Finding::failed(CHECK, format!("{}.", problem::sentence(&error)), ""),
             }
         }
@@ -72,17 +90,17 @@ pub async fn definition(cluster: &Cluster) -> Finding {
                 .flatten()
                 .any(|condition| condition.type_ == "Established" && condition.status == "True");
             if !established {
-                return Finding::failed(
+                return Some(Finding::failed(
                     CHECK,
                     format!("{name} is not established."),
                     format!("Look at kubectl describe crd {name}."),
-                );
+                ));
             }
             let schema = |definition: &CustomResourceDefinition| {
                 let versions = definition.spec.versions.iter();
                 versions.map(|version| (version.name.clone(), version.schema.clone())).collect::<BTreeMap<_, _>>()
             };
-            if schema(&found) == schema(&ours) {
+            if schema(&found) == schema(ours) {
                 Finding::ok(CHECK, format!("{name} is established, and as this version knows it."))
             } else {
                 Finding::warning(
@@ -92,7 +110,7 @@ pub async fn definition(cluster: &Cluster) -> Finding {
                 )
             }
         }
-    }
+    })
 }
 
 /// Checks that an operator is installed, runs and holds its lease.
@@ -187,10 +205,14 @@ async fn lease(cluster: &Cluster, deployment: &Deployment, now: Timestamp) -> Op
 }
 
 /// Checks the permissions of the user.
-pub async fn permissions(cluster: &Cluster) -> Finding {
+pub async fn permissions(cluster: &Cluster, with_clients: bool) -> Finding {
     const CHECK: &str = "Permissions";
     let namespace = &cluster.namespace;
-    match access::missing(cluster, &PERMISSIONS).await {
+    let mut wanted = PERMISSIONS.to_vec();
+    if with_clients {
+        wanted.extend(["get", "list", "patch"].map(Permission::oauth_clients));
+    }
+    match access::missing(cluster, &wanted).await {
         Ok(missing) if missing.is_empty() => {
             Finding::ok(CHECK, format!("You have all permissions in namespace {namespace}."))
         }
@@ -203,37 +225,39 @@ pub async fn permissions(cluster: &Cluster) -> Finding {
     }
 }
 
-/// Counts the contexts that are not ready, by reason; an unreachable tenant shows here.
-pub async fn contexts(cluster: &Cluster) -> Finding {
-    const CHECK: &str = "QlikContexts";
-    let everywhere: Api<QlikContext> = Api::all(cluster.client.clone());
-    let (list, place) = match everywhere.list(&ListParams::default()).await {
-        Ok(list) => (Ok(list), "the cluster".to_owned()),
+/// Counts the objects that are not ready, by reason; an unreachable tenant shows here.
+pub async fn objects<K: Reconciled>(cluster: &Cluster, check: &'static str, typed: &str) -> Finding {
+    let everywhere: Api<K> = Api::all(cluster.client.clone());
+    let (list, place, flag) = match everywhere.list(&ListParams::default()).await {
+        Ok(list) => (Ok(list), "the cluster".to_owned(), "-A".to_owned()),
         Err(_) => {
-            let here: Api<QlikContext> = cluster.objects();
-            (here.list(&ListParams::default()).await, format!("namespace {}", cluster.namespace))
+            let (here, namespace): (Api<K>, _) = (cluster.objects(), &cluster.namespace);
+            (here.list(&ListParams::default()).await, format!("namespace {namespace}"), format!("-n {namespace}"))
         }
     };
     let items = match list {
         Ok(list) => list.items,
-        Err(error) => return Finding::warning(CHECK, format!("{}.", problem::sentence(&error)), ""),
+        Err(error) => return Finding::warning(check, format!("{}.", problem::sentence(&error)), ""),
     };
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
-    for context in items.iter().filter(|context| !context::is_ready(context)) {
-        let ready = context::condition(context, ConditionType::Ready).filter(|_| context::is_current(context));
+    for item in items.iter().filter(|item| !object::is_ready(*item)) {
+        let ready = object::condition(item, ConditionType::Ready).filter(|_| object::is_current(item));
         *reasons
             .entry(ready.map_or("not processed yet".into(), |ready| screen::harmless(&ready.reason)))
             .or_default() += 1;
     }
     let all = items.len();
     if reasons.is_empty() {
-        return Finding::ok(CHECK, format!("{all} in {place}, all ready."));
+        return Finding::ok(check, format!("{all} in {place}, all ready."));
     }
     let total: usize = reasons.values().sum();
     let reasons: Vec<_> = reasons.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
     Finding::warning(
-        CHECK,
+        check,
         format!("{all} in {place}, {total} not ready: {}.", reasons.join(", ")),
-        "kubectl qlik list -A shows them, kubectl qlik status NAME what to do.",
+        format!(
+            "kubectl qlik list {typed}{flag} shows them, kubectl qlik status {} what to do.",
+            object::typed::<K>("NAME")
+        ),
     )
 }

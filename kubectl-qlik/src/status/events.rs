@@ -1,15 +1,15 @@
-//! The events about a context, newest last.
+//! The events about an object, newest last.
 
 use k8s_openapi::api::events::v1::Event as Stored;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
-use qlik_context_operator::api::QlikContext;
 use serde::Serialize;
 
 use crate::cluster::Cluster;
+use crate::object::Reconciled;
 use crate::problem::Explain as _;
-use crate::screen;
+use crate::{age, screen};
 
 /// As many as fit on a screen with the rest.
 const NEWEST: usize = 10;
@@ -26,20 +26,35 @@ pub struct Event {
     pub count: i32,
 }
 
-/// The newest events about this very context.
-pub async fn read(cluster: &Cluster, context: &QlikContext) -> anyhow::Result<Vec<Event>> {
+/// The newest events about this very object.
+pub async fn read<K: Reconciled>(cluster: &Cluster, object: &K) -> anyhow::Result<Vec<Event>> {
     let events: Api<Stored> = cluster.objects();
-    let name = context.name_any();
-    let about = format!("regarding.kind=QlikContext,regarding.name={name}");
+    let name = object.name_any();
+    let about = format!("regarding.kind={},regarding.name={name}", K::KIND.api_name());
     let list = events.list(&ListParams::default().fields(&about)).await;
     let list = list.explain(format_args!("cannot list the events of {name}"))?;
-    let uid = context.uid();
+    let uid = object.uid();
     let theirs =
         list.items.into_iter().filter(|event| event.regarding.as_ref().and_then(|about| about.uid.clone()) == uid);
     let mut events: Vec<Event> = theirs.map(Event::from).collect();
     events.sort_by_key(|event| event.last_seen);
     events.drain(..events.len().saturating_sub(NEWEST));
     Ok(events)
+}
+
+/// Shows the events; `None` when they could not be read.
+pub fn show(events: Option<&[Event]>, now: Timestamp) {
+    screen::heading("Events");
+    let events = match events {
+        None => return screen::result("  unknown"),
+        Some([]) => return screen::result("  none (Kubernetes keeps them for an hour)"),
+        Some(events) => events,
+    };
+    let rows = events.iter().map(|event| {
+        let seen = event.last_seen.map_or("-".into(), |time| age::since(time, now));
+        vec![format!("  {}", event.kind), event.reason.clone(), seen, event.message.clone()]
+    });
+    screen::folded_table(&["  TYPE", "REASON", "AGE", "MESSAGE"], rows.collect());
 }
 
 impl From<Stored> for Event {

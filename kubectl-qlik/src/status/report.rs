@@ -1,48 +1,28 @@
 //! The status of a context as a document, and as text.
 
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt as _;
-use qlik_context_operator::api::{ConditionType, QlikContext};
+use qlik_context_operator::api::QlikContext;
 use serde::Serialize;
 
-use super::events::Event;
+use super::events::{self, Event};
 use super::readers::{Reader, State};
-use crate::screen::{self, BOLD, GREEN, RED, YELLOW};
-use crate::{age, context};
+use super::summary::Summary;
+use crate::age;
+use crate::screen::{self, RED, YELLOW};
 
 /// The document that `-o json` prints; the names of its fields are stable.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    pub name: String,
-    pub namespace: String,
+    #[serde(flatten)]
+    pub summary: Summary,
     pub tenant_url: String,
-    pub ready: bool,
-    pub reason: Option<String>,
-    pub message: Option<String>,
-    /// The status is not about the present spec yet.
-    pub outdated: bool,
-    pub suspended: bool,
-    pub stages: Vec<Stage>,
     pub identity: Option<serde_json::Value>,
     pub secret: String,
     pub token: Token,
-    pub failure: Option<Failure>,
-    pub pods: Vec<Reader>,
-    pub events: Vec<Event>,
-    /// Parts that could not be read, and why.
-    pub unknown: Vec<String>,
-}
-
-/// A step on the way to a token.
-#[derive(Debug, Serialize)]
-pub struct Stage {
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// `True`, `False`, or `None` when it was not reached.
-    pub status: Option<String>,
-    pub reason: Option<String>,
-    pub message: Option<String>,
+    /// Nothing when they could not be read.
+    pub pods: Option<Vec<Reader>>,
+    pub events: Option<Vec<Event>>,
 }
 
 /// The token's times.
@@ -55,42 +35,14 @@ pub struct Token {
     pub scopes: Vec<String>,
 }
 
-/// The present failure.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Failure {
-    pub reason: String,
-    pub attempts: i32,
-    pub next_attempt_time: Option<Timestamp>,
-    pub trace_id: Option<String>,
-}
-
 impl Report {
     /// The part that comes from the context itself.
     pub fn new(context: &QlikContext) -> Self {
         let status = context.status.clone().unwrap_or_default();
-        let ready = context::condition(context, ConditionType::Ready);
-        let text = |text: &String| screen::harmless(text);
-        let stages = context::STAGES.into_iter().map(|stage| {
-            let condition = context::condition(context, stage);
-            Stage {
-                kind: stage.to_string(),
-                status: condition.map(|condition| text(&condition.status)),
-                reason: condition.map(|condition| text(&condition.reason)),
-                message: condition.map(|condition| text(&condition.message)),
-            }
-        });
         let token = status.token.unwrap_or_default();
         Self {
-            name: context.name_any(),
-            namespace: context.namespace().unwrap_or_default(),
+            summary: Summary::new(context, status.failure.as_ref()),
             tenant_url: screen::harmless(&context.spec.tenant_url),
-            ready: context::is_ready(context),
-            reason: ready.map(|ready| text(&ready.reason)),
-            message: ready.map(|ready| text(&ready.message)),
-            outdated: !context::is_current(context),
-            suspended: context.spec.suspend == Some(true),
-            stages: stages.collect(),
             identity: crate::whoami::identity(context).ok(),
             secret: context.target_name(),
             token: Token {
@@ -99,52 +51,26 @@ impl Report {
                 renewal_time: token.renewal_time.map(|time| time.0),
                 scopes: token.scopes.unwrap_or_default(),
             },
-            failure: status.failure.map(|failure| Failure {
-                reason: failure.reason,
-                attempts: failure.count,
-                next_attempt_time: failure.next_attempt_time.map(|time| time.0),
-                trace_id: failure.trace_id.as_ref().map(text),
-            }),
-            pods: Vec::new(),
-            events: Vec::new(),
-            unknown: Vec::new(),
+            pods: None,
+            events: None,
         }
     }
 
     /// For people.
     pub fn show(&self, now: Timestamp) {
-        screen::result(&format!("{BOLD}{}{BOLD:#} in namespace {}", self.name, self.namespace));
+        self.summary.show_name();
         screen::labelled("  Tenant    ", &self.tenant_url);
-        screen::labelled("  Ready     ", &self.readiness());
+        self.summary.show_readiness();
         if let Some(identity) = &self.identity {
             let part = |key: &str| screen::harmless(identity[key].as_str().unwrap_or_default());
             screen::labelled("  Acts as   ", &format!("{} ({})", part("name"), part("subject")));
         }
         screen::labelled("  Token     ", &self.times(now));
-        if let Some(failure) = &self.failure {
-            screen::labelled("  Attempts  ", &attempts(failure, now));
-        }
-        self.show_stages();
+        self.summary.show_attempts(now);
+        self.summary.show_stages();
         self.show_pods(now);
-        self.show_events(now);
-        for unknown in &self.unknown {
-            screen::note(&format!("\n{YELLOW}!{YELLOW:#} {unknown}."));
-        }
-    }
-
-    fn readiness(&self) -> String {
-        let reason = self.reason.as_deref();
-        let mark = if self.ready { format!("{GREEN}✓{GREEN:#} ") } else { format!("{RED}✗{RED:#} ") };
-        match (reason, &self.message) {
-            _ if self.outdated && reason.is_none() => format!(
-                "{YELLOW}…{YELLOW:#} The operator has not processed it yet. If that lasts, `kubectl qlik doctor` shows whether it runs."
-            ),
-            (Some(reason), Some(message)) => {
-                let outdated = if self.outdated { " (This speaks of the spec before the last change.)" } else { "" };
-                format!("{mark}{reason}: {message}{outdated}")
-            }
-            _ => format!("{mark}there is no condition yet"),
-        }
+        events::show(self.events.as_deref(), now);
+        self.summary.show_unknown();
     }
 
     fn times(&self, now: Timestamp) -> String {
@@ -158,38 +84,21 @@ impl Report {
             Some(end) => format!("expires {}", age::relative(*end, now)),
             None => "an API key: when it expires, only the tenant knows".into(),
         });
-        if let Some(renewal) = renewal_time.filter(|_| !self.suspended) {
+        if let Some(renewal) = renewal_time.filter(|_| !self.summary.suspended) {
             let left = age::left(renewal, now).map(age::span);
             parts.push(left.map_or("renewal is due".into(), |left| format!("renewed in {left}")));
         }
         parts.join(", ")
     }
 
-    fn show_stages(&self) {
-        screen::heading("Stages");
-        for stage in &self.stages {
-            let label = format!("{:22}", stage.kind);
-            match (stage.status.as_deref(), &stage.reason, &stage.message) {
-                (Some("True"), _, Some(message)) => screen::labelled(&format!("  {GREEN}✓{GREEN:#} {label}"), message),
-                // The message of `Ready` is above already.
-                (Some(_), Some(reason), message) if *message == self.message => {
-                    screen::labelled(&format!("  {RED}✗{RED:#} {label}"), reason);
-                }
-                (Some(_), Some(reason), Some(message)) => {
-                    screen::labelled(&format!("  {RED}✗{RED:#} {label}"), &format!("{reason}: {message}"));
-                }
-                _ => screen::labelled(&format!("  - {label}"), "not reached"),
-            }
-        }
-    }
-
     fn show_pods(&self, now: Timestamp) {
         screen::heading(&format!("Pods that read Secret {}", self.secret));
-        if self.pods.is_empty() {
-            screen::result("  none");
-            return;
-        }
-        let rows = self.pods.iter().map(|reader| {
+        let pods = match self.pods.as_deref() {
+            None => return screen::result("  unknown"),
+            Some([]) => return screen::result("  none"),
+            Some(pods) => pods,
+        };
+        let rows = pods.iter().map(|reader| {
             let since = reader.started_at.map_or("-".into(), |time| age::since(time, now));
             let has = match reader.state {
                 State::Follows => "the new token within about a minute",
@@ -207,7 +116,7 @@ impl Report {
             ]
         });
         screen::folded_table(&["  POD", "CONTAINER", "READS", "HAS", "STARTED"], rows.collect());
-        let stale = self.pods.iter().filter(|reader| reader.state == State::Stale).count();
+        let stale = pods.iter().filter(|reader| reader.state == State::Stale).count();
         if stale > 0 {
             screen::note(&format!(
                 "\n{YELLOW}!{YELLOW:#} {stale} of these got the token when they started and never see a new one. Restart them \
@@ -215,26 +124,6 @@ impl Report {
             ));
         }
     }
-
-    fn show_events(&self, now: Timestamp) {
-        screen::heading("Events");
-        if self.events.is_empty() {
-            screen::result("  none (Kubernetes keeps them for an hour)");
-            return;
-        }
-        let rows = self.events.iter().map(|event| {
-            let seen = event.last_seen.map_or("-".into(), |time| age::since(time, now));
-            vec![format!("  {}", event.kind), event.reason.clone(), seen, event.message.clone()]
-        });
-        screen::folded_table(&["  TYPE", "REASON", "AGE", "MESSAGE"], rows.collect());
-    }
-}
-
-fn attempts(failure: &Failure, now: Timestamp) -> String {
-    let next = failure.next_attempt_time.and_then(|time| age::left(time, now));
-    let next = next.map_or(String::new(), |left| format!(", the next in {}", age::span(left)));
-    let trace = failure.trace_id.as_ref().map(|id| format!("; trace id for Qlik's support: {id}"));
-    format!("{} failed in a row{next}{}", failure.attempts, trace.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -251,7 +140,8 @@ mod tests {
         }))
         .expect("a context");
         let report = Report::new(&context);
-        assert!(!report.ready && report.outdated && report.readiness().contains("has not processed it yet"));
-        assert_eq!(report.stages.len(), 4);
+        let summary = report.summary;
+        assert!(!summary.ready && summary.outdated && summary.readiness().contains("has not processed it yet"));
+        assert_eq!(summary.stages.len(), 4);
     }
 }

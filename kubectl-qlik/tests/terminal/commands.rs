@@ -45,6 +45,7 @@ fn the_list_shows_what_is_ready_and_every_format_can_be_read() {
     assert!(case.pipes(&["list", "-A"], "").1.lines().next().unwrap().starts_with("NAMESPACE "));
     let plain = case.pipes(&["list"], "").1;
     assert_eq!(plain.lines().count(), 3, "a line for each, to cut with awk: {plain}");
+    assert!(empty.screen.contains("-A looks in every namespace"), "{}", empty.screen);
     let (status, _, err) = case.pipes(&["list", "-l", "not a label!"], "");
     assert!(status == 1 && err.starts_with("error: cannot list QlikContexts"), "{err}");
 }
@@ -54,6 +55,9 @@ fn whoami_names_the_bot_and_live_asks_the_tenant_itself() {
     let case = Case::new("who");
     let (status, _, err) = case.pipes(&["whoami", "nobody"], "");
     assert!(status == 1 && err.contains("\"nobody\" not found"), "{err}");
+    assert_eq!(case.pipes(&case.init("wrong"), "planted-but-wrong").0, 1);
+    let (status, _, err) = case.pipes(&["whoami", "wrong"], "");
+    assert!(status == 1 && err.contains("`kubectl qlik status wrong` says why"), "{err}");
     case.ready("acme");
     let ca = world().ca.to_string_lossy();
     let live = ["whoami", "acme", "--live", "--tenant-ca-file", &ca];
@@ -65,7 +69,7 @@ fn whoami_names_the_bot_and_live_asks_the_tenant_itself() {
 
     case.tenant.revoke_all();
     let (status, out, err) = case.pipes(&live, "");
-    assert!(status == 1 && out.is_empty() && err.contains("does not accept the token"), "{err}");
+    assert!(status == 1 && out.is_empty() && err.contains("`kubectl qlik refresh acme --wait`"), "{err}");
     let (status, _, err) = case.pipes(&["whoami", "acme", "--live"], "");
     assert!(status == 1 && err.contains("--tenant-ca-file"), "{err}");
 }
@@ -133,6 +137,7 @@ fn suspend_and_resume_set_the_field_for_names_and_for_labels() {
     let (status, _, err) = case.pipes(&["resume", "-l", "team=nobody"], "");
     assert!(status == 1 && err.contains("has the labels team=nobody"), "{err}");
     let (status, _, err) = case.pipes(&["suspend"], "");
-    assert!(status == 2 && err.contains("NAME"), "{err}");
+    assert!(status == 2 && err.contains("give names of QlikContexts") && err.contains("labels with -l"), "{err}");
+    assert!(err.contains("Usage: kubectl qlik suspend "), "{err}");
     assert_eq!(case.pipes(&case.init("other"), CLIENT_SECRET).0, 0);
 }

@@ -3,7 +3,8 @@
 use std::process::Command;
 
 use serde_json::Value;
-use support::control_plane::{ControlPlane, Programs, to_stderr};
+use support::control_plane::{ControlPlane, Options, Programs, to_stderr};
+use support::operator;
 
 use crate::golden;
 use crate::world::{CLIENT_SECRET, Case, PROGRAM, kubeconfig_without_permissions, read};
@@ -18,6 +19,8 @@ fn a_cluster_that_is_ready_passes_and_the_missing_kubelet_is_seen() {
     for line in [
         "✓ Cluster Kubernetes v1.",
         "✓ CRD qlikcontexts.qlikcontext.dev is established, and as this version knows it.",
+        "✓ CRD qlikoauthclients.qlikcontext.dev is established, and as this version knows it.",
+        " OAuth clients ",
         "! Operator qlik-system/qlik-context-operator, version 0.1.0: 0 of 1 Pods ready.",
         "✓ Lease ",
         "✓ Permissions You have all permissions in namespace healthy.",
@@ -26,7 +29,7 @@ fn a_cluster_that_is_ready_passes_and_the_missing_kubelet_is_seen() {
     }
     let (_, out, _) = case.pipes(&["doctor", "-o", "json"], "");
     let findings: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(findings.as_array().unwrap().len(), 6, "{findings}");
+    assert_eq!(findings.as_array().unwrap().len(), 8, "{findings}");
 }
 
 #[test]
@@ -36,6 +39,15 @@ fn a_user_with_few_permissions_gets_an_answer_as_well() {
     let (status, out, err) = case.pipes(&["doctor", "--kubeconfig", kubeconfig.to_str().unwrap()], "");
     assert_eq!(status, 1, "{out}{err}");
     assert!(out.contains("In namespace modest you may not get, list, create and patch qlikcontexts; get, create and patch secrets; list pods."), "{out}");
+}
+
+#[test]
+fn without_a_kubeconfig_it_is_a_finding_with_advice() {
+    let case = Case::new("nofile");
+    let (status, out, _) = case.pipes(&["doctor", "-o", "json", "--kubeconfig", "/nowhere"], "");
+    let findings: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((status, &findings[0]["check"], &findings[0]["verdict"]), (1, &"Kubeconfig".into(), &"failed".into()));
+    assert!(findings[0]["advice"].as_str().unwrap().contains("run kubectl qlik doctor again"), "{findings}");
 }
 
 #[test]
@@ -68,6 +80,31 @@ fn on_a_cluster_without_the_operator_it_says_what_to_install() {
             status == 1 && err.contains("this cluster has no QlikContexts, so the operator is not installed"),
             "{args:?}: {err}"
         );
+    }
+}
+
+#[test]
+fn a_cluster_without_the_second_kind_is_not_told_that_it_lacks_something() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let programs = Programs::find(&to_stderr).unwrap();
+    let options = Options {
+        helm: vec![[operator::install(), vec!["--set".into(), "oauthClients.enabled=false".into()]].concat()],
+        ..Options::default()
+    };
+    let plane = runtime.block_on(ControlPlane::start_with(&programs, &options, &to_stderr)).unwrap();
+    let run = |args: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        command.args(args).env_clear().env("KUBECONFIG", plane.admin_kubeconfig());
+        read(&mut command, "")
+    };
+    let (_, out, _) = run(&["doctor"]);
+    assert!(out.contains("✓ CRD           qlikcontexts.qlikcontext.dev is established"), "{out}");
+    assert!(!out.to_lowercase().contains("oauth"), "{out}");
+    for args in
+        [&["list", "oauthclients"][..], &["rotate", "x"], &["status", "oauthclient/x"], &["suspend", "qoauth/x"]]
+    {
+        let (status, _, err) = run(args);
+        assert!(status == 1 && err.contains("this cluster has no QlikOAuthClients"), "{args:?}: {err}");
     }
 }
 

@@ -40,6 +40,10 @@ fn the_file_keeps_what_it_has_and_is_for_its_owner_alone() {
 
     let (status, _, err) = case.pipes(&["export", "acme", "--name", "mine"], "");
     assert!(status == 1 && err.contains("is for another server") && err.contains("--force"), "{err}");
+    for name in ["", " ", "a\nb"] {
+        let (status, _, err) = case.pipes(&["export", "acme", "--name", name], "");
+        assert!(status == 2 && err.contains("a name needs at least one character"), "{err}");
+    }
     fs::write(&path, "not: [yaml").unwrap();
     let (status, _, err) = case.pipes(&["export", "acme"], "");
     assert!(status == 1 && err.contains("is not YAML"), "{err}");

@@ -13,6 +13,7 @@ mod export;
 mod golden;
 mod krew;
 mod mistakes;
+mod oauth_clients;
 mod scripts;
 mod status;
 mod terminal;

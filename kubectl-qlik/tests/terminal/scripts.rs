@@ -39,6 +39,11 @@ fn a_dry_run_prints_a_context_for_git_and_writes_nothing() {
     let (_, json, _) = case.pipes(&["init", "acme", "--tenant-url", case.tenant.host(), "--dry-run", "-o", "json"], "");
     let context: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(context["metadata"]["namespace"], "git");
+    let api_key = ["init", "acme", "--tenant-url", case.tenant.host(), "--auth", "api-key", "--dry-run"];
+    let (_, _, err) = case.pipes(&api_key, "");
+    assert!(err.contains("with the key api-key is left to you"), "{err}");
+    let (_, help, _) = case.pipes_unsearched(&["init", "--help"], "");
+    assert!(help.contains("--dry-run alone means --dry-run=client"), "{help}");
     // No cluster is needed for it.
     let (status, _, _) = case.pipes_with(&args, "", &[("KUBECONFIG", "/nowhere")]);
     assert_eq!(status, 0);
@@ -79,6 +84,11 @@ fn kubectl_finds_the_plugin_and_completes_it() {
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         assert!(case.pipes(&["completion", shell], "").1.contains("kubectl-qlik"), "{shell}");
     }
+    let (status, _, err) = case.pipes(&["completion", "tcsh"], "");
+    assert!(status == 2 && err.contains("only for kubectl, bash, zsh, fish, powershell, elvish"), "{err}");
+    assert!(!err.contains("tip:"), "{err}");
+    assert!(complete(&["completion", "z"]).starts_with("zsh"));
+    assert!(complete(&["list", "o"]).starts_with("oauthclients"));
 }
 
 #[test]
@@ -104,4 +114,17 @@ fn output_to_a_closed_pipe_is_not_an_error() {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", &line]).env("KUBECONFIG", world().control_plane.admin_kubeconfig());
     assert_eq!(read(&mut command, ""), (0, "{".into(), String::new()));
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_an_error() {
+    let case = Case::new("full");
+    case.ready("acme");
+    for args in ["token acme", "list", "status acme -o json"] {
+        let line = format!("{PROGRAM} {args} -n full > /dev/full");
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", &line]).env("KUBECONFIG", world().control_plane.admin_kubeconfig());
+        let (status, _, err) = read(&mut command, "");
+        assert!(status == 1 && err.contains("cannot write to standard output: "), "{args}: {err}");
+    }
 }

@@ -74,6 +74,19 @@ fn a_broken_one_says_what_is_wrong_and_ends_with_status_1() {
 }
 
 #[test]
+fn on_a_narrow_terminal_no_word_is_broken() {
+    let case = Case::new("narrow");
+    case.ready("acme");
+    let line = format!("stty cols 40; exec {} status acme -n narrow", crate::world::PROGRAM);
+    let shown = case.ended(case.shell(&line));
+    assert_eq!(shown.status, 0, "{}", shown.screen);
+    let words: Vec<_> = shown.screen.split_whitespace().collect();
+    for word in ["CredentialsAvailable", "TokenValid", "REASON", "MESSAGE", "https://narrow.eu.qlikcloud.com"] {
+        assert!(words.contains(&word), "{word} is not in one piece:\n{}", shown.screen);
+    }
+}
+
+#[test]
 fn parts_that_a_user_may_not_read_are_left_out_with_a_note() {
     let case = Case::new("half");
     case.ready("acme");
@@ -83,5 +96,12 @@ fn parts_that_a_user_may_not_read_are_left_out_with_a_note() {
     let (status, out, err) = case.pipes(&["status", "acme", "--kubeconfig", kubeconfig.to_str().unwrap()], "");
     assert_eq!(status, 0, "{err}");
     assert!(out.contains("✓ Verified"), "{out}");
+    assert!(
+        out.contains("Pods that read Secret acme-token\n  unknown\n") && out.contains("Events\n  unknown"),
+        "{out}"
+    );
+    let args = ["status", "acme", "-o", "json", "--kubeconfig", kubeconfig.to_str().unwrap()];
+    let report: Value = serde_json::from_str(&case.pipes(&args, "").1).unwrap();
+    assert_eq!((&report["pods"], &report["events"]), (&Value::Null, &Value::Null), "unknown is not none");
     assert!(err.contains("may not list pods in the namespace half") && err.contains("may not list events"), "{err}");
 }

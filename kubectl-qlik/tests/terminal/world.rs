@@ -44,7 +44,7 @@ pub fn world() -> &'static World {
             let ca = control_plane.folder().join("tenant-ca.pem");
             cloud.write_ca(&ca).unwrap();
             let log = control_plane.folder().join("operator.log");
-            let flags = ["--tenant-ca-file", &ca.to_string_lossy()];
+            let flags = ["--oauth-clients", "--tenant-ca-file", &ca.to_string_lossy()];
             let environment = [("HTTPS_PROXY", &*cloud.proxy_url())];
             let operator =
                 Operator::start(control_plane, &operator_program(), &log, &flags, &environment).await.unwrap();
@@ -125,6 +125,13 @@ impl Case {
         environment.extend(changes.iter().filter(|(_, value)| !value.is_empty()));
         let args: Vec<_> = args.iter().copied().chain(["-n", &self.namespace]).collect();
         Terminal::start(PROGRAM, &args, &environment)
+    }
+
+    /// A line of a shell at a terminal.
+    pub fn shell(&self, line: &str) -> Terminal {
+        let environment = self.environment();
+        let environment: Vec<_> = environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        Terminal::start("/bin/sh", &["-c", line], &environment)
     }
 
     /// The end of a program at a terminal; what it printed is searched for secrets when the case ends.
@@ -219,7 +226,7 @@ impl Drop for Case {
         if std::thread::panicking() {
             return;
         }
-        let contexts = self.kubectl(&["get", "qctx,events.events.k8s.io", "-o", "json"]);
+        let contexts = self.kubectl(&["get", "qctx,qoauth,events.events.k8s.io", "-o", "json"]);
         let secrets: Value = serde_json::from_str(&self.kubectl(&["get", "secrets", "-o", "json"])).unwrap();
         let metadata: Vec<_> =
             secrets["items"].as_array().unwrap().iter().map(|secret| secret["metadata"].to_string()).collect();
