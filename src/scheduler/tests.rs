@@ -1,5 +1,6 @@
 //! The scheduler as its callers see it.
 
+mod follow;
 mod model;
 mod timer;
 
