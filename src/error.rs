@@ -78,10 +78,14 @@ impl Error {
 pub const WRITING_STATUS: &str = "writing the status";
 /// The operation of writing a token Secret.
 pub const WRITING_SECRET: &str = "writing the token Secret";
+/// What is being done when the Secret of an OAuth client is written.
+pub const WRITING_CREDENTIAL: &str = "writing the Secret of the OAuth client";
+/// What is being done when the finalizer of a QlikOAuthClient is set or removed.
+pub const WRITING_FINALIZER: &str = "writing the finalizer";
 
 impl Error {
-    /// The failure that the status of a context reports when this error lasts.
-    pub fn finding(&self) -> Option<Failure> {
+    /// The failure that the status of an object reports when this error lasts. `reads`: the condition for which it is read.
+    pub fn finding(&self, reads: ConditionType) -> Option<Failure> {
         let (doing, answer) = match self {
             Self::NotLeader => return None,
             Self::Kubernetes { doing, source } => match &**source {
@@ -92,8 +96,9 @@ impl Error {
         };
         let (condition, reason) = match doing {
             WRITING_STATUS => return None,
-            WRITING_SECRET => (ConditionType::SecretSynced, Reason::WriteRejected),
-            _ => (ConditionType::CredentialsAvailable, Reason::SecretNotReadable),
+            WRITING_SECRET | WRITING_CREDENTIAL => (ConditionType::SecretSynced, Reason::WriteRejected),
+            WRITING_FINALIZER => (reads, Reason::WriteRejected),
+            _ => (reads, Reason::SecretNotReadable),
         };
         let message = format!(
             "The Kubernetes API failed while {doing} ({answer}). The operator retries. Check the API server, and that the \

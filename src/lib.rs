@@ -11,7 +11,7 @@
 //! - [`reconcile`]: that picture as code, with its deadline; the first file to open. Under it, one file each:
 //!   `context` (shared by all runs), `decide` (the only place that decides), `observe` (`recall`, and reading both
 //!   Secrets), `publish` (the only writes to Secrets), `status` (the only place that makes conditions), `write_status`, `events`,
-//!   `record`, and `memory` (what is remembered of each context).
+//!   `record`, `memory` (what is remembered of each context), and `repairs` (back-off of repairs, for both kinds).
 //! - [`values`]: the values that these steps exchange.
 //! - [`tokens`]: the state of each token request.
 //! - [`scheduler`]: when a context may send a request to a tenant.

@@ -7,10 +7,12 @@
 
 mod act;
 pub mod admin;
+mod contested;
 pub mod decide;
 pub mod desired;
 pub mod facts;
-mod findings;
+mod finalizer;
+pub mod findings;
 pub mod mark;
 pub mod memory;
 mod observe;
@@ -23,11 +25,10 @@ mod write_status;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
-use kube::runtime::reflector::Store;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -35,12 +36,12 @@ use tracing::Instrument as _;
 use self::act::{Done, Run};
 use self::decide::decide;
 use self::facts::{Facts, Next, Outcome, Step};
-use self::memory::Memories;
+use self::memory::{Memories, Memory};
 use self::observe::{Observed, observe};
-use self::status::{count, invalid, status};
+use self::status::{count, invalid, status, troubled};
 use self::turn::Turn;
 use self::write_status::{StatusWrite, write_status};
-use crate::api::ConditionType::Ready;
+use crate::api::ConditionType::{ClientSynced, Ready};
 use crate::api::condition::{Class, Notice};
 use crate::api::{
     Kind, QlikOAuthClient, QlikOAuthClientSpec, QlikOAuthClientStatus, ROTATE_REQUESTED_ANNOTATION, Reason,
@@ -52,7 +53,7 @@ use crate::metrics::Reconciled;
 use crate::oauth::lifetime::until;
 use crate::oauth::transport::Transport;
 use crate::reconcile::context;
-use crate::reconcile::events::EventDraft;
+use crate::reconcile::events::{EventDraft, transition};
 use crate::retry;
 use crate::scheduler::Caller;
 use crate::spans;
@@ -61,6 +62,8 @@ use crate::values::Serving;
 const DEADLINE: Duration = Duration::from_mins(2);
 /// Steps of one run; the longest, a creation by key with everything to repair, takes fifteen.
 const STEPS: usize = 40;
+/// A failure of the Kubernetes API is reported when it came so many times in a row.
+const TOLD_AFTER: u32 = 2;
 /// When the next run is due if the inputs changed during this one.
 const SOON: Duration = Duration::from_millis(200);
 
@@ -88,6 +91,24 @@ impl Context {
         Self { base, transport, objects, memories: Memories::default() }
     }
 
+    /// The Kubernetes API failed in a run for this object; how many failures in a row that makes.
+    pub fn count_failure(&self, uid: &str) -> u32 {
+        self.base.health.kubernetes_failed();
+        let count = |memory: &mut Memory| {
+            memory.failures = memory.failures.saturating_add(1);
+            memory.failures
+        };
+        self.memories.with(uid, count).unwrap_or(1)
+    }
+
+    /// Hands over an event, unless it was told once and is no news.
+    pub fn emit(&self, object: &QlikOAuthClient, draft: EventDraft) {
+        let uid = object.metadata.uid.as_deref().unwrap_or_default();
+        if self.memories.with(uid, |memory| draft.is_news(&mut memory.noted)) == Some(true) {
+            self.base.events.send(object.object_ref(&()), draft);
+        }
+    }
+
     /// An object is gone: removes everything that is remembered of it.
     pub fn gone(&self, uid: &str) {
         let Some(memory) = self.memories.forget(uid) else { return };
@@ -113,15 +134,8 @@ pub async fn reconcile(object: Arc<StoredClient>, cx: Arc<Context>) -> Result<Ac
     let span = spans::reconcile(Kind::OAuthClient, &caller.namespace, &caller.name);
     let run = tokio::time::timeout(DEADLINE, run).instrument(span.clone());
     let result = run.await.unwrap_or(Err(Error::Deadline(DEADLINE)));
-    match &result {
-        Ok(_) => {
-            cx.base.health.kubernetes_answered();
-            cx.memories.with(&caller.uid, |memory| memory.failures = 0);
-        }
-        Err(_) => {
-            cx.base.health.kubernetes_failed();
-            cx.memories.with(&caller.uid, |memory| memory.failures = memory.failures.saturating_add(1));
-        }
+    if let Err(error) = &result {
+        trouble(&cx, &caller, &object, error).instrument(span.clone()).await;
     }
     let outcome = result.as_ref().map_or(Reconciled::Error, |(outcome, _)| *outcome);
     cx.base.metrics.oauth_client_reconciled(outcome, begun.elapsed());
@@ -139,7 +153,7 @@ async fn run(cx: &Context, caller: &Caller) -> Result<Ended, Error> {
         Observed::Invalid(object, failure) => return refuse(cx, &object, &failure).await,
         Observed::Facts(facts) => *facts,
     };
-    ignored_request(cx, &facts, caller);
+    ignored_request(cx, &facts);
     let failed = facts.object.status.as_ref().is_some_and(|status| status.failure.is_some());
     let turn = Turn::new(caller, facts.secret.held().is_some(), failed, facts.expects_change());
     let mut run = Run { cx, caller, turn };
@@ -155,7 +169,10 @@ async fn run(cx: &Context, caller: &Caller) -> Result<Ended, Error> {
             }
             step => match run.act(&mut facts, step).await? {
                 Done::Next => {}
-                Done::Stale => return Ok((Reconciled::Waiting, Some(SOON))),
+                Done::Stale => {
+                    let brake = cx.memories.with(&caller.uid, |memory| memory.secret_repairs.wait()).flatten();
+                    return Ok((Reconciled::Waiting, Some(brake.unwrap_or_default().max(SOON))));
+                }
             },
         }
     }
@@ -164,8 +181,16 @@ async fn run(cx: &Context, caller: &Caller) -> Result<Ended, Error> {
 
 /// The result of a run for its object, and when the next run is due.
 async fn rest(cx: &Context, facts: &Facts, outcome: &Outcome, next: Next) -> Result<Ended, Error> {
-    let now = facts.now;
-    let retry = next.retry.map(|class| wait(facts, outcome, class, cx.base.jitter.draw()));
+    let (now, uid) = (facts.now, facts.object.metadata.uid.as_deref().unwrap_or_default());
+    let failing = cx.memories.with(uid, |memory| {
+        memory.failing = match outcome {
+            Outcome::Failing(_) => memory.failing.saturating_add(1),
+            Outcome::Unchanged => memory.failing,
+            Outcome::Ready | Outcome::Suspended => 0,
+        };
+        memory.failing
+    });
+    let retry = next.retry.map(|class| wait(facts, outcome, class, failing.unwrap_or(1), cx.base.jitter.draw()));
     let attempt = retry.map(|wait| now.saturating_add(wait).unwrap_or(Timestamp::MAX));
     let due = next.due.map(|at| until(at, now).max(Duration::from_secs(1)));
     let again = [due, retry].into_iter().flatten().min();
@@ -179,19 +204,25 @@ async fn rest(cx: &Context, facts: &Facts, outcome: &Outcome, next: Next) -> Res
     // Whole seconds, as Kubernetes writes them.
     let attempt = attempt.map(|at| Timestamp::from_second(at.as_second()).unwrap_or(at));
     let status = status(facts, outcome, attempt);
-    let written = write_status(cx, &facts.object, &status).await?;
-    record(cx, &facts.object, &status, *outcome == Outcome::Suspended, facts.rotation_time(), &written);
-    match written {
-        StatusWrite::Done(_) => Ok((ended, again)),
+    let written = write_status(cx, &facts.object, &status).await;
+    record(cx, &facts.object, &status, *outcome == Outcome::Suspended, facts.rotation_time(), written.as_ref().ok());
+    match written? {
+        StatusWrite::Done(_) => {
+            if !facts.so_far.refused {
+                cx.base.health.kubernetes_answered();
+                cx.memories.with(uid, |memory| memory.failures = 0);
+            }
+            Ok((ended, again))
+        }
         StatusWrite::Gone => Ok((ended, None)),
         StatusWrite::Conflict => Ok((Reconciled::Waiting, Some(SOON))),
     }
 }
 
 /// The wait before the next attempt.
-fn wait(facts: &Facts, outcome: &Outcome, class: Class, jitter: f64) -> Duration {
+fn wait(facts: &Facts, outcome: &Outcome, class: Class, failing: u32, jitter: f64) -> Duration {
     let failures = facts.object.status.as_ref().map_or(0, count);
-    let failures = u32::try_from(failures).unwrap_or_default().saturating_add(1);
+    let failures = u32::try_from(failures).unwrap_or_default().saturating_add(1).max(failing);
     let pause = match outcome {
         Outcome::Failing(failure) => failure.retry_after,
         _ => None,
@@ -201,10 +232,32 @@ fn wait(facts: &Facts, outcome: &Outcome, class: Class, jitter: f64) -> Duration
 
 /// The spec was read but is not valid.
 async fn refuse(cx: &Context, object: &QlikOAuthClient, failure: &Failure) -> Result<Ended, Error> {
+    if object.metadata.deletion_timestamp.is_some() {
+        return finalizer::release(cx, object).await;
+    }
     let status = invalid(object, failure, cx.base.clock.now());
-    let written = write_status(cx, object, &status).await?;
-    record(cx, object, &status, false, None, &written);
+    let written = write_status(cx, object, &status).await;
+    record(cx, object, &status, false, None, written.as_ref().ok());
+    written?;
     Ok((Reconciled::NotReady, Some(retry::delay(Class::User, 1, None, Serving::Nothing, cx.base.jitter.draw()))))
+}
+
+/// The Kubernetes API failed: counted, and told where it can be when it lasts.
+async fn trouble(cx: &Context, caller: &Caller, object: &StoredClient, error: &Error) {
+    if matches!(error, Error::NotLeader) || cx.count_failure(&caller.uid) < TOLD_AFTER {
+        return;
+    }
+    // What the watch shows by now may be newer than what the run began with.
+    let stored = cx.objects.get(&ObjectRef::from_obj(object));
+    let stored = stored.as_deref().filter(|stored| stored.meta().uid == object.meta().uid).unwrap_or(object);
+    let (Some(failure), Ok(object)) = (error.finding(ClientSynced), &stored.0) else { return };
+    if object.spec.suspend == Some(true) {
+        return;
+    }
+    let status = troubled(object, &failure, cx.base.clock.now());
+    let written = write_status(cx, object, &status).await;
+    let rotation = status.rotation_time.as_ref().map(|time| time.0);
+    record(cx, object, &status, false, rotation, written.as_ref().ok());
 }
 
 /// The object was stored under an older schema and cannot even be read; its metadata can.
@@ -233,7 +286,7 @@ fn record(
     status: &QlikOAuthClientStatus,
     suspended: bool,
     rotation: Option<Timestamp>,
-    written: &StatusWrite,
+    written: Option<&StatusWrite>,
 ) {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let find = |status: &QlikOAuthClientStatus| {
@@ -247,35 +300,31 @@ fn record(
     } else {
         cx.base.metrics.oauth_client(&namespace, &name, ready, rotation);
     }
-    if !matches!(written, StatusWrite::Done(_)) {
+    if !matches!(written, Some(StatusWrite::Done(_))) {
         return;
     }
-    let before = object.status.as_ref().and_then(find);
-    if before.is_some_and(|(was, why, _)| was == ready && why == reason) {
+    let before = object.status.as_ref().map(|status| &status.conditions[..]).unwrap_or_default();
+    let Some(draft) = transition(before, &status.conditions) else {
         tracing::debug!(%namespace, %name, %reason, "unchanged");
         return;
-    }
-    let good = ready && reason != Reason::SyncFailing.to_string();
-    if good {
+    };
+    if ready && reason != Reason::SyncFailing.to_string() {
         tracing::info!(%namespace, %name, %reason, "{message}");
     } else {
         tracing::warn!(%namespace, %name, %reason, "{message}");
     }
-    cx.base.events.send(object.object_ref(&()), EventDraft::transition(!good, reason, message));
+    cx.base.events.send(object.object_ref(&()), draft);
 }
 
 /// A rotate request that cannot be echoed.
-fn ignored_request(cx: &Context, facts: &Facts, caller: &Caller) {
+fn ignored_request(cx: &Context, facts: &Facts) {
     let value = facts.object.annotations().get(ROTATE_REQUESTED_ANNOTATION);
-    let Some(value) = value.filter(|value| !is_refresh_request(value)) else { return };
-    let before = cx.memories.with(&caller.uid, |memory| memory.ignored.replace(value.clone())).flatten();
-    if before.as_ref() != Some(value) {
+    if value.is_some_and(|value| !is_refresh_request(value)) {
         let note = format!(
             "The annotation {ROTATE_REQUESTED_ANNOTATION} of this QlikOAuthClient is ignored: it is not 1 to 64 printable \
              characters. Set it to a time, such as the output of date +%s."
         );
-        let object: ObjectReference = facts.object.object_ref(&());
-        cx.base.events.send(object, EventDraft::new(true, Notice::RotateRequestIgnored, note));
+        cx.emit(&facts.object, EventDraft::once(true, Notice::RotateRequestIgnored, note));
     }
 }
 

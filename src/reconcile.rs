@@ -11,6 +11,7 @@ pub mod memory;
 pub mod observe;
 pub mod publish;
 mod record;
+pub mod repairs;
 pub mod status;
 pub mod write_status;
 
@@ -236,10 +237,11 @@ async fn ask(cx: &Context, facts: &mut Facts<'_>, at_hand: &mut AtHand, call: &C
 
 /// Reports the other writers of the Secret, when a repair did not last.
 fn repaired(cx: &Context, caller: &Caller, facts: &Facts<'_>) {
-    let count = cx.memories.with(&caller.uid, memory::Memory::repaired).unwrap_or_default();
+    let contested = cx.memories.with(&caller.uid, |memory| memory.repairs.made()).unwrap_or_default();
     let Secrets::Read(read) = &facts.secrets else { return };
-    if let (Target::Ours(stored), true) = (&read.target, count > 2) {
-        let draft = EventDraft::contested(&facts.desired.target_name, &stored.other_managers());
+    if let (Target::Ours(stored), true) = (&read.target, contested) {
+        let cure = "Stop the other client from writing to this Secret, or use another spec.target.name";
+        let draft = EventDraft::contested(&facts.desired.target_name, &stored.other_managers(), cure);
         cx.events.emit(&cx.memories, facts.context, vec![draft]);
     }
 }
@@ -309,7 +311,7 @@ async fn trouble(cx: &Context, caller: &Caller, context: &QlikContext, error: &E
         return;
     }
     let context = cx.memories.catch_up(context);
-    let (Some(failure), Ok(desired)) = (error.finding(), Desired::parse(&context)) else { return };
+    let (Some(failure), Ok(desired)) = (error.finding(CredentialsAvailable), Desired::parse(&context)) else { return };
     let judged = context.status.as_ref().and_then(|status| status.observed_generation);
     let holds = match Holds::told(&context) {
         // Whether it fits a newer spec is not known.

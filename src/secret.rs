@@ -10,7 +10,7 @@ pub mod template;
 mod text;
 pub mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
@@ -22,7 +22,7 @@ use serde::{Deserialize, Deserializer};
 use self::lookalike::Lookalike;
 use crate::api::ConditionType::CredentialsAvailable;
 use crate::api::v1alpha1;
-use crate::api::{ALLOWED_HOSTS_ANNOTATION, Reason};
+use crate::api::{ALLOWED_HOSTS_ANNOTATION, FIELD_MANAGER, Reason};
 use crate::desired::{Desired, Method, Source};
 use crate::error::Failure;
 use crate::oauth::assertion::Signer;
@@ -90,6 +90,12 @@ impl SealedSecret {
 
     fn annotation(&self, name: &str) -> Option<&str> {
         self.metadata.annotations.as_ref()?.get(name).map(String::as_str)
+    }
+
+    /// Who else has written to it.
+    pub fn other_managers(&self) -> Vec<String> {
+        let managers = self.metadata.managed_fields.iter().flatten().filter_map(|entry| entry.manager.clone());
+        managers.filter(|manager| manager != FIELD_MANAGER).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// Reads the credential of a context.

@@ -252,6 +252,7 @@ fn facts_of(object: QlikOAuthClient, holds: bool) -> oauth_client::facts::Facts 
         client: oauth_client::facts::Remote::Unknown,
         trusted: None,
         candidate: None,
+        brakes: oauth_client::facts::Brakes::default(),
         so_far: oauth_client::facts::SoFar::default(),
         object,
     }

@@ -111,6 +111,7 @@ pub enum Reason {
 pub enum Notice {
     ClientCreated,
     ClientAdopted,
+    ClientContested,
     ClientRepaired,
     ClientDeleted,
     ClientNotDeleted,

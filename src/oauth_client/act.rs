@@ -4,22 +4,20 @@
 //! in memory before anything else can fail.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{Api, Patch, PatchParams};
-use kube::{Resource, ResourceExt};
+use kube::Resource;
+use kube::api::Api;
 use secrecy::SecretString;
-use serde_json::json;
 
 use super::Context;
 use super::facts::{Candidate, CredentialId, Facts, Remote, Step};
-use super::findings;
 use super::mark::Mark;
 use super::prove::prove;
 use super::publish::publish;
 use super::turn::{NoTurn, Turn, health};
 use super::write_status::{StatusWrite, write_status};
+use super::{finalizer, findings};
 use crate::api::condition::Notice;
 use crate::api::v1alpha1::oauth_client::{AuthMethod, QlikOAuthClientStatus};
-use crate::api::{FIELD_MANAGER, OAUTH_CLIENT_FINALIZER, QlikOAuthClient};
 use crate::error::{Error, Failure};
 use crate::oauth::clients::{
     Change, ClientAuth, ClientId, ClientsError, Consent, Created, Filter, KeyEncoding, NewClient, NewSecret,
@@ -47,6 +45,8 @@ pub(super) enum Stop {
     Call(ClientsError),
     /// Another failure.
     Failure(Failure),
+    /// The Kubernetes API refused to write the Secret.
+    Refused(Failure),
     /// The Kubernetes API failed, or this instance does not lead.
     Error(Error),
 }
@@ -90,6 +90,11 @@ impl Run<'_> {
                 facts.so_far.failure = Some(failure);
                 Ok(Done::Next)
             }
+            Err(Stop::Refused(failure)) => {
+                self.cx.count_failure(&self.caller.uid);
+                (facts.so_far.failure, facts.so_far.refused) = (Some(failure), true);
+                Ok(Done::Next)
+            }
             Err(Stop::Call(error)) => {
                 facts.so_far.failure = Some(findings::of_call(&facts.desired.admin_context, &error));
                 Ok(Done::Next)
@@ -118,12 +123,16 @@ impl Run<'_> {
             Step::SetConsent => {
                 let id = known(facts)?.id.clone();
                 self.change(facts, async |clients| clients.set_consent(&id, Consent::Trusted).await).await?;
+                // At the first time nobody has taken it back.
+                if facts.secret.held().is_some() {
+                    self.repaired_client(facts, "its consent method");
+                }
                 (facts.trusted, facts.so_far.consented) = (None, true);
             }
             Step::RemoveCredential { id, lost } => return self.remove(facts, &id, lost).await,
             Step::AddCredential(answers) => self.add(facts, answers).await?,
             Step::Prove => prove(self, facts).await?,
-            Step::Publish { secret, new } => return publish(self, facts, *secret, new).await,
+            Step::Publish { secret, new, repair } => return publish(self, facts, *secret, new, repair).await,
             Step::DeleteClient(id) => self.delete(facts, &id).await?,
             Step::GiveUp(why) => {
                 let note = format!(
@@ -264,7 +273,9 @@ impl Run<'_> {
         } else {
             let note =
                 format!("OAuth client {} differed from the spec in {}, and was repaired.", current.id, names(changes));
-            self.tell(facts, false, Notice::ClientRepaired, note);
+            if !self.repaired_client(facts, &names(changes)) {
+                self.tell(facts, false, Notice::ClientRepaired, note);
+            }
         }
         Ok(())
     }
@@ -365,6 +376,7 @@ impl Run<'_> {
             self.keep(None);
         }
         facts.client = Remote::Known(Box::new(client));
+        facts.so_far.removed = true;
         let why = if lost { "whose value nobody has" } else { "which was replaced" };
         let note = format!("Credential {} of the OAuth client, {why}, was removed in the tenant.", id.as_str());
         self.tell(facts, false, Notice::CredentialRemoved, note);
@@ -389,21 +401,10 @@ impl Run<'_> {
 
     async fn set_finalizer(&mut self, facts: &mut Facts, wanted: bool) -> Result<Done, Stop> {
         self.cx.base.leadership.check()?;
-        let others = facts.object.finalizers().iter().filter(|name| *name != OAUTH_CLIENT_FINALIZER);
-        let ours = wanted.then_some(OAUTH_CLIENT_FINALIZER);
-        let finalizers: Vec<_> = others.map(String::as_str).chain(ours).collect();
-        let version = &facts.object.metadata.resource_version;
-        let patch = json!({"metadata": {"resourceVersion": version, "finalizers": finalizers}});
-        let objects: Api<QlikOAuthClient> = Api::namespaced(self.cx.base.client.clone(), &self.caller.namespace);
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-        match objects.patch(&self.caller.name, &params, &Patch::Merge(patch)).await {
-            Ok(stored) => {
-                facts.object = stored;
-                Ok(Done::Next)
-            }
-            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => Ok(Done::Stale),
-            Err(error) => Err(Error::kubernetes("writing the finalizer")(error).into()),
-        }
+        let objects = Api::namespaced(self.cx.base.client.clone(), &self.caller.namespace);
+        let Some(metadata) = finalizer::set(&objects, &facts.object, wanted).await? else { return Ok(Done::Stale) };
+        facts.object.metadata = metadata;
+        Ok(Done::Next)
     }
 
     /// Queues an event.

@@ -145,21 +145,34 @@ fn keep(facts: &Facts, client: &OAuthClient) -> Step {
     if found.as_ref().is_some_and(|found| Some(&found.uid) != facts.object.metadata.uid.as_ref()) {
         return failing(findings::not_owned(&client.id));
     }
-    let adopts = found.is_none() && facts.desired.adopt.is_some();
+    let adopts = found.is_none() && facts.desired.adopt.as_deref() == Some(client.id.as_str());
+    if found.is_none() && !adopts && !is_told(facts, client) {
+        return failing(findings::not_marked(&client.id, &facts.desired.secret_name));
+    }
+    // What the spec itself has changed waits for nothing.
+    let brake = facts.brakes.client.filter(|at| *at > facts.now && facts.is_judged());
     let changes = differences(facts, client, found.as_ref());
     if !changes.is_empty() {
-        return if facts.so_far.repaired {
-            failing(findings::not_repaired())
-        } else {
-            Step::RepairClient { changes, adopts }
+        return match brake {
+            _ if facts.so_far.repaired => failing(findings::not_repaired()),
+            Some(at) if !adopts => contested(findings::client_contested(), at),
+            _ => Step::RepairClient { changes, adopts },
         };
     }
-    match facts.trusted {
-        None => Step::ReadConsent,
-        Some(false) if facts.so_far.consented => failing(findings::not_trusted()),
-        Some(false) => Step::SetConsent,
-        Some(true) => tend(facts, client, &found.map(|mark| mark.kept).unwrap_or_default()),
+    match (facts.trusted, brake) {
+        (None, _) => Step::ReadConsent,
+        (Some(false), _) if facts.so_far.consented => failing(findings::not_trusted()),
+        (Some(false), Some(at)) => contested(findings::client_contested(), at),
+        (Some(false), None) => Step::SetConsent,
+        (Some(true), _) => tend(facts, client, &found.map(|mark| mark.kept).unwrap_or_default()),
     }
+}
+
+/// The status names this client. Only the operator writes the status, so a client whose mark was removed is still known by it;
+/// the Secret can be written by others, so what it names may be anybody's.
+fn is_told(facts: &Facts, client: &OAuthClient) -> bool {
+    let told = facts.object.status.as_ref().and_then(|status| status.client_id.as_deref());
+    told == Some(client.id.as_str())
 }
 
 /// A problem that no change can repair.
@@ -172,6 +185,11 @@ fn unsuitable(desired: &Desired, client: &OAuthClient) -> Option<Failure> {
         return Some(findings::unsuitable("it does not have the authentication method of spec.authMethod"));
     }
     client.disabled.then(|| findings::unsuitable("it is disabled in the tenant"))
+}
+
+/// Somebody else keeps changing it: the next repair comes at this time.
+fn contested(failure: Failure, at: Timestamp) -> Step {
+    rest(Outcome::Failing(failure), Next { due: Some(at), ..Next::default() })
 }
 
 /// A failure.

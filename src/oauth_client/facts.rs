@@ -16,7 +16,7 @@ use crate::oauth::clients::{Change, ClientId, Hint, NewClient, OAuthClient};
 use crate::oauth::tenant::TenantUrl;
 use crate::oauth::token::AccessToken;
 use crate::scheduler::Wait;
-use crate::secret::oauth_credential::{CredentialSecret, Held, IssuedCredential};
+use crate::secret::oauth_credential::{CredentialSecret, Held, IssuedCredential, Previous};
 
 /// All inputs of a decision.
 pub struct Facts {
@@ -36,8 +36,19 @@ pub struct Facts {
     pub trusted: Option<bool>,
     /// A credential that was made and is not in the Secret yet.
     pub candidate: Option<Candidate>,
+    /// Somebody else keeps changing what is ours.
+    pub brakes: Brakes,
     /// What this run has led to so far.
     pub so_far: SoFar,
+}
+
+/// When a repair may be made, where that is not now.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Brakes {
+    /// Of the Secret.
+    pub secret: Option<Timestamp>,
+    /// Of the client in the tenant.
+    pub client: Option<Timestamp>,
 }
 
 /// The published token of the admin QlikContext, after the checks.
@@ -86,12 +97,16 @@ pub struct SoFar {
     pub wait: Option<Wait>,
     /// A step failed.
     pub failure: Option<Failure>,
+    /// It was a write that the Kubernetes API refused.
+    pub refused: bool,
     /// The creation of the client was recorded in the status.
     pub creation_recorded: bool,
     /// Differences were repaired.
     pub repaired: bool,
     /// Consent was set.
     pub consented: bool,
+    /// A credential was removed.
+    pub removed: bool,
     /// The Secret was written.
     pub wrote: bool,
 }
@@ -161,6 +176,8 @@ pub enum Step {
         secret: Box<Secret>,
         /// It holds a new credential.
         new: bool,
+        /// Somebody else has changed or deleted what was there.
+        repair: bool,
     },
     /// Delete the client.
     DeleteClient(ClientId),
@@ -205,6 +222,37 @@ impl Facts {
         self.secret.held().filter(|held| held.credential.client_id == client.id.as_str())
     }
 
+    /// What the credential in the Secret has replaced. The Secret says so and the status as well: where they differ, each is kept
+    /// for longer rather than removed too early.
+    pub fn previous(&self, held: &Held) -> Vec<Previous> {
+        let status = self.object.status.as_ref();
+        let same = status.is_some_and(|status| status.client_id.as_ref() == Some(&held.credential.client_id));
+        let told = status.filter(|_| same).map(|status| &status.previous[..]).unwrap_or_default();
+        let mut all = held.previous.clone();
+        for old in told.iter().filter(|old| old.hint != held.credential.hint) {
+            match all.iter_mut().find(|known| known.hint == old.hint) {
+                Some(known) => known.removal_time = known.removal_time.max(old.removal_time.0),
+                None => all.push(Previous { hint: old.hint.clone(), removal_time: old.removal_time.0 }),
+            }
+        }
+        all.sort_by_key(|old| old.removal_time);
+        all
+    }
+
+    /// The Secret held a credential and does not any more: it was deleted or changed.
+    pub fn lost_secret(&self) -> bool {
+        let told = self.object.status.as_ref().and_then(|status| status.secret.as_ref()?.hint.as_ref());
+        // One that is ours was written with a credential, whether or not the status says so yet.
+        let written = told.is_some() || self.so_far.wrote || matches!(self.secret, CredentialSecret::Ours(_));
+        self.secret.held().is_none() && written
+    }
+
+    /// The status speaks of the spec as it is.
+    pub fn is_judged(&self) -> bool {
+        let status = self.object.status.as_ref();
+        status.and_then(|status| status.observed_generation) == self.object.metadata.generation
+    }
+
     /// The id of the client, if it was recorded.
     pub fn client_id(&self) -> Option<ClientId> {
         let held = self.secret.held().map(|held| &held.credential.client_id);
@@ -233,12 +281,10 @@ impl Facts {
     /// Whether the run will probably change something in the tenant, as far as is known before the first request.
     pub fn expects_change(&self) -> bool {
         let Some(held) = self.secret.held() else { return true };
-        let status = self.object.status.as_ref();
-        let judged = status.and_then(|status| status.observed_generation) == self.object.metadata.generation;
         let rotates = self.rotation_time().is_some_and(|at| at <= self.now) || self.requested().is_some();
         let removes = held.previous.iter().any(|old| old.removal_time <= self.now);
         let deleted = self.object.metadata.deletion_timestamp.is_some();
-        !judged || rotates || removes || deleted || self.candidate.is_some()
+        !self.is_judged() || rotates || removes || deleted || self.candidate.is_some()
     }
 
     /// A wait from now.

@@ -73,6 +73,17 @@ pub(super) fn not_owned(id: &ClientId) -> Failure {
     )
 }
 
+/// The Secret names a client that is not this object's.
+pub(super) fn not_marked(id: &ClientId, secret: &str) -> Failure {
+    finding(
+        Reason::ClientNotOwned,
+        format!(
+            "Secret {secret} names OAuth client {id}, which does not carry the mark of this QlikOAuthClient, so it is not \
+             touched. Delete that Secret if nobody needs it, and the operator writes it again."
+        ),
+    )
+}
+
 pub(super) fn unsuitable(why: &str) -> Failure {
     finding(
         Reason::ClientNotSuitable,
@@ -87,6 +98,27 @@ pub(super) fn not_repaired() -> Failure {
         Reason::ClientConflict,
         "The tenant did not keep a change to the OAuth client, or another client changes it. The operator retries; check in \
          the tenant whether another client manages this OAuth client.",
+    )
+}
+
+/// Somebody else changes the client each time after it was repaired.
+pub(super) fn client_contested() -> Failure {
+    finding(
+        Reason::ClientConflict,
+        "Another client keeps changing the OAuth client in the tenant, so the operator repairs it less and less often. Find out in \
+         the tenant what else manages this OAuth client, and let one of them manage it.",
+    )
+}
+
+/// Somebody else changes the Secret each time after it was written.
+pub(super) fn secret_contested(name: &str) -> Failure {
+    Failure::new(
+        SecretSynced,
+        Reason::SecretContested,
+        format!(
+            "Another client keeps changing or deleting Secret {name}, so the operator writes a new credential less and less often. \
+             See this QlikOAuthClient's events for the field manager, and stop it from writing to this Secret."
+        ),
     )
 }
 
@@ -169,7 +201,7 @@ pub(super) fn paused(pause: std::time::Duration) -> Failure {
 }
 
 /// Why a call of the OAuth clients API failed; `context`: the QlikContext whose token was sent.
-pub(super) fn of_call(context: &str, error: &ClientsError) -> Failure {
+pub fn of_call(context: &str, error: &ClientsError) -> Failure {
     let (reason, message) = match error {
         ClientsError::Unreachable(failure) => return unreachable(ClientSynced, *failure),
         ClientsError::NotTheContract(what) => return not_the_contract(ClientSynced, what),

@@ -2,7 +2,9 @@
 //!
 //! The description is the only field that a request both writes and lists, so the mark finds a client whose id could not be
 //! recorded: `[qlikcontext.dev uid=…]`, and for a client that was taken over
-//! `[qlikcontext.dev uid=… keep=e6815,00000]`.
+//! `[qlikcontext.dev uid=… keep=e6815,00000]`. Names in it are percent-encoded: ids of keys are free text.
+
+use crate::secret::oauth_credential::{escaped, unescaped};
 
 const BEGINNING: &str = "[qlikcontext.dev ";
 
@@ -21,13 +23,17 @@ impl Mark {
         let (_, rest) = description.rsplit_once(BEGINNING)?;
         let (inside, _) = rest.split_once(']')?;
         let value = |name: &str| inside.split(' ').find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
-        let kept = value("keep").unwrap_or_default().split(',').filter(|id| !id.is_empty()).map(str::to_owned);
+        let kept = value("keep").unwrap_or_default().split(',').filter(|id| !id.is_empty()).map(unescaped);
         Some(Self { uid: value("uid").filter(|uid| !uid.is_empty())?.to_owned(), kept: kept.collect() })
     }
 
     /// A description with this mark.
     pub fn write(&self, description: Option<&str>) -> String {
-        let kept = if self.kept.is_empty() { String::new() } else { format!(" keep={}", self.kept.join(",")) };
+        let kept = if self.kept.is_empty() {
+            String::new()
+        } else {
+            format!(" keep={}", self.kept.iter().map(|id| escaped(id)).collect::<Vec<_>>().join(","))
+        };
         let mark = format!("{BEGINNING}uid={}{kept}]", self.uid);
         match description {
             Some(text) => format!("{text} {mark}"),
@@ -54,7 +60,7 @@ mod tests {
         fn a_mark_is_read_as_it_was_written(
             description in prop::option::of("[^\\[]{0,20}"),
             uid in "[0-9a-f-]{1,36}",
-            kept in prop::collection::vec("[A-Za-z0-9_-]{1,8}", 0..5),
+            kept in prop::collection::vec("\\PC{1,8}", 0..5),
         ) {
             let mark = Mark { uid, kept };
             prop_assert_eq!(Mark::read(&mark.write(description.as_deref())), Some(mark));

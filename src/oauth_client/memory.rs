@@ -1,8 +1,9 @@
 //! What the process remembers of each object. Nothing here is needed after a restart: a credential whose value was only in
 //! memory is removed by its hint.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::{Resource, ResourceExt};
 use parking_lot::Mutex;
@@ -10,8 +11,12 @@ use parking_lot::Mutex;
 use super::StoredClient;
 use super::facts::Candidate;
 use crate::api::Kind;
-use crate::reconcile::memory::digest;
+use crate::reconcile::memory::{REPAIR_FORGOTTEN, digest};
+use crate::reconcile::repairs::Repairs;
 use crate::scheduler::Caller;
+
+/// A client is compared with its spec each quarter of an hour: one that was as it should be so often is not fought over.
+const CLIENT_REPAIR_FORGOTTEN: Duration = Duration::from_hours(1);
 
 /// The entries, by uid.
 #[derive(Default)]
@@ -29,8 +34,16 @@ pub struct Memory {
     pub candidate: Option<Candidate>,
     /// Failures of the Kubernetes API in a row.
     pub failures: u32,
-    /// The rotate request that was ignored last.
-    pub ignored: Option<String>,
+    /// Runs in a row that left it failing.
+    pub failing: u32,
+    /// Repairs of its Secret.
+    pub secret_repairs: Repairs,
+    /// Repairs of its client in the tenant.
+    pub client_repairs: Repairs,
+    /// What was repaired in the client last, and how often in a row.
+    pub repaired: (String, u32),
+    /// The notes that were told once, by reason.
+    pub noted: HashMap<String, String>,
 }
 
 impl Memory {
@@ -41,7 +54,11 @@ impl Memory {
             host: None,
             candidate: None,
             failures: 0,
-            ignored: None,
+            failing: 0,
+            secret_repairs: Repairs::forgotten_after(REPAIR_FORGOTTEN),
+            client_repairs: Repairs::forgotten_after(CLIENT_REPAIR_FORGOTTEN),
+            repaired: (String::new(), 0),
+            noted: HashMap::new(),
         }
     }
 }
@@ -52,7 +69,13 @@ impl Memories {
         let now = Memory::of(object);
         let mut all = self.0.lock();
         match all.get_mut(&now.caller.uid) {
-            Some(known) => std::mem::replace(&mut known.seen, now.seen) != now.seen,
+            Some(known) => {
+                let changed = known.seen != now.seen;
+                if changed {
+                    (known.seen, known.failing) = (now.seen, 0);
+                }
+                changed
+            }
             None => {
                 all.insert(now.caller.uid.clone(), now);
                 true
@@ -79,8 +102,8 @@ impl Memories {
 
     /// The objects with an entry that are not among these.
     pub fn missing(&self, objects: &[Arc<StoredClient>]) -> Vec<Arc<str>> {
-        let is_there = |uid: &str| objects.iter().any(|object| object.meta().uid.as_deref() == Some(uid));
-        self.0.lock().keys().filter(|uid| !is_there(uid)).cloned().collect()
+        let there: HashSet<_> = objects.iter().filter_map(|object| object.meta().uid.as_deref()).collect();
+        self.0.lock().keys().filter(|uid| !there.contains(&***uid)).cloned().collect()
     }
 }
 

@@ -1,13 +1,16 @@
 //! Reads the object, its Secret and the token of its admin context from the API server for each run. The steps that follow read
 //! from the tenant.
 
+use std::time::Duration;
+
 use kube::api::Api;
 
 use super::Context;
 use super::admin::admin;
 use super::desired::Desired;
-use super::facts::{Facts, Remote, SoFar};
+use super::facts::{Brakes, Facts, Remote, SoFar};
 use crate::api::{QlikContext, QlikOAuthClient};
+use crate::clock::Timestamp;
 use crate::error::{Error, Failure};
 use crate::scheduler::Caller;
 use crate::secret::SealedSecret;
@@ -59,7 +62,12 @@ pub async fn observe(cx: &Context, caller: &Caller) -> Result<Observed, Error> {
     };
     let now = base.clock.now();
     let admin = admin(&desired.admin_context, context.as_ref(), published, credential.as_ref(), now);
-    let candidate = cx.memories.with(&caller.uid, |memory| memory.candidate.clone()).flatten();
+    let at = |wait: Option<Duration>| wait.map(|wait| now.checked_add(wait).unwrap_or(Timestamp::MAX));
+    let remembered = cx.memories.with(&caller.uid, |memory| {
+        let brakes = Brakes { secret: at(memory.secret_repairs.wait()), client: at(memory.client_repairs.wait()) };
+        (memory.candidate.clone(), brakes)
+    });
+    let (candidate, brakes) = remembered.unwrap_or_default();
     let secret = CredentialSecret::judge(own, &object);
     let (client, so_far) = (Remote::Unknown, SoFar::default());
     Ok(Observed::Facts(Box::new(Facts {
@@ -71,6 +79,7 @@ pub async fn observe(cx: &Context, caller: &Caller) -> Result<Observed, Error> {
         client,
         trusted: None,
         candidate,
+        brakes,
         so_far,
     })))
 }

@@ -1,22 +1,34 @@
 //! Writes the Secret: only over the version that was read, and only while the object still wants it.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, PartialObjectMeta};
+use tokio::time::Instant;
 
 use super::act::{Done, Run, Stop};
 use super::facts::Facts;
 use crate::api::QlikOAuthClient;
 use crate::api::condition::Notice;
-use crate::error::{Error, WRITING_SECRET};
+use crate::error::{Error, WRITING_CREDENTIAL};
 use crate::index::ContextName;
 use crate::metrics::SecretWrite;
 use crate::secret::SealedSecret;
 use crate::secret::oauth_credential::CredentialSecret;
 use crate::secret::write::{self, Applied, WRITE_TIMEOUT};
 
-/// Writes the Secret: creates it if there is none, else writes over exactly the version that was read. `new`: it holds a new
-/// credential.
-pub(super) async fn publish(run: &Run<'_>, facts: &mut Facts, mut secret: Secret, new: bool) -> Result<Done, Stop> {
+/// A write that took longer than this is no passing trouble.
+const LASTING: Duration = Duration::from_secs(10);
+
+/// Writes the Secret: created where there is none, else over exactly the one that was judged. `new`: it holds a new credential;
+/// `repair`: somebody else has changed or deleted what was there.
+pub(super) async fn publish(
+    run: &Run<'_>,
+    facts: &mut Facts,
+    mut secret: Secret,
+    new: bool,
+    repair: bool,
+) -> Result<Done, Stop> {
     let (cx, caller) = (&run.cx.base, run.caller);
     let operation = match facts.secret {
         CredentialSecret::Ours(_) => SecretWrite::Update,
@@ -32,16 +44,23 @@ pub(super) async fn publish(run: &Run<'_>, facts: &mut Facts, mut secret: Secret
         ContextName { kind: caller.kind, namespace: caller.namespace.to_string(), name: caller.name.to_string() };
     cx.leadership.check()?;
     let writing = cx.index.writing(&writer, &name);
-    let stored = match write::apply(&secrets, &name, &secret).await {
+    let begun = Instant::now();
+    let applied = write::apply(&secrets, &name, &secret).await;
+    if repair && matches!(applied, Applied::Done(_) | Applied::Stale) {
+        run.repaired_secret(facts);
+    }
+    // A single refusal that may pass by itself is no finding yet.
+    let passes = run.failures() == 0 && begun.elapsed() < LASTING;
+    let stored = match applied {
         Applied::Done(stored) => stored,
         Applied::Stale => return Ok(Done::Stale),
-        Applied::Terminating(error) => return Err(Error::kubernetes(WRITING_SECRET)(error).into()),
-        Applied::Refused { code, error } if write::may_pass(code) && run.failures() == 0 => {
-            return Err(Error::kubernetes(WRITING_SECRET)(error).into());
+        Applied::Terminating(error) => return Err(Error::kubernetes(WRITING_CREDENTIAL)(error).into()),
+        Applied::Refused { code, error } if write::may_pass(code) && passes => {
+            return Err(Error::kubernetes(WRITING_CREDENTIAL)(error).into());
         }
-        Applied::Refused { code, .. } => return Err(Stop::Failure(write::refused(&name, "spec.secret", code))),
-        Applied::Unclear if run.failures() == 0 => return Err(Error::Deadline(WRITE_TIMEOUT).into()),
-        Applied::Unclear => return Err(Stop::Failure(write::unanswered(&name))),
+        Applied::Refused { code, .. } => return Err(Stop::Refused(write::refused(&name, "spec.secret", code))),
+        Applied::Unclear if passes => return Err(Error::Deadline(WRITE_TIMEOUT).into()),
+        Applied::Unclear => return Err(Stop::Refused(write::unanswered(&name))),
     };
     if let Some(version) = &stored.metadata.resource_version {
         writing.written(version);

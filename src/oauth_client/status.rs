@@ -43,13 +43,42 @@ pub fn status(facts: &Facts, outcome: &Outcome, next_attempt: Option<Timestamp>)
         rotation_time: facts.rotation_time().map(Time),
         last_handled_rotate_request: facts.handled().cloned(),
         creation_started_at: before.creation_started_at.clone().filter(|_| !is_known),
-        failure: facts.so_far.failure.as_ref().and(failure).map(|failure| FailureStatus {
+        failure: failure.filter(|_| asked(facts)).map(|failure| FailureStatus {
             count: count(&before).saturating_add(1),
             last_time: Time(facts.now),
             next_attempt_time: next_attempt.map(Time),
             reason: failure.reason.to_string(),
             trace_id: failure.trace_id.clone(),
         }),
+    }
+}
+
+/// The tenant was asked, and that led to the failure.
+fn asked(facts: &Facts) -> bool {
+    let so_far = &facts.so_far;
+    (so_far.failure.is_some() && !so_far.refused) || so_far.repaired || so_far.consented
+}
+
+/// The status while the Kubernetes API fails, from the one before: nothing else can be known.
+pub fn troubled(object: &QlikOAuthClient, failure: &Failure, now: Timestamp) -> QlikOAuthClientStatus {
+    let before = object.status.clone().unwrap_or_default();
+    let told = |condition: ConditionType| before.conditions.iter().find(|told| told.type_ == condition.to_string());
+    let is_good = |condition: ConditionType| told(condition).is_some_and(|told| told.status == "True");
+    let carried = STAGES.into_iter().filter(|stage| is_good(*stage)).filter_map(|stage| {
+        let told = told(stage)?;
+        Some(Finding { condition: stage, good: true, reason: told.reason.parse().ok()?, message: told.message.clone() })
+    });
+    let failed =
+        |condition| Finding { condition, good: false, reason: failure.reason, message: failure.message.clone() };
+    let mut findings: Vec<_> = carried.filter(|told| told.condition != failure.condition).collect();
+    findings.push(failed(failure.condition));
+    // Whether the credential fits a newer spec is not known.
+    let judged = before.observed_generation == object.metadata.generation;
+    findings.push(if judged && is_good(Ready) { still_serves(&object.secret_name(), failure) } else { failed(Ready) });
+    QlikOAuthClientStatus {
+        observed_generation: object.metadata.generation,
+        conditions: of(object, findings, Some(failure), now),
+        ..before
     }
 }
 
@@ -99,7 +128,8 @@ fn judged(facts: &Facts, stage: ConditionType, outcome: &Outcome) -> Option<Find
     }
     let position = |wanted: ConditionType| STAGES.iter().position(|stage| *stage == wanted);
     let later = failed.is_some_and(|failure| position(failure.condition) > position(stage));
-    let passed = later && (stage == CredentialVerified || matches!(facts.client, Remote::Known(_)));
+    let proven = facts.candidate.as_ref().is_some_and(|made| made.proven);
+    let passed = later && if stage == CredentialVerified { proven } else { matches!(facts.client, Remote::Known(_)) };
     let holds = facts.secret.held().is_some() && stage != ClientSynced;
     (*outcome == Outcome::Ready || passed || holds).then(|| good(facts, stage))
 }
@@ -138,11 +168,7 @@ fn readiness(facts: &Facts, outcome: &Outcome) -> Finding {
             Reason::Suspended,
             format!("Suspended, and Secret {name} holds no credential. Set spec.suspend to false to get one."),
         ),
-        Outcome::Failing(failure) if holds && still_works(failure.reason) => finding(
-            true,
-            Reason::SyncFailing,
-            format!("Secret {name} keeps its credential, but the OAuth client cannot be kept up. {}", failure.message),
-        ),
+        Outcome::Failing(failure) if holds && still_works(failure.reason) => still_serves(name, failure),
         Outcome::Failing(failure) => finding(false, failure.reason, failure.message.clone()),
         Outcome::Ready | Outcome::Unchanged => {
             let until = facts.rotation_time().map(|at| format!("; it is replaced at {at}")).unwrap_or_default();
@@ -153,6 +179,12 @@ fn readiness(facts: &Facts, outcome: &Outcome) -> Finding {
             )
         }
     }
+}
+
+fn still_serves(secret: &str, failure: &Failure) -> Finding {
+    let message =
+        format!("Secret {secret} keeps its credential, but the OAuth client cannot be kept up. {}", failure.message);
+    Finding { condition: Ready, good: true, reason: Reason::SyncFailing, message: bounded(message) }
 }
 
 /// The failure does not concern the credential in the Secret.

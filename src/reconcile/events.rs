@@ -4,12 +4,13 @@
 //! writes them, in order: a run never waits for one. An event that could not be written is logged at debug and changes nothing;
 //! one that finds the queue full is dropped and counted.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime};
 use kube::api::{Api, ObjectMeta, PostParams};
 use kube::{Client, Resource};
 use tokio::sync::mpsc;
@@ -48,9 +49,14 @@ impl EventDraft {
         Self { warning, reason: reason.to_string(), note, once: false }
     }
 
-    /// Something that lasts, told once for each note.
+    /// Told once for the same note, however often it is found.
     pub fn once(warning: bool, reason: Notice, note: String) -> Self {
-        Self { once: true, ..Self::new(warning, reason, note) }
+        Self { warning, reason: reason.to_string(), note, once: true }
+    }
+
+    /// Whether it is to be told. `noted`: the notes that were told once, by reason.
+    pub fn is_news(&self, noted: &mut HashMap<String, String>) -> bool {
+        !self.once || noted.insert(self.reason.clone(), self.note.clone()).as_ref() != Some(&self.note)
     }
 
     /// `Ready` has changed.
@@ -58,15 +64,14 @@ impl EventDraft {
         Self { warning, reason, note, once: false }
     }
 
-    /// Another client keeps changing the token Secret.
-    pub fn contested(secret: &str, managers: &[String]) -> Self {
+    /// Another client keeps changing a Secret of the operator.
+    pub fn contested(secret: &str, managers: &[String], cure: &str) -> Self {
         let managers = if managers.is_empty() { "unknown field managers".to_owned() } else { managers.join(", ") };
         let note = format!(
             "Secret {secret} is changed again and again after the operator has written it. Field managers seen in it: \
-             {managers}. Stop the other client from writing to this Secret, or use another spec.target.name; until then the \
-             operator repairs it less and less often."
+             {managers}. {cure}; until then the operator repairs it less and less often."
         );
-        Self { warning: true, reason: Notice::SecretContested.to_string(), note, once: true }
+        Self::once(true, Notice::SecretContested, note)
     }
 }
 
@@ -103,11 +108,7 @@ impl Events {
     pub fn emit(&self, memories: &Memories, context: &QlikContext, drafts: Vec<EventDraft>) {
         let uid = context.metadata.uid.as_deref().unwrap_or_default();
         for draft in drafts {
-            let new = memories.with(uid, |memory| {
-                !draft.once
-                    || memory.noted.insert(draft.reason.clone(), draft.note.clone()).as_ref() != Some(&draft.note)
-            });
-            if new == Some(true) {
+            if memories.with(uid, |memory| draft.is_news(&mut memory.noted)) == Some(true) {
                 self.send(context.object_ref(&()), draft);
             }
         }
@@ -161,14 +162,15 @@ impl EventWriter {
 /// The events of a run.
 pub fn events_for(context: &QlikContext, facts: Option<&Facts<'_>>, status: &QlikContextStatus) -> Vec<EventDraft> {
     let before = context.status.as_ref();
-    let mut drafts: Vec<_> = transition(before, status).into_iter().collect();
+    let conditions = before.map(|status| &status.conditions[..]).unwrap_or_default();
+    let mut drafts: Vec<_> = transition(conditions, &status.conditions).into_iter().collect();
     let requested = context.metadata.annotations.as_ref().and_then(|all| all.get(REFRESH_REQUESTED_ANNOTATION));
     if requested.is_some_and(|value| !is_refresh_request(value)) {
         let note = format!(
             "The annotation {REFRESH_REQUESTED_ANNOTATION} of this QlikContext is ignored: it is not 1 to 64 printable characters. Set it to a \
              time, such as the output of date +%s."
         );
-        drafts.push(EventDraft { warning: true, reason: Notice::RefreshRequestIgnored.to_string(), note, once: true });
+        drafts.push(EventDraft::once(true, Notice::RefreshRequestIgnored, note));
     }
     let issued = |status: Option<&QlikContextStatus>| status?.token.as_ref()?.issued_at.clone();
     if let Some(facts) = facts.filter(|_| issued(Some(status)).is_some() && issued(Some(status)) != issued(before)) {
@@ -177,17 +179,17 @@ pub fn events_for(context: &QlikContext, facts: Option<&Facts<'_>>, status: &Qli
     drafts
 }
 
-fn transition(before: Option<&QlikContextStatus>, after: &QlikContextStatus) -> Option<EventDraft> {
-    let ready = |status: &QlikContextStatus| {
-        status.conditions.iter().find(|condition| condition.type_ == Ready.to_string()).cloned()
-    };
-    let (now, was) = (ready(after)?, before.and_then(ready));
+/// `Ready` is another now, of whichever kind.
+pub fn transition(before: &[Condition], after: &[Condition]) -> Option<EventDraft> {
+    let ready = |all: &[Condition]| all.iter().find(|condition| condition.type_ == Ready.to_string()).cloned();
+    let (now, was) = (ready(after)?, ready(before));
     if now.reason == Reason::SecretContested.to_string() {
         // It comes and goes with each repair; a separate event reports it, with the names of the other clients.
         return None;
     }
     let same = was.is_some_and(|was| was.status == now.status && was.reason == now.reason);
-    let good = now.status == "True" && now.reason != Reason::RenewalFailing.to_string();
+    let fails = [Reason::RenewalFailing, Reason::SyncFailing].iter().any(|reason| now.reason == reason.to_string());
+    let good = now.status == "True" && !fails;
     (!same).then_some(EventDraft { warning: !good, reason: now.reason, note: now.message, once: false })
 }
 

@@ -15,16 +15,14 @@ use tokio::time::Instant;
 use crate::api::{Kind, QlikContext, QlikContextStatus};
 use crate::clock::Timestamp;
 use crate::reconcile::context::StoredContext;
+use crate::reconcile::repairs::Repairs;
 use crate::scheduler::Caller;
 use crate::secret::derived::WrittenSecret;
 use crate::tokens::TokenDigest;
 use crate::values::{Settled, Wanted};
 
-/// The first repair of a Secret comes at once; each further repair that is needed soon waits twice as long as the one before.
-const REPAIR_FIRST: Duration = Duration::from_secs(1);
-const REPAIR_LONGEST: Duration = Duration::from_mins(5);
 /// After this time without a change by another client, the next repair comes at once again.
-const REPAIR_FORGOTTEN: Duration = Duration::from_mins(10);
+pub const REPAIR_FORGOTTEN: Duration = Duration::from_mins(10);
 
 /// The entries, by uid. Boxed: a table has room for twice as many entries as it may hold.
 #[derive(Default)]
@@ -54,7 +52,8 @@ pub struct Memory {
     pub published: Option<TokenDigest>,
     /// The token that its Secret holds, for the workloads that read it.
     pub held: Option<HeldToken>,
-    repairs: Repairs,
+    /// Repairs of the token Secret.
+    pub repairs: Repairs,
 }
 
 /// A token that fits its context, in the derived Secret.
@@ -87,12 +86,6 @@ struct PendingStatus {
     before: Vec<Option<String>>,
 }
 
-#[derive(Clone, Copy, Default)]
-struct Repairs {
-    count: u32,
-    last: Option<Instant>,
-}
-
 impl Memory {
     fn of(object: &StoredContext) -> Self {
         Self {
@@ -107,28 +100,13 @@ impl Memory {
             written: None,
             published: None,
             held: None,
-            repairs: Repairs::default(),
+            repairs: Repairs::forgotten_after(REPAIR_FORGOTTEN),
         }
     }
 
     /// A digest of the fields whose change wakes the context.
     pub fn seen(&self) -> u64 {
         self.seen
-    }
-
-    /// When a repair of the Secret may be written; `None`: now.
-    pub fn repair_wait(&self) -> Option<Duration> {
-        let Repairs { count, last } = self.repairs;
-        let wait = count.checked_sub(1).map(|n| REPAIR_FIRST.saturating_mul(1 << n.min(16)).min(REPAIR_LONGEST))?;
-        wait.checked_sub(last?.elapsed()).filter(|wait| !wait.is_zero())
-    }
-
-    /// The Secret was repaired. Returns the number of repairs in a row.
-    pub fn repaired(&mut self) -> u32 {
-        let quiet = self.repairs.last.is_some_and(|last| last.elapsed() > REPAIR_FORGOTTEN);
-        let count = if quiet { 0 } else { self.repairs.count };
-        self.repairs = Repairs { count: count.saturating_add(1), last: Some(Instant::now()) };
-        self.repairs.count
     }
 }
 
@@ -151,7 +129,7 @@ impl Memories {
                 let changed = known.seen != now.seen;
                 if changed {
                     (known.seen, known.settled, known.read, known.wanted) = (now.seen, None, None, None);
-                    known.repairs = Repairs::default();
+                    known.repairs.forget();
                 }
                 changed
             }

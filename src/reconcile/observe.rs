@@ -42,7 +42,7 @@ pub fn recall<'c>(cx: &Context, caller: &Caller, context: &'c QlikContext, desir
         let read = memory.read.as_ref().filter(|(read, _)| same(read));
         let brake = read.and_then(|(_, at)| LOOK_AGAIN.checked_sub(at.elapsed()));
         let brake =
-            memory.repair_wait().zip(brake).map(|(repair, look)| repair.min(look)).filter(|wait| !wait.is_zero());
+            memory.repairs.wait().zip(brake).map(|(repair, look)| repair.min(look)).filter(|wait| !wait.is_zero());
         (settled, memory.wanted, seen, brake)
     });
     let (settled, wanted, seen, brake) = remembered.unwrap_or_default();
@@ -192,7 +192,7 @@ fn note(
     if !matches!(target, Target::Ours(_)) {
         memory.written = None;
     }
-    memory.repair_wait()
+    memory.repairs.wait()
 }
 
 fn versions(cx: &Context, caller: &Caller, desired: &Desired) -> (SecretVersion, SecretVersion) {

@@ -170,11 +170,7 @@ impl Stored {
     /// The field managers, other than this operator, that have written it.
     pub fn other_managers(&self) -> Vec<String> {
         let Self::Read { secret, .. } = self else { return Vec::new() };
-        let managers = secret.metadata.managed_fields.iter().flatten().filter_map(|entry| entry.manager.clone());
-        let mut managers: Vec<_> = managers.filter(|manager| manager != FIELD_MANAGER).collect();
-        managers.sort();
-        managers.dedup();
-        managers
+        secret.other_managers()
     }
 
     /// The version that was read.

@@ -4,7 +4,7 @@
 //! written in the same request: Qlik's name of the credential, when it was made, which credentials it replaced, and a binding
 //! that shows whether the values still belong together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use aws_lc_rs::hmac;
@@ -15,6 +15,7 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Resource;
 use kube::api::ObjectMeta;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::SealedSecret;
@@ -141,6 +142,14 @@ impl CredentialSecret {
         matches!(self, Self::Ours(stored) if stored.secret.immutable == Some(true))
     }
 
+    /// Who else has written to it.
+    pub fn other_managers(&self) -> Vec<String> {
+        match self {
+            Self::Ours(stored) => stored.secret.other_managers(),
+            _ => Vec::new(),
+        }
+    }
+
     /// The hosts that its annotation allows.
     pub fn allowed_hosts(&self) -> Option<&str> {
         match self {
@@ -257,17 +266,31 @@ impl IssuedCredential {
     }
 }
 
-/// `hint=time,hint=time`.
+/// Ids of keys are free texts.
+const NOT_PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The name of a credential as one word: letters, digits and `-._~%`.
+pub fn escaped(name: &str) -> String {
+    utf8_percent_encode(name, NOT_PLAIN).to_string()
+}
+
+/// What [`escaped`] made a word of.
+pub fn unescaped(word: &str) -> String {
+    percent_decode_str(word).decode_utf8_lossy().into_owned()
+}
+
+/// `hint=time,hint=time`; of several times for one credential the first.
 fn read_previous(text: &str) -> Vec<Previous> {
     let read = |entry: &str| {
         let (hint, time) = entry.rsplit_once('=')?;
-        Some(Previous { hint: hint.to_owned(), removal_time: time.parse().ok()? })
+        Some(Previous { hint: unescaped(hint), removal_time: time.parse().ok()? })
     };
-    text.split(',').filter_map(read).collect()
+    let mut seen = BTreeSet::new();
+    text.split(',').filter_map(read).filter(|old| seen.insert(old.hint.clone())).collect()
 }
 
 fn write_previous(previous: &[Previous]) -> String {
-    let entries = previous.iter().map(|old| format!("{}={}", old.hint, old.removal_time));
+    let entries = previous.iter().map(|old| format!("{}={}", escaped(&old.hint), old.removal_time));
     entries.collect::<Vec<_>>().join(",")
 }
 
@@ -351,8 +374,8 @@ mod tests {
             proof,
         };
         let removal_time = Timestamp::from_second(1_795_309_200).unwrap();
-        let previous = vec![Previous { hint: "0=0".into(), removal_time }];
-        Held { credential, previous, rotated_for: Some("now".into()) }
+        let previous = ["0=0", "my key, [1]"].map(|hint| Previous { hint: hint.into(), removal_time });
+        Held { credential, previous: previous.into(), rotated_for: Some("now".into()) }
     }
 
     fn stored(proof: Proof) -> Value {
@@ -373,6 +396,13 @@ mod tests {
             assert_eq!(read.credential.bound(), wrote.credential.bound());
             assert!(!format!("{read:?}").contains("planted"));
         }
+    }
+
+    #[test]
+    fn of_two_times_for_one_credential_the_first_counts() {
+        let read = read_previous("a=2026-11-22T00:00:00Z,a=2027-11-22T00:00:00Z,b=never,c");
+        assert_eq!(read.iter().map(|old| old.hint.as_str()).collect::<Vec<_>>(), ["a"]);
+        assert_eq!(read[0].removal_time.as_second(), 1_795_305_600);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! OAuth clients of a tenant as objects: made, kept as declared, rotated and deleted, on virtual time.
 
 mod crash;
+mod interference;
 mod lifecycle;
 mod tenant_ways;
 mod trouble;

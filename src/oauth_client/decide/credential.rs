@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{failing, ready, rest};
+use super::{contested, failing, ready, rest};
 use crate::clock::Timestamp;
 use crate::oauth::clients::OAuthClient;
 use crate::oauth_client::facts::{Candidate, CredentialId, Facts, Next, Outcome, Step, credentials};
@@ -27,9 +27,10 @@ pub(super) fn tend(facts: &Facts, client: &OAuthClient, kept: &[String]) -> Step
         young || all.iter().any(|id| id.as_str() == held.credential.hint)
     });
     let candidate = facts.candidate.as_ref().filter(|made| made.credential.client_id == client.id.as_str());
-    let previous: &[Previous] = held.map(|held| &held.previous[..]).unwrap_or_default();
+    let previous = held.map(|held| facts.previous(held)).unwrap_or_default();
+    let previous = &previous[..];
     // Never the last one: a tenant refuses to leave a client that only has keys without a key, so a new one is added first.
-    let lost = all.iter().find(|id| is_lost(facts, id, held, candidate, kept));
+    let lost = all.iter().find(|id| is_lost(facts, id, held, previous, candidate, kept));
     if let Some(id) = lost.filter(|_| all.len() > 1) {
         return Step::RemoveCredential { id: id.clone(), lost: true };
     }
@@ -41,7 +42,7 @@ pub(super) fn tend(facts: &Facts, client: &OAuthClient, kept: &[String]) -> Step
         return Step::RemoveCredential { id: id.clone(), lost: false };
     }
     if let Some(candidate) = candidate {
-        return bring_in(facts, candidate, client, &all, kept);
+        return bring_in(facts, candidate, client, &all, previous, kept);
     }
     let rotation = facts.rotation_time();
     let due = facts.requested().is_some() || rotation.is_some_and(|at| at <= facts.now);
@@ -49,7 +50,7 @@ pub(super) fn tend(facts: &Facts, client: &OAuthClient, kept: &[String]) -> Step
         return replace(facts, current, &all, previous);
     };
     let there = |old: &&Previous| all.iter().any(|id| id.as_str() == old.hint);
-    let wanted = Held { previous: current.previous.iter().filter(there).cloned().collect(), ..current.clone() };
+    let wanted = Held { previous: previous.iter().filter(there).cloned().collect(), ..current.clone() };
     if let Some(step) = publish(facts, &wanted, false) {
         return step;
     }
@@ -61,12 +62,12 @@ fn is_lost(
     facts: &Facts,
     id: &CredentialId,
     held: Option<&Held>,
+    previous: &[Previous],
     candidate: Option<&Candidate>,
     kept: &[String],
 ) -> bool {
     let id = id.as_str();
-    let in_secret =
-        held.is_some_and(|held| held.credential.hint == id || held.previous.iter().any(|old| old.hint == id));
+    let in_secret = held.is_some_and(|held| held.credential.hint == id) || previous.iter().any(|old| old.hint == id);
     let made = candidate.is_some_and(|made| made.credential.hint == id);
     // It was in a Secret that is gone or was changed: programs that have read it can use it during the overlap.
     let told = facts.object.status.as_ref().and_then(|status| status.secret.as_ref()?.hint.as_deref());
@@ -74,8 +75,11 @@ fn is_lost(
     !in_secret && !made && !published && !kept.iter().any(|old| old == id)
 }
 
-/// A new credential, unless there are too many.
+/// A new credential, unless there are too many, or somebody else has just changed the last one.
 fn replace(facts: &Facts, current: Option<&Held>, all: &[CredentialId], previous: &[Previous]) -> Step {
+    if let Some(step) = fought_over(facts) {
+        return step;
+    }
     if all.len() < MOST {
         return Step::AddCredential(facts.requested().cloned());
     }
@@ -91,20 +95,37 @@ fn replace(facts: &Facts, current: Option<&Held>, all: &[CredentialId], previous
     }
 }
 
-/// A new credential is proven, then written; one that is never accepted is given up.
-fn bring_in(facts: &Facts, candidate: &Candidate, client: &OAuthClient, all: &[CredentialId], kept: &[String]) -> Step {
+/// The Secret was deleted or changed, again and again: the next new credential comes later.
+fn fought_over(facts: &Facts) -> Option<Step> {
+    let at = facts.brakes.secret.filter(|at| *at > facts.now && facts.lost_secret())?;
+    Some(contested(findings::secret_contested(&facts.desired.secret_name), at))
+}
+
+/// A new credential is proven, then written; one that is never accepted, or that somebody removed, is given up.
+fn bring_in(
+    facts: &Facts,
+    candidate: &Candidate,
+    client: &OAuthClient,
+    all: &[CredentialId],
+    older: &[Previous],
+    kept: &[String],
+) -> Step {
     let made = &candidate.credential;
-    if !candidate.proven {
-        let given_up = made.issued_at.checked_add(GIVE_UP).unwrap_or(Timestamp::MAX) <= facts.now;
-        return match all.iter().find(|id| id.as_str() == made.hint) {
-            _ if !given_up => Step::Prove,
-            Some(id) if all.len() > 1 => Step::RemoveCredential { id: id.clone(), lost: true },
-            _ => Step::AddCredential(candidate.answers.clone()),
-        };
-    }
+    let is_over = |wait| made.issued_at.checked_add(wait).unwrap_or(Timestamp::MAX) <= facts.now;
     let held = facts.current(client);
+    let listed = all.iter().find(|id| id.as_str() == made.hint);
+    let given_up = !candidate.proven && is_over(GIVE_UP);
+    let removed = listed.is_none() && is_over(SETTLES);
+    match listed {
+        Some(id) if given_up && all.len() > 1 => return Step::RemoveCredential { id: id.clone(), lost: true },
+        _ if given_up || removed => return replace(facts, held, all, older),
+        _ if !candidate.proven => return Step::Prove,
+        _ => {}
+    }
+    if let Some(step) = fought_over(facts) {
+        return step;
+    }
     let removal_time = facts.after(facts.desired.overlap);
-    let older: &[Previous] = held.map(|held| &held.previous[..]).unwrap_or_default();
     let replaced = all.iter().filter(|id| {
         let id = id.as_str();
         // A credential from before the object is replaced by a rotation, not by the first credential beside it.
@@ -131,5 +152,10 @@ fn publish(facts: &Facts, wanted: &Held, new: bool) -> Option<Step> {
     if facts.secret.is_immutable() {
         return Some(failing(findings::immutable(name)));
     }
-    Some(Step::Publish { secret: Box::new(secret), new })
+    let repair = if new { facts.lost_secret() } else { !facts.so_far.removed };
+    if let Some(at) = facts.brakes.secret.filter(|at| repair && !new && *at > facts.now) {
+        // The credential in it works meanwhile.
+        return Some(ready(facts, [at]));
+    }
+    Some(Step::Publish { secret: Box::new(secret), new, repair })
 }

@@ -9,7 +9,7 @@ use crate::api::QlikOAuthClient;
 use crate::oauth::clients::{Change, GrantType, SecretEntry};
 use crate::oauth::key::PublicJwk;
 use crate::oauth::token::AccessToken;
-use crate::oauth_client::facts::{Admin, Candidate, SoFar};
+use crate::oauth_client::facts::{Admin, Brakes, Candidate, SoFar};
 use crate::secret::oauth_credential::{CredentialSecret, Held, IssuedCredential, Previous, Proof, credential_secret};
 
 const MARK: &str = "[qlikcontext.dev uid=u-1]";
@@ -76,6 +76,7 @@ fn facts(object: QlikOAuthClient) -> Facts {
         client: Remote::Unknown,
         trusted: Some(true),
         candidate: None,
+        brakes: Brakes::default(),
         so_far: SoFar::default(),
     }
 }
@@ -87,7 +88,7 @@ fn with(object: QlikOAuthClient, client: OAuthClient) -> Facts {
 
 /// The same, with this credential in the Secret.
 fn holding(client: OAuthClient, holds: &Held, changes: &Value) -> Facts {
-    let object = object(changes, &json!({}));
+    let object = object(changes, &json!({"clientId": "c-1"}));
     let secret = secret(&object, holds);
     Facts { secret, ..with(object, client) }
 }
@@ -116,7 +117,9 @@ fn said(facts: &Facts) -> String {
         Step::RemoveCredential { id, lost } => format!("remove {}{}", id.as_str(), if lost { ", lost" } else { "" }),
         Step::AddCredential(answers) => format!("add {}", answers.unwrap_or_default()).trim_end().to_owned(),
         Step::Prove => "prove".into(),
-        Step::Publish { new, .. } => format!("publish {}", if new { "new" } else { "again" }),
+        Step::Publish { new, repair, .. } => {
+            format!("publish {}{}", if new { "new" } else { "again" }, if repair { ", a repair" } else { "" })
+        }
         Step::DeleteClient(id) => format!("delete {id}"),
         Step::GiveUp(_) => "give up".into(),
         Step::Rest { outcome: Outcome::Failing(failure), .. } => failure.reason.to_string(),
@@ -192,6 +195,107 @@ fn a_difference_is_repaired_and_the_mark_of_another_object_is_respected() {
         (facts.trusted, facts.so_far.consented) = (trusted, consented);
         assert_eq!(said(&facts), next);
     }
+}
+
+#[test]
+fn an_unmarked_client_is_marked_only_if_the_spec_or_the_status_names_it() {
+    let unmarked = || OAuthClient { description: Some("theirs".into()), ..client(&["aaaaa", "theirs"]) };
+    let named = |changes: &Value, status: &Value| {
+        let object = object(changes, status);
+        // Anyone who may write Secrets can have one here that names any client.
+        let secret = secret(&object, &held("aaaaa", &[]));
+        said(&Facts { secret, ..with(object, unmarked()) })
+    };
+    assert_eq!(named(&json!({}), &json!({})), "ClientNotOwned");
+    assert_eq!(named(&json!({}), &json!({"clientId": "c-2"})), "ClientNotOwned");
+    assert_eq!(named(&json!({"adopt": {"clientId": "c-2"}}), &json!({})), "ClientNotOwned");
+    assert_eq!(named(&json!({}), &json!({"clientId": "c-1"})), format!("repair description {MARK}"));
+    let adopted = named(&json!({"adopt": {"clientId": "c-1"}}), &json!({}));
+    assert_eq!(adopted, "adopt description [qlikcontext.dev uid=u-1 keep=theirs]");
+}
+
+#[test]
+fn a_client_that_somebody_else_keeps_changing_is_repaired_later_and_an_edit_of_the_spec_at_once() {
+    let fought = |second: i64, judged: i64, change: fn(&mut Facts, &mut OAuthClient)| {
+        let mut client = client(&["aaaaa"]);
+        let mut facts = holding(client.clone(), &held("aaaaa", &[]), &json!({}));
+        facts.object.status.as_mut().unwrap().observed_generation = Some(judged);
+        facts.brakes.client = Some(at(second));
+        change(&mut facts, &mut client);
+        facts.client = Remote::Known(Box::new(client));
+        let due = match decide(&facts, &"*".parse().unwrap()) {
+            Step::Rest { next, .. } => next.due,
+            _ => None,
+        };
+        (said(&facts), due)
+    };
+    let rename: fn(&mut Facts, &mut OAuthClient) = |_, client| client.name = "x".into();
+    let distrust: fn(&mut Facts, &mut OAuthClient) = |facts, _| facts.trusted = Some(false);
+    assert_eq!(fought(1, 1, rename), ("ClientConflict".into(), Some(at(1))));
+    assert_eq!(fought(1, 1, distrust), ("ClientConflict".into(), Some(at(1))));
+    assert_eq!(fought(0, 1, rename).0, "repair name");
+    assert_eq!(fought(1, 0, rename).0, "repair name", "the spec was edited");
+    assert_eq!(fought(1, 1, |_, _| ()).0, "Ready");
+}
+
+#[test]
+fn a_secret_that_somebody_else_keeps_changing_is_written_later_and_a_rotation_at_once() {
+    let fought = |second: i64, change: fn(&mut Facts)| {
+        let told = json!({"clientId": "c-1", "secret": {"name": "reporting-oauth", "hint": "aaaaa"}});
+        let mut facts = with(object(&json!({}), &told), client(&["aaaaa"]));
+        facts.brakes.secret = Some(at(second));
+        change(&mut facts);
+        said(&facts)
+    };
+    assert_eq!(fought(1, |_| ()), "SecretContested", "it was deleted");
+    assert_eq!(fought(0, |_| ()), "add");
+    let candidate_in = |facts: &mut Facts| facts.candidate = Some(candidate("bbbbb", true, 0));
+    assert_eq!(fought(1, candidate_in), "SecretContested");
+    assert_eq!(fought(0, candidate_in), "publish new, a repair");
+    let relabelled = |facts: &mut Facts| {
+        let mut stored = json!(credential_secret(
+            &facts.object,
+            "reporting-oauth",
+            &"https://acme.eu.qlikcloud.com".parse().unwrap(),
+            &held("aaaaa", &[]),
+            None
+        ));
+        stored["metadata"]["labels"] = json!({});
+        facts.secret = CredentialSecret::judge(Some(serde_json::from_value(stored).unwrap()), &facts.object);
+    };
+    assert_eq!(fought(1, relabelled), "Ready", "its credential works");
+    assert_eq!(fought(0, relabelled), "publish again, a repair");
+    let rotating = |facts: &mut Facts| {
+        facts.secret = secret(&facts.object, &held("aaaaa", &[]));
+        facts.candidate = Some(candidate("bbbbb", true, 0));
+    };
+    assert_eq!(fought(1, rotating), "publish new");
+}
+
+#[test]
+fn a_credential_that_was_replaced_stays_for_its_overlap_also_when_the_secret_does_not_say_so() {
+    let kept = |second: i64, annotated: &[(&str, i64)]| {
+        let told = json!({"clientId": "c-1", "previous": [{"hint": "bbbbb", "removalTime": at(second).to_string()}]});
+        let object = object(&json!({}), &told);
+        let secret = secret(&object, &held("aaaaa", annotated));
+        said(&Facts { secret, ..with(object, client(&["aaaaa", "bbbbb"])) })
+    };
+    assert_eq!(kept(1, &[]), "publish again, a repair", "somebody took the annotation away");
+    assert_eq!(kept(1, &[("bbbbb", 0)]), "publish again, a repair", "somebody set another time");
+    assert_eq!(kept(1, &[("bbbbb", 1)]), "Ready");
+    assert_eq!(kept(0, &[("bbbbb", 0)]), "remove bbbbb");
+}
+
+#[test]
+fn a_new_credential_that_somebody_removed_before_it_was_written_is_replaced() {
+    let made = |age: i64, proven: bool| {
+        let facts = holding(client(&["aaaaa"]), &held("aaaaa", &[]), &json!({}));
+        said(&Facts { candidate: Some(candidate("bbbbb", proven, age)), ..facts })
+    };
+    assert_eq!(made(0, true), "publish new", "it may not be listed yet");
+    assert_eq!(made(300, true), "add");
+    assert_eq!(made(299, false), "prove");
+    assert_eq!(made(300, false), "add");
 }
 
 #[test]

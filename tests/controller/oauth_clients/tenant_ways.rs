@@ -93,6 +93,36 @@ async fn a_credential_that_the_tenant_knows_only_later_is_waited_for_and_never_w
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_rotation_waits_until_the_tenant_knows_the_new_credential_and_the_old_one_serves_meanwhile() {
+    for method in METHODS {
+        for seconds in [5, 100] {
+            let world = world().await;
+            world.declare("reporting", &json!({"authMethod": method, "rotation": {"overlap": "10m"}}));
+            pass(MINUTE).await;
+            let key = if method == METHODS[0] { "client-secret" } else { "private-key" };
+            let old = world.credential("reporting", key).unwrap();
+            world.tenant.choose(|api| api.propagation = Duration::from_secs(seconds));
+            world.rotate("reporting", "now");
+            for _ in 0..seconds {
+                assert_eq!(world.credential("reporting", key).as_ref(), Some(&old), "{seconds} s, {method}");
+                assert!(world.client_ready("reporting").starts_with("True/"), "{seconds} s, {method}");
+                pass(Duration::from_secs(1)).await;
+            }
+            pass(3 * MINUTE).await;
+            assert_ne!(world.credential("reporting", key), Some(old), "{seconds} s, {method}");
+            assert_eq!(
+                World::credentials_of(&world.only()).len(),
+                2,
+                "{seconds} s, {method}: one and the same was waited for"
+            );
+            pass(11 * MINUTE).await;
+            assert_eq!(World::credentials_of(&world.only()).len(), 1, "{seconds} s, {method}");
+            assert_eq!(world.client_ready("reporting"), "True/ClientReady", "{seconds} s, {method}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_credential_that_is_never_accepted_is_given_up_and_replaced() {
     let world = world().await;
     world.tenant.choose(|api| api.propagation = Duration::from_hours(2));
