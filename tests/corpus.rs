@@ -45,6 +45,11 @@ fn every_users_me_answer_gives_an_identity_or_a_reason_that_can_be_shown() {
 }
 
 #[test]
+fn every_answer_about_oauth_clients_gives_what_can_be_used_or_a_reason_that_can_be_shown() {
+    feed("clients", promises::clients::holds);
+}
+
+#[test]
 fn every_address_means_one_host_and_is_allowed_where_a_list_says_so() {
     feed("tenant", promises::tenant::holds);
 }

@@ -7,6 +7,7 @@
 //! Nothing here reaches into the operator: all of it goes through functions that the operator uses itself.
 
 pub mod answer;
+pub mod clients;
 pub mod credential;
 pub mod identity;
 pub mod key;
