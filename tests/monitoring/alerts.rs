@@ -7,11 +7,11 @@ use std::time::Duration;
 use qlik_context_operator::oauth::transport::TransportFailure;
 use serde_json::{Value, json};
 use support::api_server::{self, Kind, Verb};
-use support::tenant::{Fault, RetryAfter, Route, Script};
+use support::tenant::{Client, Fault, RetryAfter, Route, Script};
 
 use super::prometheus::{assert_content, promtool};
 use super::recording::{RULES, Recording, read};
-use super::world::{HOUR, LIFE, World};
+use super::world::{CLIENT_SECRET, HOUR, LIFE, World};
 
 const MINUTE: Duration = Duration::from_mins(1);
 /// Of the operator's own series, added up.
@@ -148,6 +148,88 @@ async fn an_outage_of_the_tenant_is_told_once_then_by_context_and_ends_with_it()
         (HOUR * 7 + MINUTE * 6, &[("QlikContextExpiredTokenServed", json!({"job": JOB}))]),
         (HOUR * 7 + MINUTE * 30, &[]),
     ]);
+}
+
+/// A world with an admin context and OAuth clients in namespace `team`.
+fn with_oauth_clients(spec: &Value, names: &[&str]) -> World {
+    let mut world = World::new();
+    world.oauth_clients = true;
+    let admin = Client::new("admin").secret(CLIENT_SECRET).lifetime(LIFE).scopes(&["admin_classic"]);
+    world.tenant.add_client(admin);
+    world.put_credential("team", "admin", "admin", CLIENT_SECRET);
+    world.put_context("team", "admin", "admin", &json!({}));
+    for name in names {
+        let mut object = json!({
+            "apiVersion": "qlikcontext.dev/v1alpha1", "kind": "QlikOAuthClient",
+            "metadata": {"name": name, "namespace": "team"}, "spec": spec,
+        });
+        object["spec"]["adminContextRef"] = json!({"name": "admin"});
+        object["spec"]["scopes"] = json!(["user_default"]);
+        world.api.put(object).unwrap();
+    }
+    world.start();
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn oauth_clients_that_are_kept_up_and_rotated_fire_nothing() {
+    let world = with_oauth_clients(&json!({"rotation": {"interval": "2h", "overlap": "10m"}}), &["one", "two"]);
+    let mut recording = Recording::default();
+    recording.scrape(&world, "a", HOUR * 8).await;
+    assert!(world.notes("CredentialIssued").len() >= 6);
+    let quiet: Vec<_> = every(MINUTE * 10, HOUR * 8).map(|time| (time, &[][..])).collect();
+    recording.fires(&quiet);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_admin_context_that_loses_its_rights_is_told_once_then_by_the_rotation_that_is_overdue() {
+    let world = with_oauth_clients(&json!({"rotation": {"interval": "3h", "overlap": "10m"}}), &["one"]);
+    let mut recording = Recording::default();
+    recording.scrape(&world, "a", HOUR).await;
+    world.tenant.edit_user("qlikbot\\admin", |user| user.admin = false);
+    recording.scrape(&world, "a", HOUR * 4).await;
+    world.tenant.edit_user("qlikbot\\admin", |user| user.admin = true);
+    recording.scrape(&world, "a", HOUR).await;
+    let once = [("QlikContextOAuthClientRequestsFail", json!({"job": JOB}))];
+    let overdue = [once[0].clone(), ("QlikContextOAuthClientRotationOverdue", of("one"))];
+    recording.fires(&[
+        (HOUR, &[]),
+        (HOUR + MINUTE * 30, &[]),
+        (HOUR * 3, &once),
+        (HOUR * 4 + MINUTE * 30, &overdue),
+        (HOUR * 5 + MINUTE * 50, &[]),
+    ]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_oauth_client_that_was_deleted_in_the_tenant_is_told_by_name() {
+    let world = with_oauth_clients(&json!({}), &["one", "two"]);
+    let mut recording = Recording::default();
+    recording.scrape(&world, "a", HOUR).await;
+    let gone = world.tenant.clients().into_iter().find(|client| client.name == "team/one").unwrap();
+    world.tenant.remove_client(&gone.client_id);
+    recording.scrape(&world, "a", HOUR).await;
+    let named = [("QlikContextOAuthClientNotReady", of("one"))];
+    recording.fires(&[
+        (HOUR, &[]),
+        (HOUR + MINUTE * 15, &[]),
+        (HOUR + MINUTE * 40, &named),
+        (HOUR + MINUTE * 59, &named),
+    ]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kubernetes_api_that_refuses_the_secrets_of_oauth_clients_is_told_when_it_lasts() {
+    let world = with_oauth_clients(&json!({}), &["one"]);
+    let mut recording = Recording::default();
+    recording.scrape(&world, "a", MINUTE * 10).await;
+    let refused = api_server::Script::on(Verb::Get, Kind::QlikOAuthClient, api_server::Fault::unavailable());
+    world.api.script(refused);
+    recording.scrape(&world, "a", HOUR).await;
+    world.api.clear_scripts();
+    recording.scrape(&world, "a", HOUR).await;
+    let told = [("QlikContextKubernetesErrors", json!({"namespace": "qlik-system", "job": JOB}))];
+    recording.fires(&[(MINUTE * 9, &[]), (MINUTE * 50, &told), (MINUTE * 69, &told), (MINUTE * 110, &[])]);
 }
 
 #[tokio::test(start_paused = true)]

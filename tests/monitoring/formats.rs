@@ -9,6 +9,7 @@ use qlik_context_operator::health::Health;
 use qlik_context_operator::metrics::{Format, Metrics, Reconciled, RequestVerb, SecretWrite, Watch};
 use qlik_context_operator::oauth::request::Grant;
 use qlik_context_operator::run::server;
+use qlik_context_operator::scheduler::RequestKind;
 use qlik_context_operator::tokens::CallObserver as _;
 use support::control_plane::Folder;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -26,6 +27,9 @@ pub fn busy() -> Arc<Metrics> {
     metrics.verification(None);
     metrics.reconciled(Reconciled::Ready, Duration::from_millis(700));
     metrics.secret_written(SecretWrite::Create);
+    metrics.oauth_client("team", "reporting", false, Some(hours(-2)));
+    metrics.oauth_client_request(RequestKind::Token, None);
+    metrics.oauth_client_reconciled(Reconciled::Ready, Duration::from_millis(900));
     metrics.watch_failed(Watch::Contexts);
     metrics.kubernetes_requested(RequestVerb::patch, Some(200), Duration::from_millis(4));
     metrics.kubernetes_requested(RequestVerb::list, None, Duration::from_secs(5));
