@@ -1,11 +1,12 @@
 //! OAuth clients as objects: what only a real API server shows of them, and the whole way from two objects to a token.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use qlik_context_operator::api::QlikOAuthClient;
 use serde_json::{Value, json};
-use support::tenant::{Client, Consent};
+use support::tenant::{Client, Consent, Record};
 
 use crate::world::{CLIENT_SECRET, Case, conditions};
 
@@ -118,6 +119,81 @@ async fn two_objects_lead_to_a_token_and_rotations_that_nobody_notices() {
         let made = case.made();
         assert_eq!((made.len(), made[0].consent), (1, Consent::Trusted));
         assert_eq!(made[0].secrets.len() + made[0].public_keys.len(), 1, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn a_reader_of_the_token_never_sees_one_that_the_tenant_rejects_while_the_credential_is_rotated_again_and_again()
+{
+    let case = Case::new("rotations").await;
+    case.admin().await;
+    case.declare("reporting", &json!({"rotation": {"interval": "1m", "overlap": "10s"}})).await.unwrap();
+    let spec = json!({"auth": {"clientSecret": {"secretRef": {"name": "reporting-oauth"}}}, "verifyInterval": "10s"});
+    case.apply("reporting", &spec).await;
+    case.wait_client_for("reporting", "Ready=True/ClientReady").await;
+    case.wait_for("reporting", "Ready=True/TokenValid").await;
+    let (begin, mut seen, mut tokens, mut looks) = (Instant::now(), BTreeSet::new(), BTreeSet::new(), 0);
+    let mut requested = None;
+    while begin.elapsed() < Duration::from_secs(30) {
+        // A rotation each six seconds, as long as three overlaps are not over.
+        let turn = begin.elapsed().as_secs() / 6;
+        if requested != Some(turn) {
+            case.annotate("reporting", "qlikcontext.dev/rotate-requested-at", &turn.to_string()).await;
+            requested = Some(turn);
+        }
+        let (credential, token) = (case.data("reporting-oauth").await, case.data("reporting-token").await);
+        seen.insert(credential["client-secret"].clone());
+        let authorization = format!("Bearer {}", token["token"]);
+        let call = http::Request::get("/api/v1/users/me").header("host", case.tenant.host());
+        let call = call.header("authorization", authorization).body(bytes::Bytes::new()).unwrap();
+        let status = case.tenant.cloud().exchange(&call).await.unwrap().status();
+        assert!(status.is_redirection() || status.is_success(), "after {:?}: {status}", begin.elapsed());
+        let client = case.made().remove(0);
+        assert!(client.secrets.contains(&credential["client-secret"]), "after {:?}", begin.elapsed());
+        let reader = case.contexts().get("reporting").await.unwrap();
+        assert!(conditions(&reader).contains(&"Ready=True/TokenValid".into()), "{:?}", conditions(&reader));
+        tokens.insert(token["token"].clone());
+        looks += 1;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    println!("{looks} looks, {} credentials, {} tokens", seen.len(), tokens.len());
+    assert!(seen.len() >= 4 && tokens.len() >= 4 && looks >= 50, "{} {} {looks}", seen.len(), tokens.len());
+    let made = case.made();
+    assert!(made.len() == 1 && made[0].secrets.len() <= 4, "{}", made[0].secrets.len());
+}
+
+#[tokio::test]
+async fn a_hundred_objects_at_once_have_one_client_each_within_the_limits_of_their_tenants() {
+    let cases = [Case::new("many").await, Case::new("many-more").await];
+    for case in &cases {
+        case.admin().await;
+    }
+    let begin = Instant::now();
+    let names: Vec<_> = (0..50).map(|n| format!("c{n}")).collect();
+    for case in &cases {
+        let declared = names.iter().map(|name| async move { case.declare(name, &json!({})).await.map(drop) });
+        futures::future::try_join_all(declared).await.unwrap();
+    }
+    for case in &cases {
+        loop {
+            let all = case.oauth_clients().list(&ListParams::default()).await.unwrap();
+            let ready = all.iter().filter(|object| said(object).contains(&"Ready=True/ClientReady".into())).count();
+            if ready == names.len() {
+                break;
+            }
+            assert!(begin.elapsed() < 2 * PATIENCE, "{ready} of {} are ready\n{}", names.len(), case.log());
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+    println!("100 objects after {:.1} s", begin.elapsed().as_secs_f64());
+    for case in &cases {
+        let made = case.made();
+        let owners: BTreeSet<_> = made.iter().filter_map(|client| client.description.clone()).collect();
+        assert_eq!((made.len(), owners.len()), (50, 50), "one client for each object");
+        assert!(made.iter().all(|client| client.secrets.len() == 1));
+        let limited = |record: &&Record| record.host == case.tenant.host() && record.status == 429;
+        let limited = case.world.cloud.ledger(|ledger| ledger.records.iter().filter(limited).count());
+        assert_eq!(limited, 0, "the operator's own budget comes first");
     }
 }
 
