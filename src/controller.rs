@@ -128,7 +128,6 @@ pub async fn control(parts: Parts, stop: CancellationToken) {
     // No debounce: kube's restarts with each event, so a Secret that changes all the time would delay its context forever.
     // More than may be in flight at tenants: kube's queue has no order, so the scheduler decides the order instead.
     let width = limits.concurrency.saturating_mul(WIDTH);
-    let config = controller::Config::default().concurrency(width);
     let changed = oauth_clients.then(|| wakers.contexts.clone());
     let watched = watch::contexts(&client, &scope, store, &context, &index, &unanswered, changed);
     let secrets = watch::secrets(&client, &scope, &index, woken, &metrics);
@@ -146,17 +145,12 @@ pub async fn control(parts: Parts, stop: CancellationToken) {
             oauth_clients::control(base, transport, &scope, clients_called, width, &unanswered, stop).await;
         }
     };
-    let rounds = async {
-        if let Some(called) = workloads_called {
-            workloads::control(context.clone(), called, &stop).await;
-        }
-    };
     let runs = Controller::for_stream(watched, contexts.clone())
         .reconcile_on(secrets)
         .reconcile_on(called)
         .reconcile_on(heartbeat(health.clone()))
         .reconcile_all_on(clock_jumps(clock))
-        .with_config(config)
+        .with_config(controller::Config::default().concurrency(width))
         .graceful_shutdown_on(stop.clone().cancelled_owned())
         .run(reconcile, error_policy, context.clone())
         .for_each(|result| async move {
@@ -173,7 +167,7 @@ pub async fn control(parts: Parts, stop: CancellationToken) {
         }
     };
     let work = async {
-        tokio::join!(runs, others, rounds, ready);
+        tokio::join!(runs, others, workloads::control(context.clone(), workloads_called, &stop), ready);
     };
     tokio::select! {
         () = work => {}

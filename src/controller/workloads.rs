@@ -19,12 +19,13 @@ const WIDTH: u16 = 4;
 /// the old one again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Runs until it is stopped. A round is dropped where it is: the next one finds everything in the cluster.
+/// Runs until it is stopped; without calls there is nothing to run. A round is dropped where it is: the next one finds everything in the cluster.
 pub async fn control(
     base: Arc<context::Context>,
-    called: UnboundedReceiver<ObjectRef<StoredContext>>,
+    called: Option<UnboundedReceiver<ObjectRef<StoredContext>>>,
     stop: &CancellationToken,
 ) {
+    let Some(called) = called else { return };
     let contexts = base.contexts.clone();
     let cx = Arc::new(Context { base, pace: Pace::default() });
     // Its own trigger says nothing: the runs call.

@@ -122,8 +122,8 @@ pub(super) fn tell_workloads(cx: &Context, caller: &Caller, facts: &Facts<'_>, o
         memory.held.is_some() && memory.held != before && (wanted || replaced)
     });
     if news == Some(true) {
-        let called = ObjectRef::new(&caller.name).within(&caller.namespace);
+        let context = ObjectRef::new(&caller.name).within(&caller.namespace);
         // Nobody listens any more when the loop has ended.
-        let _ = workloads.unbounded_send(called);
+        let _ = workloads.unbounded_send(context);
     }
 }

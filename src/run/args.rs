@@ -36,6 +36,7 @@ pub enum Command {
 
 /// Flags of `run`. Each can be set in the environment too.
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct RunArgs {
     /// Namespaces to watch, separated by commas. Empty: all. With a list the operator needs no cluster-wide permissions; a Role
     /// in each namespace is enough.

@@ -93,9 +93,8 @@ fn stale(findings: &Findings, refused: Option<&Refused>, secret: &str) -> String
 
 fn list(names: impl ExactSizeIterator<Item = String>) -> String {
     let more = names.len().saturating_sub(NAMED);
-    let named: Vec<_> = names.take(NAMED).collect();
-    let named = named.join(", ");
-    if more > 0 { format!("{named} and {more} more") } else { named }
+    let first = names.take(NAMED).collect::<Vec<_>>().join(", ");
+    if more > 0 { format!("{first} and {more} more") } else { first }
 }
 
 impl std::fmt::Display for Owner {

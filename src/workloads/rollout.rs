@@ -24,6 +24,7 @@ pub struct WorkloadName {
 
 /// A workload whose own Pod template reads the Secret from the environment or by `subPath`.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Workload {
     /// Its name.
     pub name: WorkloadName,

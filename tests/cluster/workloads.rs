@@ -68,7 +68,7 @@ async fn run_newest(case: &Case, name: &str, count: usize) {
     until("the Deployment controller makes a Pod", async || {
         let all = pods(case).list(&of).await.unwrap().items;
         let waits = |pod: &&Pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Pending");
-        pending = all.iter().find(waits).map(|pod| pod.name_any());
+        pending = all.iter().find(waits).map(kube::ResourceExt::name_any);
         all.len() == count && pending.is_some()
     })
     .await;
@@ -77,8 +77,8 @@ async fn run_newest(case: &Case, name: &str, count: usize) {
 
 /// The token that the Deployment was restarted for.
 async fn restarted_for(case: &Case, name: &str) -> Option<String> {
-    let deployment = deployments(case).get(name).await.unwrap();
-    deployment.spec?.template.metadata?.annotations?.get(RESTARTED_FOR).cloned()
+    let deployment = deployments(case).get_opt(name).await.ok()??;
+    deployment.spec.template.metadata?.annotations?.get(RESTARTED_FOR).cloned()
 }
 
 /// Another credential of the same client makes a new token.

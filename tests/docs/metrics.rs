@@ -29,6 +29,7 @@ fn metrics() -> Vec<Metric> {
     // The others are there from the beginning.
     metrics.context("namespace", "name", true, Some((now, now)), now);
     metrics.oauth_client("namespace", "name", true, Some(now));
+    metrics.stale_pods("namespace", "name", Some(0));
     metrics.kubernetes_requested(RequestVerb::get, Some(200), Duration::ZERO);
     let text = metrics.render_as(Format::Text, now).unwrap();
     let mut found = Vec::new();
