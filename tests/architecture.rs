@@ -38,7 +38,7 @@ const PURE: [&str; 23] = [
 /// The words for what a pure module never does: call the Kubernetes API, wait, read a clock.
 const EFFECTS: [&str; 6] = ["Api", "Client", "Instant", "async", "await", "tokio"];
 /// Modules that wait for others or change something outside of the process.
-const EFFECTFUL: [&str; 18] = [
+const EFFECTFUL: [&str; 20] = [
     "controller",
     "health",
     "lease",

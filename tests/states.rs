@@ -102,6 +102,10 @@ fn stage(reason: Reason) -> Option<ConditionType> {
         | CredentialConfirmed
         | ClientReady
         | SyncFailing
+        | WorkloadsFresh
+        | WorkloadsStale
+        | RolloutFailing
+        | NotPermitted
         | ApiKeyProvided
         | IdentityConfirmed
         | SecretPublished
@@ -119,7 +123,7 @@ fn after(suspend: bool, outcome: &Outcome) -> Value {
     let desired = Desired::parse(&context).unwrap();
     let failure = outcome.problem().map(|problem| &problem.failure);
     let unread = failure.filter(|failure| failure.condition == ConditionType::CredentialsAvailable);
-    context.status = Some(status(&context, &desired, unread.map_or(Ok(()), Err), outcome, None, at(NOW)));
+    context.status = Some(status(&context, &desired, unread.map_or(Ok(()), Err), outcome, None, false, at(NOW)));
     serde_json::to_value(&context).unwrap()
 }
 

@@ -17,7 +17,7 @@ fn pod(spec: &Value, changes: &Value) -> Option<Reader> {
             {"name": "late", "state": {"running": {"startedAt": "2026-11-22T00:00:09Z"}}},
             {"name": "done", "state": {"terminated": {"exitCode": 0}}}]},
     });
-    for (field, value) in changes.as_object().unwrap() {
+    for (field, value) in changes.as_object().into_iter().flatten() {
         pod["metadata"][field] = value.clone();
     }
     reader(&serde_json::from_value(pod).unwrap(), SECRET)

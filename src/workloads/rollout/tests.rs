@@ -13,7 +13,7 @@ fn parsed(kind: WorkloadKind, spec: &Value, status: &Value) -> Option<Workload> 
             "spec": {"containers": [container]}}},
         "status": status,
     });
-    for (field, value) in spec.as_object().unwrap() {
+    for (field, value) in spec.as_object().into_iter().flatten() {
         object["spec"][field] = value.clone();
     }
     workload(kind, &serde_json::from_value(object).unwrap(), "acme-token")
