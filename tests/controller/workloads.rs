@@ -7,7 +7,6 @@ use std::time::Duration;
 use qlik_context_operator::api::Reason;
 use serde_json::{Value, json};
 use support::api_server::{Fault, Kind, Script, Verb};
-use tokio::time::Instant;
 
 use crate::reasons::OF_WORKLOADS;
 use crate::world::{HOUR, LIFE, World, pass};
@@ -363,61 +362,4 @@ fn every_reason_of_workloads_is_played_here() {
         let status = if reason == Reason::WorkloadsFresh { "True" } else { "False" };
         assert!(text.contains(&format!("\"{status}/{reason}\"")), "{reason}");
     }
-}
-
-/// When tokens were written since the beginning, earliest first, and when Pods were annotated.
-fn times(world: &World, begin: Instant) -> (Vec<Duration>, Vec<Duration>) {
-    let of = |kind: Kind| -> Vec<Duration> {
-        world.api.log(|log| {
-            let of_kind =
-                log.records.iter().filter(|record| record.call.verb == Verb::Patch && record.call.kind == kind);
-            of_kind.map(|record| record.at - begin).collect()
-        })
-    };
-    (of(Kind::Secret), of(Kind::Pod))
-}
-
-/// A thousand contexts with ten Pods each, from the start to the end of the first renewals.
-async fn fleet(workloads: bool) -> (World, Instant) {
-    let mut world = World::new();
-    (world.limits.host_tokens_per_minute, world.limits.host_requests_per_minute) = (0, 0);
-    world.workloads = workloads;
-    let spec = json!({"verifyInterval": "0s", "workloads": {}});
-    for n in 0..1000 {
-        let (namespace, name) = (format!("n{}", n / 10), format!("c{n}"));
-        world.add(&namespace, &name, LIFE, &spec);
-        for p in 0..10 {
-            pod(&world, &namespace, &format!("{name}-{p}"), &volume(&format!("{name}-token")), None, &json!({}));
-        }
-    }
-    let begin = Instant::now();
-    world.start();
-    pass(3 * HOUR).await;
-    assert_eq!(world.issued(), 1000);
-    world.api.clear_log();
-    pass(HOUR + 15 * MINUTE).await;
-    assert_eq!(world.issued(), 2000);
-    (world, begin)
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_thousand_contexts_with_ten_pods_each_keep_the_budget_and_delay_no_renewal() {
-    let (without, begin) = fleet(false).await;
-    let (renewed_without, none) = times(&without, begin);
-    assert_eq!((renewed_without.len(), none.len()), (1000, 0));
-    let (world, begin) = fleet(true).await;
-    let (renewed, annotated) = times(&world, begin);
-    assert_eq!(renewed.len(), 1000);
-    let worst = renewed.iter().zip(&renewed_without).map(|(with, without)| with.saturating_sub(*without)).max();
-    assert!(worst < Some(Duration::from_secs(1)), "{worst:?} later than without workloads");
-    // Never more than 20 in a second.
-    assert!(annotated.windows(21).all(|window| window[20] - window[0] >= Duration::from_secs(1)));
-    // One list for each renewal: 100 Pods are one page. What the budget does not reach in time the kubelet does without being woken.
-    let lists = world.api.log(|log| log.count(Verb::List, Kind::Pod));
-    let first = annotated.first().copied().unwrap_or_default();
-    let last = annotated.last().copied().unwrap_or_default();
-    println!("{} annotations in {:?}, {lists} lists", annotated.len(), last - first);
-    assert_eq!(lists, 1000);
-    assert!(annotated.len() >= 2000 && annotated.len() <= 10_000, "{} of 10,000 Pods", annotated.len());
-    assert_eq!(looks(&world), lists + annotated.len());
 }
