@@ -48,12 +48,12 @@ pub fn run(screen: Screen) -> anyhow::Result<()> {
         }
     };
     took(screen, "image", begin);
-    programs::build(screen)?;
+    let programs = programs::build(screen)?;
     let folder = Folder::new()?;
     let list = folder.path().join("skipped");
     let image = image.as_ref().map(|image| (node_test::IMAGE, image.as_os_str()));
     let variables: Vec<_> = image.into_iter().chain([(LIST, list.as_os_str())]).collect();
-    programs::run(screen, &variables)?;
+    programs::run(screen, &programs, &variables)?;
     if list.exists() {
         let list = fs::read_to_string(&list).context("cannot read the list of skipped tests")?;
         skipped.extend(list.lines().map(ToOwned::to_owned));

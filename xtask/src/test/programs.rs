@@ -1,11 +1,15 @@
 //! The test programs of the workspace, several at a time.
 //!
 //! Those that start real programs mostly wait, and cargo runs one test program after the other, so the processors would be idle
-//! most of the time. The output of a run is shown as a whole when it has ended.
+//! most of the time. The programs are built once and then started without cargo: cargo resolves features for the targets that are
+//! selected, so a call for each program would build most of the workspace again. The output of a run is shown as a whole when it
+//! has ended.
 
+use std::env;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
@@ -18,23 +22,53 @@ use tokio::runtime::Runtime;
 use crate::cargo;
 use crate::screen::Screen;
 
-/// The programs that take longest, the longest first, so that none of them is left for the end. The others are one run.
+/// The programs that take longest, the longest first, so that none of them is left for the end.
 const LONG: [&str; 10] =
     ["controller", "cluster", "bench", "failover", "terminal", "chart", "node", "image", "release", "monitoring"];
 /// The number of concurrent runs: more than processors, as most of them wait.
 const AT_A_TIME: usize = 4;
 
+/// A test program that was built.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Program {
+    name: String,
+    executable: PathBuf,
+    /// The folder of its package, in which cargo would start it.
+    folder: PathBuf,
+    /// The command that builds and runs it alone.
+    repeat: String,
+}
+
+/// Builds every test program, the longest first.
+pub fn build(screen: Screen) -> anyhow::Result<Vec<Program>> {
+    let arguments = ["test", "--workspace", "--no-run"];
+    screen.heading(&format!("build: cargo {}", arguments.join(" ")));
+    let mut cargo = cargo::cargo(&arguments);
+    cargo.args(["--message-format", "json-render-diagnostics"]).stderr(Stdio::inherit());
+    let output = cargo.output().context("cannot run cargo")?;
+    ensure!(output.status.success(), "the tests do not compile");
+    let mut programs = built(&String::from_utf8_lossy(&output.stdout));
+    let place = |name: &str| LONG.iter().position(|long| *long == name);
+    for long in LONG {
+        ensure!(programs.iter().any(|program| program.name == long), "there is no test program {long} any more");
+    }
+    programs.sort_by_key(|program| place(&program.name).unwrap_or(LONG.len()));
+    Ok(programs)
+}
+
 /// Runs every test of the workspace with these variables.
-pub fn run(screen: Screen, variables: &[(&str, &OsStr)]) -> anyhow::Result<()> {
+pub fn run(screen: Screen, programs: &[Program], variables: &[(&str, &OsStr)]) -> anyhow::Result<()> {
     let begin = Instant::now();
     let folder = Folder::new()?;
-    let runs = runs(&programs()?)
-        .into_iter()
-        .enumerate()
-        .map(|(index, arguments)| (folder.path().join(index.to_string()), arguments));
-    let ended = stream::iter(runs.map(async |(output, arguments)| {
-        let passed = passes(screen, &arguments, variables, &output).await?;
-        anyhow::Ok((!passed).then(|| shown(&arguments)))
+    let programs = programs.iter().map(|program| (command(program), program.repeat.clone()));
+    let documentation = ["test", "--workspace", "--doc"];
+    let examples = (Command::from(cargo::cargo(&documentation)), format!("cargo {}", documentation.join(" ")));
+    let runs = programs.chain([examples]).enumerate();
+    let ended = stream::iter(runs.map(async |(index, (mut command, repeat))| {
+        command.envs(variables.iter().copied());
+        let output = folder.path().join(index.to_string());
+        let passed = passes(screen, command, &repeat, &output).await?;
+        anyhow::Ok((!passed).then_some(repeat))
     }));
     let ended = ended.buffer_unordered(AT_A_TIME).try_collect::<Vec<_>>();
     let ended = Runtime::new().context("cannot start")?.block_on(ended)?;
@@ -44,74 +78,79 @@ pub fn run(screen: Screen, variables: &[(&str, &OsStr)]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Builds every test program, so that no run waits for another's build.
-pub fn build(screen: Screen) -> anyhow::Result<()> {
-    let arguments = ["test", "--workspace", "--no-run"];
-    screen.heading("build: cargo test --workspace --no-run");
-    ensure!(cargo::succeeds(&arguments)?, "the tests do not compile");
-    Ok(())
-}
-
-/// The arguments of each call of cargo that together run every test once.
-fn runs(programs: &[String]) -> Vec<Vec<String>> {
-    let arguments = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-    let long = LONG.iter().map(|name| arguments(&["test", "--workspace", "--test", name]));
-    let short = programs.iter().map(String::as_str).filter(|name| !LONG.contains(name));
-    let mut others = arguments(&["test", "--workspace", "--lib", "--bins"]);
-    others.extend(short.flat_map(|name| arguments(&["--test", name])));
-    long.chain([others, arguments(&["test", "--workspace", "--doc"])]).collect()
+/// As cargo would start it.
+fn command(program: &Program) -> Command {
+    let mut command = Command::new(&program.executable);
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    command.current_dir(&program.folder).env("CARGO", cargo).env("CARGO_MANIFEST_DIR", &program.folder);
+    command
 }
 
 /// Both streams go to one file, so that they keep their order.
-async fn passes(
-    screen: Screen,
-    arguments: &[String],
-    variables: &[(&str, &OsStr)],
-    output: &Path,
-) -> anyhow::Result<bool> {
-    let command = shown(arguments);
-    screen.progress(&format!("{command} …"));
+async fn passes(screen: Screen, mut command: Command, name: &str, output: &Path) -> anyhow::Result<bool> {
+    screen.progress(&format!("{name} …"));
     let begin = Instant::now();
-    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-    let mut cargo = Command::from(cargo::cargo(&arguments));
-    // Report every failure, not only the first.
-    cargo.arg("--no-fail-fast").envs(variables.iter().copied());
     let file = File::create(output).context("cannot keep the output of tests")?;
-    let status = cargo.stdout(file.try_clone()?).stderr(file).status().await.context("no cargo")?;
-    let heading = format!("{command}: {:.1} s", begin.elapsed().as_secs_f32());
+    let status = command.stdout(file.try_clone()?).stderr(file).status().await;
+    let status = status.with_context(|| format!("cannot start {name}"))?;
+    let heading = format!("{name}: {:.1} s", begin.elapsed().as_secs_f32());
     let said = fs::read(output).context("cannot read the output of tests")?;
     screen.heading_with_output(&heading, &String::from_utf8_lossy(&said));
     Ok(status.success())
 }
 
-fn shown(arguments: &[String]) -> String {
-    format!("cargo {}", arguments.join(" "))
+/// The test programs in cargo's messages.
+fn built(messages: &str) -> Vec<Program> {
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    messages.filter_map(|message| program(&message)).collect()
 }
 
-/// The test programs of the workspace, by name.
-fn programs() -> anyhow::Result<Vec<String>> {
-    let output = cargo::cargo(&["metadata", "--no-deps", "--format-version", "1"]).output().context("no cargo")?;
-    let metadata: Value = serde_json::from_slice(&output.stdout).context("no metadata from cargo")?;
-    let targets =
-        metadata["packages"].as_array().into_iter().flatten().filter_map(|package| package["targets"].as_array());
-    let tests = targets.flatten().filter(|target| target["kind"][0] == "test");
-    Ok(tests.filter_map(|target| target["name"].as_str().map(ToOwned::to_owned)).collect())
+fn program(message: &Value) -> Option<Program> {
+    let executable = message["executable"].as_str()?;
+    let name = message["target"]["name"].as_str()?;
+    let folder = Path::new(message["manifest_path"].as_str()?).parent()?;
+    let package = package(message["package_id"].as_str()?)?;
+    let repeat = match (message["target"]["kind"][0].as_str()?, message["profile"]["test"].as_bool()?) {
+        ("test", true) => format!("cargo test --workspace --test {name}"),
+        ("lib", true) => format!("cargo test --package {package} --lib"),
+        ("bin", true) => format!("cargo test --package {package} --bin {name}"),
+        _ => return None,
+    };
+    Some(Program { name: name.to_owned(), executable: executable.into(), folder: folder.to_owned(), repeat })
+}
+
+/// The name in a package id: `path+file:///folder/NAME#VERSION` or `path+file:///folder#NAME@VERSION`.
+fn package(id: &str) -> Option<&str> {
+    let (path, version) = id.rsplit_once('#')?;
+    match version.split_once('@') {
+        Some((name, _)) => Some(name),
+        None => path.rsplit('/').next(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
-    fn every_test_program_is_in_one_run_and_no_name_is_used_twice() {
-        let mut all = programs().unwrap();
-        let runs = runs(&all);
-        let named = runs.iter().flat_map(|run| run.windows(2).filter(|pair| pair[0] == "--test").map(|pair| &pair[1]));
-        let mut named: Vec<_> = named.cloned().collect();
-        named.sort();
-        all.sort();
-        assert_eq!(named, all);
-        all.dedup();
-        assert_eq!(named, all, "a name stands for one program");
+    fn a_test_program_is_started_in_its_package_and_other_programs_are_not_started() {
+        let message = |kind: &str, name: &str, test: bool| {
+            json!({
+                "reason": "compiler-artifact", "package_id": "path+file:///w/tests/support#0.1.0",
+                "manifest_path": "/w/tests/support/Cargo.toml", "target": {"kind": [kind], "name": name},
+                "profile": {"test": test}, "executable": format!("/t/{name}-1"),
+            })
+            .to_string()
+        };
+        let messages =
+            [message("test", "tenant", true), message("bin", "program", false), message("lib", "support", true)];
+        let programs = built(&messages.join("\n"));
+        let shown: Vec<_> = programs.iter().map(|program| (program.name.as_str(), program.repeat.as_str())).collect();
+        let support = ("support", "cargo test --package support --lib");
+        assert_eq!(shown, [("tenant", "cargo test --workspace --test tenant"), support]);
+        assert_eq!(programs[0].folder, Path::new("/w/tests/support"));
+        assert_eq!(package("path+file:///w#qlik-context-operator@0.1.0"), Some("qlik-context-operator"));
     }
 }
