@@ -122,7 +122,7 @@ async fn what_is_wrong_is_refused_in_words_that_a_person_understands() {
         (
             "spec.auth.privateKeyJwt.secretRef.name",
             json!("acme-token"),
-            "spec.target: Invalid value: the token's Secret",
+            "spec.target: Invalid value: the token Secret",
         ),
         ("spec.auth.privateKeyJwt.secretRef.keys.privateKey", json!("a/b"), "must be a key of a Secret"),
         ("spec.impersonate", json!({}), "set exactly one of impersonate.userId, impersonate.subject"),
