@@ -35,9 +35,9 @@ impl Run<'_> {
         let (contested, wait) = self.cx.memories.with(&self.caller.uid, repairs).unwrap_or_default();
         facts.brakes.secret = wait.map(|wait| facts.after(wait));
         if contested {
-            let cure = "Stop the other client from writing to this Secret";
+            let fix = "Stop the other client from writing to this Secret";
             let managers = facts.secret.other_managers();
-            self.cx.emit(&facts.object, EventDraft::contested(&facts.desired.secret_name, &managers, cure));
+            self.cx.emit(&facts.object, EventDraft::contested(&facts.desired.secret_name, &managers, fix));
         }
     }
 }

@@ -65,11 +65,11 @@ impl EventDraft {
     }
 
     /// Another client keeps changing a Secret of the operator.
-    pub fn contested(secret: &str, managers: &[String], cure: &str) -> Self {
+    pub fn contested(secret: &str, managers: &[String], fix: &str) -> Self {
         let managers = if managers.is_empty() { "unknown field managers".to_owned() } else { managers.join(", ") };
         let note = format!(
             "Secret {secret} is changed again and again after the operator has written it. Field managers seen in it: \
-             {managers}. {cure}; until then the operator repairs it less and less often."
+             {managers}. {fix}; until then the operator repairs it less and less often."
         );
         Self::once(true, Notice::SecretContested, note)
     }

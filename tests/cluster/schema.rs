@@ -119,11 +119,7 @@ async fn what_is_wrong_is_refused_in_words_that_a_person_understands() {
         ("spec.auth.privateKeyJwt.algorithm", json!("HS256"), "supported values: \"RS256\", \"RS512\", \"ES384\""),
         ("spec.auth.privateKeyJwt.clientId", json!("two words"), "without whitespace"),
         ("spec.auth.privateKeyJwt.secretRef.name", json!("Not_A_Name"), "must be the name of a Secret"),
-        (
-            "spec.auth.privateKeyJwt.secretRef.name",
-            json!("acme-token"),
-            "spec.target: Invalid value: the token Secret",
-        ),
+        ("spec.auth.privateKeyJwt.secretRef.name", json!("acme-token"), "spec.target: Invalid value: the token Secret"),
         ("spec.auth.privateKeyJwt.secretRef.keys.privateKey", json!("a/b"), "must be a key of a Secret"),
         ("spec.impersonate", json!({}), "set exactly one of impersonate.userId, impersonate.subject"),
         ("spec.impersonate", json!({"userId": "a", "subject": "b"}), "set exactly one of impersonate.userId"),

@@ -10,8 +10,8 @@ use crate::stage::{CLIENT_ID, CLIENT_SECRET, Stage, stop, until};
 use crate::{chart, rights};
 
 const RELEASE: (&str, &str) = ("qlik-system", "qlik-context-operator");
-const CONTEXTS: [&str; 7] =
-    ["acme", "acme-as-subject", "acme-as-user", "acme-env", "acme-pinned", "acme-signed", "acme-user"];
+const CONTEXTS: [&str; 8] =
+    ["acme", "acme-as-subject", "acme-as-user", "acme-env", "acme-pinned", "acme-signed", "acme-user", "reports"];
 
 impl Stage {
     /// The examples as they stand, with the credentials they ask for.
