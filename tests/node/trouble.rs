@@ -1,15 +1,12 @@
 //! What a node does to a Pod: SIGKILL, and the end of its memory.
 
 use std::fs;
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
+use serde_json::{Map, json};
 use support::operator::{NAMESPACE, RELEASE};
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 
-use crate::stage::{PROGRAM, Stage, until};
+use crate::stage::{HOST, PROGRAM, Stage, TEAM, context, until};
 
 /// Of the only Pod's last end.
 async fn last(stage: &Stage, field: &str) -> String {
@@ -31,31 +28,32 @@ pub async fn killed(stage: &mut Stage) {
     assert_eq!(stage.issued(), before, "the token was found in its Secret");
 
     let old = stage.pid();
-    let address = stage.pod().await["status"]["podIP"].as_str().unwrap().to_owned();
     squeeze(old);
-    // It has to do something to need memory.
-    let mut requests = Vec::new();
+    // What the operator has to remember is more than it may.
+    let mut count = 0;
     until("it ran out of memory", async || {
-        requests.extend(endless_request(&address).await);
+        count += 1;
+        large_context(stage, count).await;
         last(stage, "lastState.terminated.reason").await == "OOMKilled"
     })
     .await;
-    drop(requests);
+    stage.kubectl(&["delete", "qctx", "-n", TEAM, "-l", "large=true"]).await;
     stage.works("acme").await;
     assert_ne!(stage.pid(), old);
     assert_eq!(last(stage, "restartCount").await, "2");
     assert_eq!(stage.issued(), before, "and again");
 }
 
-/// A request that the operator keeps in memory, since its end is not there yet; nothing if it was not taken.
-async fn endless_request(address: &str) -> Option<TcpStream> {
-    let send = async {
-        let mut stream = TcpStream::connect((address, 8080)).await?;
-        let header = "x".repeat(256 << 10);
-        stream.write_all(format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nX-Long: {header}").as_bytes()).await?;
-        std::io::Result::Ok(stream)
-    };
-    tokio::time::timeout(Duration::from_secs(1), send).await.ok()?.ok()
+/// A context that is as large as the schema lets it be, and asks for nothing.
+async fn large_context(stage: &Stage, number: usize) {
+    let data: Map<_, _> = (0..31).map(|key| (format!("KEY_{key}"), "x".repeat(8 << 10).into())).collect();
+    let [_, mut context] = context(&format!("large-{number}"), HOST, "nobody");
+    context["metadata"]["labels"] = json!({"large": "true"});
+    context["spec"]["suspend"] = json!(true);
+    context["spec"]["target"] = json!({"data": data});
+    // Not by apply, which would repeat all of it in an annotation.
+    let create = ["create", "-n", TEAM, "-f", "-"];
+    stage.node.control_plane.kubectl_with_input(&create, &context.to_string()).await.unwrap();
 }
 
 /// Takes the memory of a running container away, as far as the kernel lets it go.
