@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_of_the_kubernetes_api_is_told_in_its_own_words() {
+    fn an_error_of_the_kubernetes_api_keeps_its_message() {
         let status = kube::core::Status::failure("leases is forbidden", "Forbidden").with_code(403);
         let error = Error::kubernetes("renewing")(kube::Error::Api(status.boxed()));
         assert_eq!(error.to_string(), "renewing: leases is forbidden (HTTP 403)");

@@ -41,7 +41,7 @@ fn listed() -> (Arc<Index>, WatchId, Woken) {
 }
 
 #[test]
-fn a_change_wakes_those_who_refer_to_the_secret_and_a_known_version_nobody() {
+fn a_change_wakes_the_contexts_that_use_the_secret_and_a_known_version_none() {
     let (index, watch, _) = listed();
     index.context_applied(&context("two"), Some("one"), "two-token");
     let cases = [
@@ -135,7 +135,7 @@ fn a_secret_that_a_selector_may_hide_is_unknown_and_never_absent() {
 }
 
 #[test]
-fn the_echo_of_an_own_write_wakes_nobody_in_either_order() {
+fn the_watch_event_of_an_own_write_wakes_no_context_in_either_order() {
     let (index, watch, mut woken) = listed();
     let one = context("one");
     let writing = index.writing(&one, "one-token");

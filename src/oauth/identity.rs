@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_active_user_is_refused_with_what_is_wrong() {
+    fn a_user_that_is_not_active_is_refused_with_the_reason() {
         use VerificationError::{NotTheContract, UserInactive};
         for (body, error) in [
             (BOT.replace("active", "disabled"), UserInactive(Some("disabled"))),

@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn the_life_is_what_the_tenant_states_first() {
+    fn the_lifetime_is_the_first_that_the_tenant_states() {
         let date = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         let iso = |second| json!(at(second).to_string());
         for (expires_in, expires_at, expected) in [

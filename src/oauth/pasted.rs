@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_inside_is_named() {
+    fn foreign_characters_inside_a_value_are_named() {
         for (text, name) in [
             ("a b", "whitespace"),
             ("a\u{a0}b", "whitespace"),

@@ -48,7 +48,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_is_no_mark_says_nothing() {
+    fn a_text_that_is_not_a_mark_is_ignored() {
         for text in ["", "reporting", "[qlikcontext.dev ]", "[qlikcontext.dev uid=]", "[qlikcontext.dev uid=u", "uid=u"]
         {
             assert_eq!(Mark::read(text), None, "{text}");

@@ -206,14 +206,14 @@ fn a_token_that_expires_goes_before_what_is_new_of_any_namespace() {
 }
 
 #[test]
-fn where_one_goes_after_the_other_what_is_due_goes_before_any_check() {
+fn with_one_slot_a_due_renewal_goes_before_any_routine_check() {
     let due = Urgency::Due { ends: Instant::now() + Duration::from_mins(1) };
     let urgent = Ask { urgency: Urgency::Due { ends: Instant::now() }, ..check(2, "hostile") };
     assert_eq!(order_after_a_pause(&[check(1, "hostile"), urgent, ask(0, "good", due)]), [0, 2, 1]);
 }
 
 #[test]
-fn who_finds_a_turn_free_gets_it_at_once_and_is_not_woken() {
+fn a_context_that_finds_a_free_turn_gets_it_at_once_and_is_not_woken() {
     let world = World::new(Limits::default());
     let permit = world.send(&ask(0, "a", Urgency::New), world.begin).unwrap();
     permit.ended(UP, world.begin);
@@ -412,7 +412,7 @@ fn an_open_circuit_lets_one_probe_through_every_ten_seconds_and_closes_with_an_a
 }
 
 #[test]
-fn those_who_sleep_wake_behind_a_ramp_when_the_host_is_up_again() {
+fn parked_contexts_wake_gradually_when_the_host_is_up_again() {
     let (world, now) = broken(limits(0));
     let asks: Vec<_> = (0..100).map(|n| ask(n, "a", Urgency::Failed)).collect();
     for ask in &asks {

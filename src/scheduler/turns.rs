@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_out_of_turn_counts_for_its_namespace_alone() {
+    fn a_request_out_of_turn_counts_for_its_own_namespace_alone() {
         let mut turns = Turns::default();
         let (due, other): (Arc<str>, Arc<str>) = ("due".into(), "other".into());
         assert_eq!((turns.join(&due), turns.join(&other)), (0, 0));

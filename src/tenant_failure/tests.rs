@@ -117,7 +117,7 @@ fn a_pause_counts_where_an_answer_may_ask_for_one() {
 }
 
 #[test]
-fn the_cure_is_for_the_credential_that_was_refused() {
+fn the_advice_is_for_the_credential_that_was_refused() {
     let refused = |request: &TokenRequest, status| token_refused(request, &answer(status, ""), &Secrets::new()).message;
     assert!(refused(&request(), 401).contains("a current secret"));
     assert!(!refused(&request(), 401).contains("impersonation"));
@@ -181,7 +181,7 @@ fn a_signature_that_was_refused_is_cured_by_its_key() {
 }
 
 #[test]
-fn what_is_no_refusal_has_its_reason_too() {
+fn failures_without_a_refusal_have_a_reason_too() {
     use TokenRequestError::{Lifetime, NotSigned, NotTheContract, Unreachable};
     use VerificationError::UserInactive;
     for (error, condition, reason, says) in [

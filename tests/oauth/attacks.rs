@@ -253,7 +253,7 @@ async fn an_address_that_is_not_public_gets_no_connection_however_it_is_written_
 }
 
 #[tokio::test]
-async fn one_bad_address_among_good_ones_spoils_the_name() {
+async fn a_name_with_one_private_address_among_public_ones_is_refused() {
     let door = Door::open().await;
     let url = format!("https://acme.eu.qlikcloud.com:{}", door.port());
     let list = format!("*:{}", door.port());

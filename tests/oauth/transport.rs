@@ -29,7 +29,7 @@ async fn both(name: &str, row: &Row<'_>, told: Told) {
 }
 
 #[tokio::test]
-async fn a_handshake_that_fails_has_its_cure() {
+async fn a_failed_tls_handshake_says_what_to_do() {
     let rows = [
         (Handshake::UnknownAuthority, "--tenant-ca-file"),
         (Handshake::Expired, "expired or not yet valid"),

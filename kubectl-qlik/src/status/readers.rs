@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_read_once_gets_old() {
+    fn only_a_value_that_is_read_once_becomes_stale() {
         let pod = pod("2026-01-01T10:00:00Z");
         let expected = |frozen| {
             vec![

@@ -132,7 +132,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_context_that_nobody_looked_at_says_so() {
+    fn a_context_without_a_status_says_so() {
         let context: QlikContext = serde_json::from_value(json!({
             "apiVersion": "qlikcontext.dev/v1alpha1", "kind": "QlikContext",
             "metadata": {"name": "acme", "namespace": "demo", "generation": 1},

@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_means_itself_in_a_path_is_an_id() {
+    fn only_characters_that_need_no_escape_in_a_path_make_an_id() {
         for text in ["82e0", "e6815", "a-b_c.d~e", "..a", &"a".repeat(LONGEST)] {
             assert_eq!(text.parse::<ClientId>().map(|id| id.to_string()).as_deref(), Ok(text));
             assert_eq!(text.parse::<Hint>().map(|hint| hint.to_string()).as_deref(), Ok(text));

@@ -312,7 +312,7 @@ fn a_client_that_is_taken_over_names_in_its_mark_what_was_there_before() {
 }
 
 #[test]
-fn what_nobody_knows_is_removed_and_what_was_replaced_only_when_its_time_has_come() {
+fn an_unknown_credential_is_removed_and_a_replaced_one_only_after_its_overlap() {
     let kept =
         |hints: &[&str], previous: &[(&str, i64)]| said(&holding(client(hints), &held("aaaaa", previous), &json!({})));
     assert_eq!(kept(&["aaaaa", "bbbbb"], &[]), "remove bbbbb, lost");
@@ -404,7 +404,7 @@ fn nothing_is_asked_while_suspended_backing_off_or_without_a_token_to_ask_with()
 }
 
 #[test]
-fn a_client_goes_with_its_object_when_that_was_asked_for_and_holds_it_up_for_five_minutes_at_most() {
+fn with_delete_the_client_is_deleted_with_its_object_which_waits_for_five_minutes_at_most() {
     let deleting = |policy: &str, age: i64| {
         let mut object = object(&json!({"deletionPolicy": policy}), &json!({"clientId": "c-1"}));
         object.metadata.finalizers = Some(vec![OAUTH_CLIENT_FINALIZER.into()]);

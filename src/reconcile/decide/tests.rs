@@ -407,7 +407,7 @@ fn a_token_whose_identity_and_credential_nobody_knows_is_not_called_working() {
 }
 
 #[test]
-fn a_token_that_serves_on_is_checked_each_interval() {
+fn a_held_token_is_verified_each_interval_while_its_renewal_fails() {
     let serving = |rechecked: i64| {
         when(|scene| {
             let identity = Some((*verified(0).identity).clone());

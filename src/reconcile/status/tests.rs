@@ -89,7 +89,7 @@ fn a_context_is_ready_exactly_while_its_token_works() {
 }
 
 #[test]
-fn each_stage_is_told_as_far_as_it_was_judged() {
+fn each_stage_is_reported_as_far_as_it_was_evaluated() {
     let all = ["CredentialsAvailable=True/CredentialsFound", "TokenIssued=True/TokenIssued"];
     let verified = "Verified=True/IdentityConfirmed";
     for (condition, reason, verified_now, stages) in [
@@ -216,7 +216,7 @@ fn the_next_run_is_when_something_changes() {
 
 proptest! {
     #[test]
-    fn no_run_comes_at_once_or_later_than_what_is_known_to_come(
+    fn the_next_run_is_never_at_once_and_never_after_a_known_deadline(
         left in any::<i32>(), due in prop::option::of(any::<i32>()), jitter in 0.0f64..1.0
     ) {
         let next = Next { due: due.map(|due| at(0) + SignedDuration::from_secs(due.into())), ..Next::default() };

@@ -5,7 +5,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn the_timer_wakes_who_waits_when_the_host_opens_and_sleeps_otherwise() {
+async fn the_timer_wakes_parked_contexts_when_the_host_opens_and_sleeps_otherwise() {
     let world = World::new(limits(60));
     let scheduler = world.scheduler.clone();
     let timer = tokio::spawn(async move { scheduler.run().await });

@@ -113,7 +113,7 @@ apiserver_request_duration_seconds_count{resource="secrets",verb="GET"} 9
     }
 
     #[test]
-    fn only_what_came_since_is_left() {
+    fn only_requests_since_the_earlier_count_are_left() {
         let before = Requests::parse(TEXT);
         let after = Requests::parse(&TEXT.replace("verb=\"GET\",version=\"v1\"} 4", "verb=\"GET\",version=\"v1\"} 10"));
         assert_eq!(after.since(&before), Requests(BTreeMap::from([("get secrets".to_owned(), 6)])));
