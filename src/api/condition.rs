@@ -23,7 +23,7 @@ pub enum ConditionType {
     Stalled,
 }
 
-/// Who can fix a failure, which decides when the operator retries.
+/// The party that can fix a failure. It decides when the operator retries.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Class {
     /// The user: retried rarely, and at once when spec or Secret change.
