@@ -8,7 +8,7 @@ use support::control_plane::process::Signal;
 use crate::stage::Stage;
 
 /// A candidate looks every 2 s and waits for 15 s from the last change that it saw.
-const TAKE_OVER: Duration = Duration::from_secs(20);
+pub const TAKE_OVER: Duration = Duration::from_secs(20);
 
 fn told(fault: &str, measured: &[(&str, Duration)]) {
     let figures = measured.iter().map(|(what, time)| format!("{what} {:.1} s", time.as_secs_f64()));

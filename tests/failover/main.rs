@@ -7,6 +7,7 @@
 #![expect(clippy::disallowed_methods, reason = "what is real is measured by real time")]
 
 mod audit;
+mod clocks;
 mod control_plane;
 mod instances;
 mod stage;

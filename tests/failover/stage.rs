@@ -84,6 +84,11 @@ impl Stage {
 
     /// One more instance.
     pub async fn start(&mut self) {
+        self.start_with(&[]).await;
+    }
+
+    /// One more instance, with this in its environment.
+    pub async fn start_with(&mut self, more: &[(&str, &str)]) {
         let name = format!("operator-{}", self.known.len());
         let server: SocketAddr = self.control_plane.url().trim_start_matches("https://").parse().unwrap();
         let wire = Wire::to(server).await.unwrap();
@@ -98,7 +103,8 @@ impl Stage {
         let tenants = ["--tenant-ca-file", &ca, "--allowed-tenant-hosts", &hosts, "--allow-private-addresses"];
         let words: Vec<_> = ["run"].iter().chain(&lease).chain(&tenants).copied().collect();
         let proxy = self.cloud.proxy_url();
-        let environment = [("HTTPS_PROXY", &*proxy), ("NO_PROXY", "127.0.0.1"), ("HOSTNAME", &*name)];
+        let usual = [("HTTPS_PROXY", &*proxy), ("NO_PROXY", "127.0.0.1"), ("HOSTNAME", &*name)];
+        let environment: Vec<_> = usual.iter().chain(more).copied().collect();
         let log = self.control_plane.folder().join(format!("{name}.log"));
         let operator = Operator::launch(&path, PROGRAM.as_ref(), &log, &words, &environment).await.unwrap();
         self.known.push((credential, name.clone()));
@@ -204,7 +210,7 @@ impl Stage {
     }
 
     /// No token before its renewal was due and none after the last one had expired: the tenant's own record says so. Never two
-    /// instances that acted: so does the API server's.
+    /// instances that acted.
     pub async fn judge(&self) {
         let mut issued: BTreeMap<String, Vec<SystemTime>> = BTreeMap::new();
         self.cloud.ledger(|ledger| {
@@ -235,8 +241,19 @@ impl Stage {
             oldest.as_secs_f64()
         );
         assert_eq!(surplus, 0, "tokens were requested before their renewal was due: {issued:?}");
+        self.judge_writes();
+    }
+
+    /// Never two instances that acted: the API server's record says so.
+    pub fn judge_writes(&self) {
         let log = std::fs::read_to_string(self.control_plane.audit_log()).unwrap();
         audit::judge(&log, &self.known);
+    }
+
+    /// Token requests that the tenants have answered.
+    pub fn token_requests(&self) -> usize {
+        self.cloud
+            .ledger(|ledger| ledger.records.iter().filter(|record| record.route == Route::Token && record.done).count())
     }
 
     fn logs(&self) -> String {

@@ -1,0 +1,61 @@
+//! Instances on machines whose wall clocks differ.
+
+use std::process::Command;
+use std::time::Duration;
+
+use crate::instances::TAKE_OVER;
+use crate::stage::Stage;
+
+const HOURS: u64 = 3;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn instances_whose_wall_clocks_are_hours_apart_wait_for_the_lease_as_long_as_any_others() {
+    let mut stage = Stage::with(1).await;
+    let library = stage.control_plane.folder().join("wall_clock.so");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/failover/wall_clock.c");
+    let built = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).status().unwrap();
+    assert!(built.success());
+    let offset = (HOURS * 3600).to_string();
+    stage.start_with(&[("LD_PRELOAD", &library.to_string_lossy()), ("WALL_CLOCK_OFFSET", &offset)]).await;
+
+    // By the clock of the second instance, the Lease was renewed hours ago.
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(stage.instances[0].leads().await, Some(true));
+        assert_eq!(stage.instances[1].leads().await, Some(false));
+    }
+
+    let before = stage.token_requests();
+    let behind = take_over(&mut stage).await;
+    let ready = stage.new_context_is_ready().await;
+    // By its clock the tokens in the Secrets have expired.
+    let again = stage.token_requests() - before - 1;
+    assert_eq!(again, 5, "each token is requested once more");
+    let renewed = stage.lease().await["spec"]["renewTime"].as_str().unwrap().to_owned();
+
+    // By the clock of the third instance, the Lease is renewed hours from now.
+    stage.start().await;
+    let before = stage.token_requests();
+    let ahead = take_over(&mut stage).await;
+    assert_eq!(stage.token_requests(), before, "no token is requested");
+    eprintln!(
+        "clocks {HOURS} h apart: an instance that is ahead leads after {:.1} s, one that is behind after {:.1} s; a new \
+         context is Ready after {:.1} s; Lease renewed at {renewed}",
+        behind.as_secs_f64(),
+        ahead.as_secs_f64(),
+        ready.as_secs_f64()
+    );
+    for taken in [behind, ahead] {
+        assert!((Duration::from_secs(5)..TAKE_OVER).contains(&taken), "{taken:?}");
+    }
+    stage.all_live().await;
+    stage.judge_writes();
+}
+
+/// The leader is killed; how long it takes until the other leads.
+async fn take_over(stage: &mut Stage) -> Duration {
+    let leader = stage.leader().await;
+    let mut killed = stage.instances.remove(leader);
+    killed.operator.process.kill().unwrap();
+    stage.another_leads(usize::MAX).await
+}
