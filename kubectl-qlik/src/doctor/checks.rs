@@ -39,11 +39,11 @@ pub async fn api_server(cluster: &Cluster) -> Finding {
         Err(error) => Finding::failed(CHECK, format!("{}: {}.", cluster.url, problem::sentence(&error)), ""),
         Ok(version) => {
             let digits: String = version.minor.chars().take_while(char::is_ascii_digit).collect();
-            let told = format!("Kubernetes {} answers at {}.", screen::harmless(&version.git_version), cluster.url);
+            let text = format!("Kubernetes {} answers at {}.", screen::harmless(&version.git_version), cluster.url);
             if version.major == "1" && digits.parse().is_ok_and(|minor: u32| minor < OLDEST_MINOR) {
-                return Finding::failed(CHECK, told, format!("The operator needs 1.{OLDEST_MINOR} or newer."));
+                return Finding::failed(CHECK, text, format!("The operator needs 1.{OLDEST_MINOR} or newer."));
             }
-            Finding::ok(CHECK, told)
+            Finding::ok(CHECK, text)
         }
     }
 }
@@ -125,8 +125,8 @@ pub async fn operator(cluster: &Cluster, namespace: &str, now: Timestamp) -> Vec
     let deployments = match list {
         Ok(list) => list.items,
         Err(error) => {
-            let told = format!("{}.", problem::sentence(&error));
-            return vec![Finding::warning(CHECK, told, "The QlikContexts below show whether it runs.")];
+            let text = format!("{}.", problem::sentence(&error));
+            return vec![Finding::warning(CHECK, text, "The QlikContexts below show whether it runs.")];
         }
     };
     if deployments.is_empty() {
@@ -147,20 +147,20 @@ fn deployed(deployment: &Deployment) -> Finding {
     let version = deployment.labels().get("app.kubernetes.io/version").map_or("of an unknown version", String::as_str);
     let wanted = deployment.spec.replicas.unwrap_or(1);
     let ready = deployment.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or_default();
-    let told = format!("{place}, version {version}: {ready} of {wanted} Pods ready.");
+    let text = format!("{place}, version {version}: {ready} of {wanted} Pods ready.");
     let namespace = deployment.namespace().unwrap_or_default();
     if wanted == 0 {
-        Finding::warning(CHECK, told, "It is scaled to zero: scale it up, unless it runs outside of the cluster.")
+        Finding::warning(CHECK, text, "It is scaled to zero: scale it up, unless it runs outside of the cluster.")
     } else if ready < wanted {
-        Finding::warning(CHECK, told, format!("Look at kubectl describe pods -n {namespace}, and at their logs."))
+        Finding::warning(CHECK, text, format!("Look at kubectl describe pods -n {namespace}, and at their logs."))
     } else if version != env!("CARGO_PKG_VERSION") {
         Finding::warning(
             CHECK,
-            told,
+            text,
             format!("This is kubectl qlik {}: use the same version as the operator.", env!("CARGO_PKG_VERSION")),
         )
     } else {
-        Finding::ok(CHECK, told)
+        Finding::ok(CHECK, text)
     }
 }
 

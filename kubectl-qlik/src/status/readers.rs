@@ -15,13 +15,13 @@ use crate::problem::Explain as _;
 /// Pods in one answer of the API server.
 const PAGE: u32 = 500;
 
-/// A container, and one way in which it reads the Secret.
+/// A container, and one of the sources from which it gets values of the Secret.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Reader {
     pub pod: String,
     pub container: String,
-    pub way: Way,
+    pub source: Source,
     /// Path of the mount, or name of the variable.
     pub place: String,
     pub state: State,
@@ -32,7 +32,7 @@ pub struct Reader {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, strum::Display)]
 #[serde(rename_all = "camelCase")]
 #[strum(serialize_all = "camelCase")]
-pub enum Way {
+pub enum Source {
     Volume,
     SubPath,
     Env,
@@ -84,15 +84,15 @@ fn readers(pod: &Pod, secret: &str, issued_at: Option<Timestamp>) -> Vec<Reader>
     let mut found = Vec::new();
     for container in containers(spec) {
         let started_at = started(pod, &container.name);
-        for (way, place) in ways(&container, secret, &volumes) {
-            let state = match (way, started_at, issued_at) {
+        for (source, place) in sources(&container, secret, &volumes) {
+            let state = match (source, started_at, issued_at) {
                 (_, None, _) => State::NotRunning,
-                (Way::Volume, ..) => State::Follows,
+                (Source::Volume, ..) => State::Follows,
                 (_, Some(started), Some(issued)) if started < issued => State::Stale,
                 _ => State::Current,
             };
             let (pod, container) = (pod.name_any(), container.name.clone());
-            found.push(Reader { pod, container, way, place, state, started_at });
+            found.push(Reader { pod, container, source, place, state, started_at });
         }
     }
     found
@@ -129,23 +129,23 @@ fn holds(volume: &Volume, secret: &str) -> bool {
     alone.into_iter().chain(projected).any(|name| name == secret)
 }
 
-fn ways(container: &Container, secret: &str, volumes: &[&str]) -> Vec<(Way, String)> {
+fn sources(container: &Container, secret: &str, volumes: &[&str]) -> Vec<(Source, String)> {
     let mounts = container.volume_mounts.iter().flatten().filter(|mount| volumes.contains(&mount.name.as_str()));
     let mounts = mounts.map(|mount: &VolumeMount| {
         let frozen = [&mount.sub_path, &mount.sub_path_expr].into_iter().flatten().any(|path| !path.is_empty());
-        (if frozen { Way::SubPath } else { Way::Volume }, mount.mount_path.clone())
+        (if frozen { Source::SubPath } else { Source::Volume }, mount.mount_path.clone())
     });
     let variables = container.env.iter().flatten().filter(|variable| {
         let source = variable.value_from.as_ref().and_then(|source| source.secret_key_ref.as_ref());
         source.is_some_and(|source| source.name == secret)
     });
-    let variables = variables.map(|variable| (Way::Env, variable.name.clone()));
+    let variables = variables.map(|variable| (Source::Env, variable.name.clone()));
     let all = container
         .env_from
         .iter()
         .flatten()
         .filter(|source| source.secret_ref.as_ref().is_some_and(|source| source.name == secret));
-    let all = all.map(|source| (Way::EnvFrom, format!("{}*", source.prefix.as_deref().unwrap_or_default())));
+    let all = all.map(|source| (Source::EnvFrom, format!("{}*", source.prefix.as_deref().unwrap_or_default())));
     mounts.chain(variables).chain(all).collect()
 }
 
@@ -187,9 +187,12 @@ mod tests {
         .expect("a Pod")
     }
 
-    fn states(pod: &Pod, issued: &str) -> Vec<(String, Way, State)> {
+    fn states(pod: &Pod, issued: &str) -> Vec<(String, Source, State)> {
         let issued = issued.parse().ok();
-        readers(pod, "acme-token", issued).into_iter().map(|reader| (reader.place, reader.way, reader.state)).collect()
+        readers(pod, "acme-token", issued)
+            .into_iter()
+            .map(|reader| (reader.place, reader.source, reader.state))
+            .collect()
     }
 
     #[test]
@@ -197,10 +200,10 @@ mod tests {
         let pod = pod("2026-01-01T10:00:00Z");
         let expected = |frozen| {
             vec![
-                ("Q_*".to_owned(), Way::EnvFrom, frozen),
-                ("/qlik".into(), Way::Volume, State::Follows),
-                ("/t".into(), Way::SubPath, frozen),
-                ("TOKEN".into(), Way::Env, frozen),
+                ("Q_*".to_owned(), Source::EnvFrom, frozen),
+                ("/qlik".into(), Source::Volume, State::Follows),
+                ("/t".into(), Source::SubPath, frozen),
+                ("TOKEN".into(), Source::Env, frozen),
             ]
         };
         assert_eq!(states(&pod, "2026-01-01T10:00:01Z"), expected(State::Stale));

@@ -101,7 +101,7 @@ impl Report {
         let rows = pods.iter().map(|reader| {
             let since = reader.started_at.map_or("-".into(), |time| age::since(time, now));
             let has = match reader.state {
-                State::Follows => "the new token within about a minute",
+                State::Follows => "the new token within two minutes",
                 State::Current => "the current token, but not the next",
                 State::Stale => "an old token: restart it",
                 State::NotRunning => "nothing: it does not run",
@@ -110,7 +110,7 @@ impl Report {
             vec![
                 format!("  {}", reader.pod),
                 reader.container.clone(),
-                format!("{} {place}", reader.way),
+                format!("{} {place}", reader.source),
                 has.into(),
                 since,
             ]

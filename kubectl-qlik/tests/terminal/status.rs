@@ -44,7 +44,7 @@ fn a_working_token_is_shown_with_its_readers_and_the_old_ones_among_them() {
     let report: Value = serde_json::from_str(&case.pipes(&["status", "acme", "-o", "json"], "").1).unwrap();
     let pods = report["pods"].as_array().unwrap();
     let states: Vec<_> =
-        pods.iter().map(|pod| format!("{} {} {}", pod["pod"], pod["way"], pod["state"]).replace('"', "")).collect();
+        pods.iter().map(|pod| format!("{} {} {}", pod["pod"], pod["source"], pod["state"]).replace('"', "")).collect();
     assert_eq!(
         states,
         [
