@@ -175,15 +175,15 @@ impl Election {
         // Without a release the others take over when the Lease expires, so this does not wait for a dead connection.
         let _ = timeout(ATTEMPT, async {
             // A cancelled renewal may still arrive in between; then repeat the release once.
-            if !self.let_go().await {
-                self.let_go().await;
+            if !self.write_released().await {
+                self.write_released().await;
             }
         })
         .await;
     }
 
     /// False when another client wrote at the same moment.
-    async fn let_go(&self) -> bool {
+    async fn write_released(&self) -> bool {
         let Ok(Some(mut lease)) = self.leases.get_opt(&self.name).await else { return true };
         if holder(&lease) != Some(&self.identity) {
             return true;

@@ -63,7 +63,7 @@ const DEADLINE: Duration = Duration::from_mins(2);
 /// Steps of one run; the longest, a creation by key with everything to repair, takes fifteen.
 const STEPS: usize = 40;
 /// A failure of the Kubernetes API is reported when it came so many times in a row.
-const TOLD_AFTER: u32 = 2;
+const REPORTED_AFTER: u32 = 2;
 /// When the next run is due if the inputs changed during this one.
 const SOON: Duration = Duration::from_millis(200);
 
@@ -101,7 +101,7 @@ impl Context {
         self.memories.with(uid, count).unwrap_or(1)
     }
 
-    /// Hands over an event, unless it was told once and is no news.
+    /// Hands over an event, unless it was already reported.
     pub fn emit(&self, object: &QlikOAuthClient, draft: EventDraft) {
         let uid = object.metadata.uid.as_deref().unwrap_or_default();
         if self.memories.with(uid, |memory| draft.is_news(&mut memory.noted)) == Some(true) {
@@ -242,9 +242,9 @@ async fn refuse(cx: &Context, object: &QlikOAuthClient, failure: &Failure) -> Re
     Ok((Reconciled::NotReady, Some(retry::delay(Class::User, 1, None, Serving::Nothing, cx.base.jitter.draw()))))
 }
 
-/// The Kubernetes API failed: counted, and told where it can be when it lasts.
+/// The Kubernetes API failed: counted, and reported when it persists.
 async fn trouble(cx: &Context, caller: &Caller, object: &StoredClient, error: &Error) {
-    if matches!(error, Error::NotLeader) || cx.count_failure(&caller.uid) < TOLD_AFTER {
+    if matches!(error, Error::NotLeader) || cx.count_failure(&caller.uid) < REPORTED_AFTER {
         return;
     }
     // What the watch shows by now may be newer than what the run began with.

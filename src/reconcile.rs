@@ -53,7 +53,7 @@ const DEADLINE: Duration = Duration::from_mins(2);
 /// Maximum number of decisions in one run; if the facts change more often than that, the next run decides.
 const TURNS: usize = 12;
 /// A failure of the Kubernetes API is reported in the status after so many in a row.
-const TOLD_AFTER: u32 = 2;
+const REPORTED_AFTER: u32 = 2;
 
 /// How a run ended, and when the next is due; `None`: the scheduler wakes the context.
 type Ended = (Reconciled, Option<Duration>);
@@ -87,27 +87,27 @@ async fn run(cx: &Context, caller: &Caller, context: &QlikContext) -> Result<End
         Err(failure) => return refuse(cx, context, &failure, PatchKind::Apply).await,
     };
     let mut facts = recall(cx, caller, context, desired);
-    let mut at_hand = AtHand { read_at: ReadAt::now(cx, caller, &facts.desired), permit: None };
+    let mut state = RunState { read_at: ReadAt::now(cx, caller, &facts.desired), permit: None };
     for _ in 0..TURNS {
         match plan(cx, caller, &mut facts) {
             Planned::Joined => facts.so_far.wait = Some(JOINED),
             Planned::Flight(Step::Call(call), flight) => {
                 cx.leadership.check()?;
-                ask(cx, &mut facts, &mut at_hand, &call, flight, caller).await;
+                ask(cx, &mut facts, &mut state, &call, flight, caller).await;
             }
             Planned::Step(Step::Read { priority, working, wanted }) => {
                 let request = request(caller, &facts, priority, working);
-                match at_hand.enter(cx, &request, wanted, facts.so_far.wait.is_some()) {
+                match state.enter(cx, &request, wanted, facts.so_far.wait.is_some()) {
                     Ok(()) => {
-                        at_hand.read_at = ReadAt::now(cx, caller, &facts.desired);
+                        state.read_at = ReadAt::now(cx, caller, &facts.desired);
                         observe(cx, caller, &mut facts).await?;
                     }
                     Err(wait) => facts.so_far.wait = Some(wait),
                 }
             }
             Planned::Step(Step::Publish { secret, token, repair, .. }) => {
-                at_hand.permit = None;
-                match publish(cx, caller, &facts, at_hand.read_at, *secret, &token).await? {
+                state.permit = None;
+                match publish(cx, caller, &facts, state.read_at, *secret, &token).await? {
                     Written::Done(_) => {
                         if repair {
                             repaired(cx, caller, &facts);
@@ -128,7 +128,7 @@ async fn run(cx: &Context, caller: &Caller, context: &QlikContext) -> Result<End
                 }
             }
             Planned::Step(Step::Rest { outcome, next, settled }) => {
-                drop(at_hand);
+                drop(state);
                 remember(cx, caller, &facts, &outcome, &next, settled);
                 return rest(cx, caller, &facts, &outcome, next).await;
             }
@@ -139,12 +139,12 @@ async fn run(cx: &Context, caller: &Caller, context: &QlikContext) -> Result<End
 }
 
 /// The state of a run.
-struct AtHand {
+struct RunState {
     read_at: ReadAt,
     permit: Option<Permit>,
 }
 
-impl AtHand {
+impl RunState {
     /// Gets a slot, unless the run has one; a step without requests to a tenant needs none.
     fn enter(&mut self, cx: &Context, request: &Request<'_>, wanted: Option<Wanted>, anyway: bool) -> Result<(), Wait> {
         if self.permit.is_none() && !anyway {
@@ -194,7 +194,7 @@ fn request<'a>(caller: &'a Caller, facts: &'a Facts<'_>, priority: Priority, wor
 }
 
 /// Calls the tenant, if it is this context's turn.
-async fn ask(cx: &Context, facts: &mut Facts<'_>, at_hand: &mut AtHand, call: &Call, flight: Flight, caller: &Caller) {
+async fn ask(cx: &Context, facts: &mut Facts<'_>, state: &mut RunState, call: &Call, flight: Flight, caller: &Caller) {
     let (key, subject) = match &facts.secrets {
         Secrets::Read(read) => match (&read.credential, read.key) {
             (Ok(credential), Some(key)) => (key, Subject::Request(&credential.request)),
@@ -208,16 +208,16 @@ async fn ask(cx: &Context, facts: &mut Facts<'_>, at_hand: &mut AtHand, call: &C
     let wanted = Wanted { key, kind, priority: call.priority, working: call.working };
     facts.so_far.asked = Some(wanted);
     let request = request(caller, facts, call.priority, call.working);
-    let turn = match &at_hand.permit {
+    let turn = match &state.permit {
         Some(_) => Ok(()),
-        None => at_hand.enter(cx, &request, Some(wanted), false),
+        None => state.enter(cx, &request, Some(wanted), false),
     };
-    let turn = turn.and_then(|()| match &at_hand.permit {
+    let turn = turn.and_then(|()| match &state.permit {
         Some(permit) => permit.request(key, kind, request.urgency, call.working, Instant::now()),
         None => Ok(()),
     });
     let issues = matches!(call.kind, CallKind::Issue { .. });
-    let wait = match (turn, &at_hand.permit) {
+    let wait = match (turn, &state.permit) {
         (Err(wait), _) => Some(wait),
         (Ok(()), None) => None,
         (Ok(()), Some(permit)) => {
@@ -229,7 +229,7 @@ async fn ask(cx: &Context, facts: &mut Facts<'_>, at_hand: &mut AtHand, call: &C
         }
     };
     if wait.is_some() {
-        at_hand.permit = None;
+        state.permit = None;
     }
     facts.so_far.issued |= issues && wait.is_none();
     facts.so_far.wait = wait;
@@ -278,7 +278,7 @@ async fn rest(cx: &Context, caller: &Caller, facts: &Facts<'_>, outcome: &Outcom
 async fn refuse(cx: &Context, context: &QlikContext, failure: &Failure, kind: PatchKind) -> Result<Ended, Error> {
     let status = invalid(context, failure, cx.clock.now());
     let problem = Problem { failure: failure.clone(), backoff: None, verified: false };
-    let outcome = Outcome::Failing { holds: Holds::told(context), problem };
+    let outcome = Outcome::Failing { holds: Holds::reported(context), problem };
     let written = write_status(cx, context, &status, kind).await?;
     let ended = record(cx, context, None, &status, &outcome, written == StatusWrite::Done);
     let again = retry::delay(failure.reason.class(), 1, None, Serving::Nothing, cx.jitter.draw());
@@ -307,13 +307,13 @@ async fn report_unreadable(
 
 /// The Kubernetes API failed: counts it, and reports it in the status if it lasts.
 async fn trouble(cx: &Context, caller: &Caller, context: &QlikContext, error: &Error) {
-    if matches!(error, Error::NotLeader) || cx.count_failure(caller) < TOLD_AFTER {
+    if matches!(error, Error::NotLeader) || cx.count_failure(caller) < REPORTED_AFTER {
         return;
     }
     let context = cx.memories.catch_up(context);
     let (Some(failure), Ok(desired)) = (error.finding(CredentialsAvailable), Desired::parse(&context)) else { return };
     let judged = context.status.as_ref().and_then(|status| status.observed_generation);
-    let holds = match Holds::told(&context) {
+    let holds = match Holds::reported(&context) {
         // Whether it fits a newer spec is not known.
         Holds::Fitting(published) if judged != context.metadata.generation => Holds::Other(published),
         holds => holds,

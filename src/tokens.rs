@@ -40,8 +40,8 @@ const YOUNG: SignedDuration = SignedDuration::from_secs(10);
 const SECOND_LOOK: Duration = Duration::from_secs(1);
 /// The longest lifetime of a token, after which it need not be remembered as rejected.
 const LONGEST_LIFE: SignedDuration = SignedDuration::from_hours(30 * 24);
-/// Up to so many rejected tokens are remembered without a clean-up.
-const FEW: usize = 64;
+/// With fewer rejected tokens than this, nothing is pruned.
+const PRUNED_FROM: usize = 64;
 
 /// Receives the result of each call to a tenant; `why` is `None` on success.
 pub trait CallObserver: Send + Sync {
@@ -378,7 +378,7 @@ impl TokenCache {
         let now = self.clock.now();
         {
             let mut rejected = self.rejected.lock();
-            if rejected.until.len() >= rejected.prune_at.max(FEW) {
+            if rejected.until.len() >= rejected.prune_at.max(PRUNED_FROM) {
                 rejected.until.retain(|_, until| *until > now);
                 rejected.prune_at = rejected.until.len() * 2;
             }

@@ -396,8 +396,8 @@ impl Holds {
         }
     }
 
-    /// What the status says of it, if the Secret was not read.
-    pub fn told(context: &QlikContext) -> Self {
+    /// The token that the status reports, for a Secret that was not read.
+    pub fn reported(context: &QlikContext) -> Self {
         use crate::api::{ConditionType::Ready, Reason};
         let Some(status) = &context.status else { return Self::Nothing };
         let Some((token, issued_at)) =

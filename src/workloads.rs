@@ -89,7 +89,7 @@ pub async fn look(object: Arc<StoredContext>, cx: Arc<Context>) -> Result<Action
         }
         (Some(_), Err(error)) if is_forbidden(&error) => {
             tracing::warn!(namespace = round.namespace, %error, "workloads are not looked after");
-            round.tell(None, workloads_not_permitted()).await?;
+            round.report(None, workloads_not_permitted()).await?;
             Some(NOT_PERMITTED)
         }
         (_, result) => result?,
@@ -140,8 +140,8 @@ impl Round<'_> {
         if !findings.failed.is_empty() {
             self.emit(EventDraft::once(true, Notice::RolloutFailing, rollout_failing(&findings.failed)));
         }
-        let told = finding(&findings, refused.as_ref(), &self.secret);
-        let written = self.tell(Some(counts(&findings)), told).await?;
+        let finding = finding(&findings, refused.as_ref(), &self.secret);
+        let written = self.report(Some(counts(&findings)), finding).await?;
         Ok(if written == StatusWrite::Conflict { Some(SOON) } else { again })
     }
 
@@ -206,7 +206,7 @@ impl Round<'_> {
     }
 
     /// Writes what the status says of workloads, and leaves the rest as it is.
-    async fn tell(&self, workloads: Option<WorkloadsStatus>, told: Finding) -> Result<StatusWrite, Error> {
+    async fn report(&self, workloads: Option<WorkloadsStatus>, finding: Finding) -> Result<StatusWrite, Error> {
         let base = &self.cx.base;
         let context = base.memories.catch_up(self.context);
         let uid = context.metadata.uid.as_deref().unwrap_or_default();
@@ -215,7 +215,7 @@ impl Round<'_> {
         base.memories.with(uid, |_| base.metrics.stale_pods(&self.namespace, &name, stale));
         let mut status = context.status.clone().unwrap_or_default();
         let before = std::mem::take(&mut status.conditions);
-        let synced = conditions(&before, context.metadata.generation, vec![told], None, base.clock.now());
+        let synced = conditions(&before, context.metadata.generation, vec![finding], None, base.clock.now());
         let others = before.iter().filter(|condition| condition.type_ != WorkloadsSynced.to_string()).cloned();
         status.conditions = others.chain(synced).collect();
         status.workloads = workloads;

@@ -72,22 +72,22 @@ fn watch(
 ) -> impl Events<StoredClient> + use<> {
     let stream =
         union_of(&cx.base.client, scope, &store, unanswered, Watch::OAuthClients, &cx.base.metrics).reflect(writer);
-    let (told, metrics, asked) = (cx.clone(), cx.base.metrics.clone(), cx.clone());
+    let (handlers, metrics, asked) = (cx.clone(), cx.base.metrics.clone(), cx.clone());
     let stream = stream
         .inspect_ok(move |event| match event {
             Event::Apply(object) | Event::InitApply(object) => {
                 let secret = object.0.as_ref().map_or_else(|_| String::new(), QlikOAuthClient::secret_name);
-                told.base.index.context_applied(&name_of(object), None, &secret);
+                handlers.base.index.context_applied(&name_of(object), None, &secret);
             }
             Event::Delete(object) => {
-                told.base.index.context_deleted(&name_of(object));
-                told.gone(object.uid().as_deref().unwrap_or_default());
+                handlers.base.index.context_deleted(&name_of(object));
+                handlers.gone(object.uid().as_deref().unwrap_or_default());
             }
             Event::InitDone => {
                 let all = store.state();
                 let names = all.iter().map(|object| name_of(object)).collect();
-                told.base.index.contexts_listed(Kind::OAuthClient, &names);
-                told.memories.missing(&all).iter().for_each(|uid| told.gone(uid));
+                handlers.base.index.contexts_listed(Kind::OAuthClient, &names);
+                handlers.memories.missing(&all).iter().for_each(|uid| handlers.gone(uid));
             }
             Event::Init => {}
         })

@@ -349,7 +349,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_name_that_does_not_exist_is_told_from_a_resolver_that_fails() {
+    async fn a_name_that_does_not_exist_is_distinguished_from_a_resolver_that_fails() {
         use LookupErrorKind::*;
         assert!([NoName, NoData].into_iter().all(is_no_such_name));
         assert!(![Again, Fail, System, Memory, Unknown, IO].into_iter().any(is_no_such_name));
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_of_a_proxy_is_told_from_what_is() {
+    fn an_invalid_address_of_a_proxy_is_distinguished_from_a_valid_one() {
         for proxy in
             ["", "http://proxy:3128", "https://proxy", "proxy:3128", "http://u:p%23@10.0.0.1:3128/", "[fd00::1]:8080"]
         {

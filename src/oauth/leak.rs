@@ -52,12 +52,12 @@ impl Secrets {
         texts[1].extend(percent_decode_str(text));
         texts.iter_mut().for_each(|text| text.make_ascii_lowercase());
         // The text is short and a secret may be long, so the text is split once and each spelling is scanned once.
-        let told = Runs::of(&texts[..]);
+        let secret_runs = Runs::of(&texts[..]);
         let repeats = |spelling: &Zeroizing<String>| match spelling.as_bytes() {
             short if short.len() < RUN => {
                 texts.iter().any(|text| text.windows(short.len().max(1)).any(|run| run == short))
             }
-            long => runs(long).any(|run| told.contains(run)),
+            long => runs(long).any(|run| secret_runs.contains(run)),
         };
         self.known.iter().any(|secret| spellings(secret.expose_secret()).iter().any(repeats))
     }

@@ -15,7 +15,7 @@ const SHORTEST: SignedDuration = SignedDuration::from_secs(10);
 const MARGIN: SignedDuration = SignedDuration::from_mins(3);
 /// No tenant issues a token that expired this long ago: an earlier expiry is ignored, such as the one in Qlik's own example,
 /// which is in January 1970 (<https://qlik.dev/apis/rest/oauth/>). Clocks differ by less.
-const NO_STATEMENT: SignedDuration = SignedDuration::from_hours(-24);
+const IMPLAUSIBLE: SignedDuration = SignedDuration::from_hours(-24);
 /// No two renewals of one request are closer than this.
 const SPACING: SignedDuration = SignedDuration::from_secs(10);
 
@@ -47,7 +47,7 @@ pub fn lifetime(
             let end: Timestamp = text.parse().map_err(|_| NoLifetime::Unreadable)?;
             let now = Timestamp::try_from(tenant_now).map_err(|_| NoLifetime::Unreadable)?;
             let life = end.duration_since(now);
-            if life < NO_STATEMENT { UNSTATED } else { life }
+            if life < IMPLAUSIBLE { UNSTATED } else { life }
         }
         (None, None) => UNSTATED,
     };

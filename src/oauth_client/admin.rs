@@ -44,8 +44,8 @@ pub fn admin(
     }
     let status = context.status.clone().unwrap_or_default();
     let ready = status.conditions.iter().any(|held| held.type_ == Ready.to_string() && held.status == "True");
-    let told = status.token.and_then(|token| token.issued_at).map(|time| time.0);
-    if !ready || told != Some(held.token.issued_at) {
+    let reported = status.token.and_then(|token| token.issued_at).map(|time| time.0);
+    if !ready || reported != Some(held.token.issued_at) {
         return Err(unready("it is not ready"));
     }
     let tenant_id = status.identity.map(|identity| identity.tenant_id).filter(|id| !id.is_empty());

@@ -1,4 +1,4 @@
-//! What somebody else keeps changing: counted, and told once.
+//! What somebody else keeps changing: counted, and reported once.
 
 use super::act::Run;
 use super::facts::Facts;
@@ -8,7 +8,7 @@ use crate::reconcile::events::EventDraft;
 use crate::reconcile::repairs::CONTESTED;
 
 impl Run<'_> {
-    /// The client was repaired in this. True: somebody else keeps changing the same, which is told once.
+    /// The client was repaired in this. True: somebody else keeps changing the same, which is reported once.
     pub(super) fn repaired_client(&self, facts: &Facts, what: &str) -> bool {
         let repaired = |memory: &mut Memory| {
             if !facts.is_judged() {

@@ -146,7 +146,7 @@ fn keep(facts: &Facts, client: &OAuthClient) -> Step {
         return failing(findings::not_owned(&client.id));
     }
     let adopts = found.is_none() && facts.desired.adopt.as_deref() == Some(client.id.as_str());
-    if found.is_none() && !adopts && !is_told(facts, client) {
+    if found.is_none() && !adopts && !is_reported(facts, client) {
         return failing(findings::not_marked(&client.id, &facts.desired.secret_name));
     }
     // What the spec itself has changed waits for nothing.
@@ -170,9 +170,9 @@ fn keep(facts: &Facts, client: &OAuthClient) -> Step {
 
 /// The status names this client. Only the operator writes the status, so a client whose mark was removed is still known by it;
 /// the Secret can be written by others, so what it names may be anybody's.
-fn is_told(facts: &Facts, client: &OAuthClient) -> bool {
-    let told = facts.object.status.as_ref().and_then(|status| status.client_id.as_deref());
-    told == Some(client.id.as_str())
+fn is_reported(facts: &Facts, client: &OAuthClient) -> bool {
+    let reported = facts.object.status.as_ref().and_then(|status| status.client_id.as_deref());
+    reported == Some(client.id.as_str())
 }
 
 /// A problem that no change can repair.

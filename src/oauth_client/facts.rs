@@ -227,9 +227,9 @@ impl Facts {
     pub fn previous(&self, held: &Held) -> Vec<Previous> {
         let status = self.object.status.as_ref();
         let same = status.is_some_and(|status| status.client_id.as_ref() == Some(&held.credential.client_id));
-        let told = status.filter(|_| same).map(|status| &status.previous[..]).unwrap_or_default();
+        let reported = status.filter(|_| same).map(|status| &status.previous[..]).unwrap_or_default();
         let mut all = held.previous.clone();
-        for old in told.iter().filter(|old| old.hint != held.credential.hint) {
+        for old in reported.iter().filter(|old| old.hint != held.credential.hint) {
             match all.iter_mut().find(|known| known.hint == old.hint) {
                 Some(known) => known.removal_time = known.removal_time.max(old.removal_time.0),
                 None => all.push(Previous { hint: old.hint.clone(), removal_time: old.removal_time.0 }),
@@ -241,9 +241,9 @@ impl Facts {
 
     /// The Secret held a credential and does not any more: it was deleted or changed.
     pub fn lost_secret(&self) -> bool {
-        let told = self.object.status.as_ref().and_then(|status| status.secret.as_ref()?.hint.as_ref());
+        let reported = self.object.status.as_ref().and_then(|status| status.secret.as_ref()?.hint.as_ref());
         // One that is ours was written with a credential, whether or not the status says so yet.
-        let written = told.is_some() || self.so_far.wrote || matches!(self.secret, CredentialSecret::Ours(_));
+        let written = reported.is_some() || self.so_far.wrote || matches!(self.secret, CredentialSecret::Ours(_));
         self.secret.held().is_none() && written
     }
 
@@ -256,14 +256,14 @@ impl Facts {
     /// The id of the client, if it was recorded.
     pub fn client_id(&self) -> Option<ClientId> {
         let held = self.secret.held().map(|held| &held.credential.client_id);
-        let told = self.object.status.as_ref().and_then(|status| status.client_id.as_ref());
-        held.or(told).or(self.desired.adopt.as_ref()).and_then(|id| id.parse().ok())
+        let reported = self.object.status.as_ref().and_then(|status| status.client_id.as_ref());
+        held.or(reported).or(self.desired.adopt.as_ref()).and_then(|id| id.parse().ok())
     }
 
     /// The last rotate request whose credential is in the Secret.
     pub fn handled(&self) -> Option<&String> {
-        let told = self.object.status.as_ref().and_then(|status| status.last_handled_rotate_request.as_ref());
-        self.secret.held().and_then(|held| held.rotated_for.as_ref()).or(told)
+        let reported = self.object.status.as_ref().and_then(|status| status.last_handled_rotate_request.as_ref());
+        self.secret.held().and_then(|held| held.rotated_for.as_ref()).or(reported)
     }
 
     /// The rotate request, if it is not handled yet.

@@ -42,7 +42,7 @@ pub struct Memory {
     pub client_repairs: Repairs,
     /// What was repaired in the client last, and how often in a row.
     pub repaired: (String, u32),
-    /// The notes that were told once, by reason.
+    /// The notes that were reported once, by reason.
     pub noted: HashMap<String, String>,
 }
 

@@ -55,7 +55,7 @@ pub(super) async fn publish(
         Applied::Done(stored) => stored,
         Applied::Stale => return Ok(Done::Stale),
         Applied::Terminating(error) => return Err(Error::kubernetes(WRITING_CREDENTIAL)(error).into()),
-        Applied::Refused { code, error } if write::may_pass(code) && passes => {
+        Applied::Refused { code, error } if write::may_be_temporary(code) && passes => {
             return Err(Error::kubernetes(WRITING_CREDENTIAL)(error).into());
         }
         Applied::Refused { code, .. } => return Err(Stop::Refused(write::refused(&name, "spec.secret", code))),

@@ -20,7 +20,7 @@ pub fn status(facts: &Facts, outcome: &Outcome, next_attempt: Option<Timestamp>)
     let mut findings: Vec<_> = STAGES.iter().filter_map(|stage| judged(facts, *stage, outcome)).collect();
     findings.push(readiness(facts, outcome));
     let held = facts.secret.held();
-    let told = before.secret.as_ref();
+    let reported = before.secret.as_ref();
     let known = match &facts.client {
         Remote::Known(client) => Some(client.id.to_string()),
         Remote::Found(id) => Some(id.to_string()),
@@ -35,9 +35,11 @@ pub fn status(facts: &Facts, outcome: &Outcome, next_attempt: Option<Timestamp>)
             name: facts.desired.secret_name.clone(),
             issued_at: held
                 .map(|held| Time(held.credential.issued_at))
-                .or_else(|| told.and_then(|told| told.issued_at.clone())),
+                .or_else(|| reported.and_then(|reported| reported.issued_at.clone())),
             // The content of a deleted Secret is still known.
-            hint: held.map(|held| held.credential.hint.clone()).or_else(|| told.and_then(|told| told.hint.clone())),
+            hint: held
+                .map(|held| held.credential.hint.clone())
+                .or_else(|| reported.and_then(|reported| reported.hint.clone())),
         }),
         previous: held.into_iter().flat_map(|held| &held.previous).map(shown).collect(),
         rotation_time: facts.rotation_time().map(Time),
@@ -62,15 +64,20 @@ fn asked(facts: &Facts) -> bool {
 /// The status while the Kubernetes API fails, from the one before: nothing else can be known.
 pub fn troubled(object: &QlikOAuthClient, failure: &Failure, now: Timestamp) -> QlikOAuthClientStatus {
     let before = object.status.clone().unwrap_or_default();
-    let told = |condition: ConditionType| before.conditions.iter().find(|told| told.type_ == condition.to_string());
-    let is_good = |condition: ConditionType| told(condition).is_some_and(|told| told.status == "True");
+    let find = |stage: ConditionType| before.conditions.iter().find(|reported| reported.type_ == stage.to_string());
+    let is_good = |stage: ConditionType| find(stage).is_some_and(|reported| reported.status == "True");
     let carried = STAGES.into_iter().filter(|stage| is_good(*stage)).filter_map(|stage| {
-        let told = told(stage)?;
-        Some(Finding { condition: stage, good: true, reason: told.reason.parse().ok()?, message: told.message.clone() })
+        let reported = find(stage)?;
+        Some(Finding {
+            condition: stage,
+            good: true,
+            reason: reported.reason.parse().ok()?,
+            message: reported.message.clone(),
+        })
     });
     let failed =
         |condition| Finding { condition, good: false, reason: failure.reason, message: failure.message.clone() };
-    let mut findings: Vec<_> = carried.filter(|told| told.condition != failure.condition).collect();
+    let mut findings: Vec<_> = carried.filter(|reported| reported.condition != failure.condition).collect();
     findings.push(failed(failure.condition));
     // Whether the credential fits a newer spec is not known.
     let judged = before.observed_generation == object.metadata.generation;

@@ -10,7 +10,7 @@ mod terms;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::findings::{TOLD_AFTER, host_not_allowed, is_told, waiting_failure};
+use self::findings::{REPORTED_AFTER, host_not_allowed, is_reported, waiting_failure};
 use self::resolved::Resolved;
 use self::terms::Terms;
 use crate::api::ConditionType::{self, CredentialsAvailable, Ready, SecretSynced, TokenIssued};
@@ -49,7 +49,7 @@ pub fn decide(facts: &Facts<'_>, tokens: Option<&TokenSnapshot>, allowed: &Allow
 
 /// A context that is being deleted: nothing is renewed; the status says until when the token works.
 fn deleting(facts: &Facts<'_>) -> Step {
-    match Holds::told(facts.context) {
+    match Holds::reported(facts.context) {
         Holds::Nothing => Step::rest(Outcome::Unchanged, Next::default()),
         holds => Step::rest(Outcome::Deleting(holds), Next::default()),
     }
@@ -70,7 +70,7 @@ fn read(facts: &Facts<'_>, wanted: Option<Wanted>) -> Step {
         (None, Some(left)) if working && renewal.is_some_and(|time| time <= facts.now) => {
             (Priority::Due(left), working)
         }
-        _ if tells_of_failure(facts.context) && !working => (Priority::Failed, working),
+        _ if reports_failure(facts.context) && !working => (Priority::Failed, working),
         _ if working => (Priority::Routine, working),
         _ => (Priority::New, working),
     };
@@ -97,14 +97,14 @@ fn unread(facts: &Facts<'_>, tokens: Option<&TokenSnapshot>) -> Step {
         return read(facts, None);
     }
     let due = expiry.filter(|end| *end > facts.now);
-    let within = (!is_told(wait) && wait.reason == WaitReason::Budget).then_some(TOLD_AFTER);
+    let within = (!is_reported(wait) && wait.reason == WaitReason::Budget).then_some(REPORTED_AFTER);
     let next = Next { due, parked: true, within, ..Next::default() };
     let judged = facts.context.status.as_ref().and_then(|status| status.observed_generation);
     let known = judged.is_some() && judged == facts.context.metadata.generation;
-    match waiting_failure(wait, TokenIssued).filter(|_| known && !tells_of_failure(facts.context)) {
+    match waiting_failure(wait, TokenIssued).filter(|_| known && !reports_failure(facts.context)) {
         Some(failure) => {
             let problem = Problem { failure, backoff: None, verified: false };
-            Step::rest(Outcome::Failing { holds: Holds::told(facts.context), problem }, next)
+            Step::rest(Outcome::Failing { holds: Holds::reported(facts.context), problem }, next)
         }
         None => Step::rest(Outcome::Unchanged, next),
     }
@@ -289,7 +289,7 @@ fn left_of(token: &Token, now: Timestamp) -> Option<Duration> {
 }
 
 /// The status says what failed when this spec was tried last.
-fn tells_of_failure(context: &QlikContext) -> bool {
+fn reports_failure(context: &QlikContext) -> bool {
     let judged = context.status.as_ref().filter(|status| status.observed_generation == context.metadata.generation);
     judged.is_some_and(|status| status.failure.is_some())
 }
@@ -297,14 +297,15 @@ fn tells_of_failure(context: &QlikContext) -> bool {
 /// The status says that the token works.
 fn is_ready(context: &QlikContext) -> bool {
     let mut conditions = context.status.iter().flat_map(|status| &status.conditions);
-    conditions.any(|told| told.type_ == Ready.to_string() && told.status == "True")
+    conditions.any(|reported| reported.type_ == Ready.to_string() && reported.status == "True")
 }
 
 /// Since when the status says this of a condition.
 fn condition_since(context: &QlikContext, condition: ConditionType, reason: Reason) -> Option<Timestamp> {
     let mut conditions = context.status.iter().flat_map(|status| &status.conditions);
-    let told = conditions.find(|told| told.type_ == condition.to_string() && told.reason == reason.to_string())?;
-    Some(told.last_transition_time.0)
+    let reported =
+        conditions.find(|reported| reported.type_ == condition.to_string() && reported.reason == reason.to_string())?;
+    Some(reported.last_transition_time.0)
 }
 
 /// The next run while waiting for the garbage collector, or after a refused write.

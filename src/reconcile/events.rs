@@ -49,12 +49,12 @@ impl EventDraft {
         Self { warning, reason: reason.to_string(), note, once: false }
     }
 
-    /// Told once for the same note, however often it is found.
+    /// Reported once for the same note, however often it is found.
     pub fn once(warning: bool, reason: Notice, note: String) -> Self {
         Self { warning, reason: reason.to_string(), note, once: true }
     }
 
-    /// Whether it is to be told. `noted`: the notes that were told once, by reason.
+    /// Whether it is to be reported. `noted`: the notes that were reported once, by reason.
     pub fn is_news(&self, noted: &mut HashMap<String, String>) -> bool {
         !self.once || noted.insert(self.reason.clone(), self.note.clone()).as_ref() != Some(&self.note)
     }

@@ -36,7 +36,8 @@ pub fn recall<'c>(cx: &Context, caller: &Caller, context: &'c QlikContext, desir
                 && credential.is(versions.credential.as_deref())
                 && target.is(versions.target.as_deref())
         };
-        let settled = memory.settled.as_ref().filter(|(settled, versions)| same(versions) && is_told(context, settled));
+        let settled =
+            memory.settled.as_ref().filter(|(settled, versions)| same(versions) && is_reported(context, settled));
         let settled = settled.map(|(settled, _)| settled.clone());
         let same = |read: &Versions| read.context == seen && credential.is(read.credential.as_deref());
         let read = memory.read.as_ref().filter(|(read, _)| same(read));
@@ -47,8 +48,8 @@ pub fn recall<'c>(cx: &Context, caller: &Caller, context: &'c QlikContext, desir
     });
     let (settled, wanted, seen, brake) = remembered.unwrap_or_default();
     let now = cx.clock.now();
-    let told = context.status.as_ref().and_then(|status| status.last_handled_refresh_request.clone());
-    let handled = settled.as_ref().map_or(told, |settled| settled.handled.clone());
+    let reported = context.status.as_ref().and_then(|status| status.last_handled_refresh_request.clone());
+    let handled = settled.as_ref().map_or(reported, |settled| settled.handled.clone());
     let refresh = requested(context).filter(|value| Some(value) != handled.as_ref());
     Facts {
         context,
@@ -79,7 +80,7 @@ fn recovered_at(cx: &Context, caller: &Caller) -> Option<Timestamp> {
 }
 
 /// The status reports that everything is in order, with this token.
-fn is_told(context: &QlikContext, settled: &Settled) -> bool {
+fn is_reported(context: &QlikContext, settled: &Settled) -> bool {
     let Some(status) = &context.status else { return false };
     let issued_at = status.token.as_ref().and_then(|token| token.issued_at.as_ref()).map(|time| time.0);
     status.observed_generation == context.metadata.generation

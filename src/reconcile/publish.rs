@@ -25,7 +25,7 @@ use crate::values::{Facts, Secrets, SecretsRead};
 /// The watch is considered up to date for a run that took no longer than this.
 const WATCHES_TRUSTED: Duration = Duration::from_secs(5);
 /// So many refusals in a row that may be temporary are not reported yet.
-const PASSING: u32 = 1;
+const TEMPORARY_FAILURES: u32 = 1;
 /// A failed write that took longer than this does not count as temporary.
 const LASTING: Duration = Duration::from_secs(10);
 
@@ -163,7 +163,7 @@ fn failed(
     took: Duration,
 ) -> Result<Written, Error> {
     let count = cx.memories.with(&caller.uid, |memory| memory.failures).unwrap_or_default();
-    if write::may_pass(code) && count < PASSING && took < LASTING {
+    if write::may_be_temporary(code) && count < TEMPORARY_FAILURES && took < LASTING {
         return Err(Error::kubernetes(WRITING_SECRET)(error));
     }
     Ok(Written::Refused(write::refused(name, "spec.target", code)))
@@ -175,7 +175,7 @@ fn unclear(cx: &Context, caller: &Caller, name: &str, took: Duration) -> Result<
         memory.written = None;
         memory.failures
     });
-    if count.unwrap_or_default() < PASSING && took < LASTING {
+    if count.unwrap_or_default() < TEMPORARY_FAILURES && took < LASTING {
         return Err(Error::Deadline(WRITE_TIMEOUT));
     }
     Ok(Written::Refused(write::unanswered(name)))

@@ -104,11 +104,11 @@ pub(super) fn tell_workloads(cx: &Context, caller: &Caller, facts: &Facts<'_>, o
     }
     let holds = outcome.holds();
     let issued_at = holds.as_ref().and_then(|holds| holds.fitting()).map(|held| held.issued_at);
-    let told = facts.context.status.as_ref().and_then(|status| status.token.as_ref()?.issued_at.as_ref());
-    let told = told.map(|time| time.0);
+    let reported = facts.context.status.as_ref().and_then(|status| status.token.as_ref()?.issued_at.as_ref());
+    let reported = reported.map(|time| time.0);
     let news = cx.memories.with(&caller.uid, |memory| {
         let before = memory.held;
-        let replaced = facts.so_far.wrote && told.is_some() && told != issued_at;
+        let replaced = facts.so_far.wrote && reported.is_some() && reported != issued_at;
         memory.held = issued_at.map(|issued_at| HeldToken {
             issued_at,
             since: match before.filter(|before| before.issued_at == issued_at) {

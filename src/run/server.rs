@@ -109,14 +109,14 @@ struct Shown {
 }
 
 async fn livez(State(shown): State<Shown>) -> Response {
-    told(shown.health.liveness())
+    respond(shown.health.liveness())
 }
 
 async fn readyz(State(shown): State<Shown>) -> Response {
-    told(shown.health.readiness())
+    respond(shown.health.readiness())
 }
 
-fn told(judged: Result<(), &'static str>) -> Response {
+fn respond(judged: Result<(), &'static str>) -> Response {
     match judged {
         Ok(()) => "ok".into_response(),
         Err(why_not) => (StatusCode::SERVICE_UNAVAILABLE, why_not).into_response(),
@@ -127,7 +127,7 @@ async fn render(State(shown): State<Shown>, headers: HeaderMap) -> Response {
     // A header that comes several times is one list.
     let accept: Vec<_> = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let format = Format::accepted(&accept.join(","));
-    let told = [(header::CONTENT_TYPE, format.content_type()), (header::VARY, "Accept")];
+    let headers = [(header::CONTENT_TYPE, format.content_type()), (header::VARY, "Accept")];
     let Ok(place) = shown.scrapes.acquire_owned().await else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
     let Ok(text) = shown.metrics.render_as(format, shown.clock.now()) else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
@@ -138,5 +138,5 @@ async fn render(State(shown): State<Shown>, headers: HeaderMap) -> Response {
         let piece = left.split_to(left.len().min(BUFFER));
         (!piece.is_empty()).then_some((Ok::<_, Infallible>(piece), (left, place)))
     });
-    (told, length, Body::from_stream(pieces)).into_response()
+    (headers, length, Body::from_stream(pieces)).into_response()
 }

@@ -57,7 +57,7 @@ fn names_cause(status: &kube::core::Status, field: &str, kind: Option<&str>) -> 
 }
 
 /// Whether a refusal with this code may be temporary.
-pub fn may_pass(code: u16) -> bool {
+pub fn may_be_temporary(code: u16) -> bool {
     matches!(code, 408 | 429 | 500..=599)
 }
 

@@ -29,7 +29,7 @@ pub fn kubernetes_answered(span: &Span, code: Option<u16>) {
     }
 }
 
-/// Namespace and resource in `/api/v1/…` or `/apis/GROUP/VERSION/…`. What stands behind them is not told.
+/// Namespace and resource in `/api/v1/…` or `/apis/GROUP/VERSION/…`. The rest of the path is not recorded.
 fn resource(path: &str) -> (Option<&str>, &str) {
     let mut parts = path.split('/').filter(|part| !part.is_empty());
     let skipped = if parts.next() == Some("api") { 1 } else { 2 };

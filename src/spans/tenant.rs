@@ -12,12 +12,12 @@ pub struct Traced<T>(pub T);
 impl<T: Transport> Transport for Traced<T> {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Answer, TransportFailure>> {
         let span = span(&request);
-        let told = span.clone();
+        let recorded = span.clone();
         let answer = async move {
             let answer = self.0.send(request).await;
             match &answer {
-                Ok(answer) => answered(&told, answer.status),
-                Err(failure) => failed(&told, &format!("{failure:?}")),
+                Ok(answer) => answered(&recorded, answer.status),
+                Err(failure) => failed(&recorded, &format!("{failure:?}")),
             }
             answer
         };
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_told_without_its_query_and_without_ids() {
+    fn a_path_is_recorded_without_its_query_and_without_ids() {
         for (path, expected) in [
             ("/oauth/token", "/oauth/token"),
             ("/api/v1/users/me", "/api/v1/users/me"),

@@ -133,7 +133,7 @@ fn the_advice_is_for_the_credential_that_was_refused() {
 }
 
 #[test]
-fn a_rejected_token_is_told_from_a_refused_client() {
+fn a_rejected_token_is_distinguished_from_a_refused_client() {
     assert_eq!(
         verification_refused(Some(&request()), &answer(401, "401 Authorization Required"), &Secrets::new()).reason,
         Reason::TokenRejected

@@ -26,7 +26,7 @@ async fn a_host_outside_the_allow_list_gets_no_connection() {
 }
 
 #[tokio::test]
-async fn a_name_that_no_tenant_has_is_told_from_one_that_cannot_be_reached() {
+async fn a_name_without_a_tenant_is_distinguished_from_one_that_cannot_be_reached() {
     let case = Case::new("unknown").await;
     case.put_credential().await;
     case.apply("acme", &json!({"tenantUrl": "https://nobody-has-this-name.eu.qlikcloud.com"})).await;

@@ -95,7 +95,7 @@ async fn a_refresh_request_serves_all_who_share_the_key_and_comes_once_a_minute(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refresh_request_that_cannot_be_echoed_is_ignored_and_told() {
+async fn a_refresh_request_that_cannot_be_echoed_is_ignored_and_reported() {
     let mut world = World::new();
     world.add("a", "acme", LIFE, &json!({}));
     world.start();

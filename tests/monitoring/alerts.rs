@@ -219,7 +219,7 @@ async fn an_oauth_client_that_was_deleted_in_the_tenant_is_told_by_name() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_kubernetes_api_that_refuses_the_secrets_of_oauth_clients_is_told_when_it_lasts() {
+async fn a_kubernetes_api_that_refuses_the_secrets_of_oauth_clients_is_reported_when_it_persists() {
     let world = with_oauth_clients(&json!({}), &["one"]);
     let mut recording = Recording::default();
     recording.scrape(&world, "a", MINUTE * 10).await;
@@ -254,7 +254,7 @@ async fn a_change_of_leader_neither_ends_nor_delays_an_alert() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_kubernetes_api_that_refuses_what_is_written_is_told_when_it_lasts() {
+async fn a_kubernetes_api_that_refuses_writes_is_reported_when_it_persists() {
     let mut world = World::new();
     fleet(&mut world, 8);
     let mut recording = Recording::default();

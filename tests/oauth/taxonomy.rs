@@ -152,7 +152,7 @@ async fn what_an_answer_says_of_itself_is_heard() {
 }
 
 #[tokio::test]
-async fn a_host_without_a_tenant_is_told_from_a_wrong_secret() {
+async fn a_host_without_a_tenant_is_distinguished_from_a_wrong_secret() {
     let world = World::new().await;
     let mut row = world.row();
     let real = row.tenant.clone();

@@ -119,7 +119,7 @@ async fn silence_ends_after_fifteen_seconds_and_in_the_handshake_after_five() {
 }
 
 #[tokio::test]
-async fn a_tenant_that_is_not_there_is_told_from_a_name_that_is_none() {
+async fn a_tenant_that_does_not_exist_is_distinguished_from_an_invalid_name() {
     let world = World::new().await;
     let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let row = Row { port: closed, ..world.row() };

@@ -25,7 +25,7 @@ use kube::runtime::watcher::{Event, Result};
 type Watch<K> = BoxStream<'static, Result<Event<K>>>;
 
 /// The events that replace one event.
-type Told<K> = Box<dyn Iterator<Item = Result<Event<K>>> + Send>;
+type Events<K> = Box<dyn Iterator<Item = Result<Event<K>>> + Send>;
 
 /// Merges watches, each with its namespace or `None` for the whole cluster, for `store`, which only this stream may feed: an
 /// event is in the store before the next is polled.
@@ -37,10 +37,10 @@ where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
 {
     let is_ready = Arc::new(AtomicBool::new(false));
-    let told = watches
+    let events = watches
         .into_iter()
         .map(|(namespace, events)| whole_lists(events, namespace, store.clone(), is_ready.clone()).boxed());
-    stream::select_all(told).flat_map(stream::iter)
+    stream::select_all(events).flat_map(stream::iter)
 }
 
 fn whole_lists<K>(
@@ -48,13 +48,13 @@ fn whole_lists<K>(
     namespace: Option<String>,
     store: Store<K>,
     is_ready: Arc<AtomicBool>,
-) -> impl Stream<Item = Told<K>> + Send + 'static
+) -> impl Stream<Item = Events<K>> + Send + 'static
 where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
 {
     let mut list = Vec::new();
     events.filter_map(move |event| {
-        let told: Option<Told<K>> = match event {
+        let events: Option<Events<K>> = match event {
             Ok(Event::Init) => {
                 list.clear();
                 None
@@ -66,12 +66,12 @@ where
             Ok(Event::InitDone) => Some(complete(take(&mut list), namespace.as_deref(), &store, &is_ready)),
             other => Some(Box::new(once(other))),
         };
-        ready(told)
+        ready(events)
     })
 }
 
 /// The events for a complete list of a namespace, or of the cluster.
-fn complete<K>(list: Vec<K>, namespace: Option<&str>, store: &Store<K>, is_ready: &AtomicBool) -> Told<K>
+fn complete<K>(list: Vec<K>, namespace: Option<&str>, store: &Store<K>, is_ready: &AtomicBool) -> Events<K>
 where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
 {
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_object_that_was_made_again_while_the_watch_was_away_is_told_as_deleted_first() {
+    async fn an_object_that_was_created_again_while_the_watch_was_away_is_reported_as_deleted_first() {
         let made = |uid: &str| {
             let mut secret = secret("a", 0, 1);
             secret.metadata.uid = Some(uid.into());
@@ -200,12 +200,12 @@ mod tests {
             }
         }
         drop(events);
-        let told = stream.map(|event| match event.unwrap() {
+        let events = stream.map(|event| match event.unwrap() {
             Event::Init | Event::InitDone => String::new(),
             Event::Delete(secret) => format!("deleted {}", secret.metadata.uid.unwrap()),
             Event::Apply(secret) | Event::InitApply(secret) => secret.metadata.uid.unwrap(),
         });
-        assert_eq!(told.collect::<Vec<_>>().await, ["", "first", "", "first", "deleted first", "second"]);
+        assert_eq!(events.collect::<Vec<_>>().await, ["", "first", "", "first", "deleted first", "second"]);
         assert_eq!(reader.state().len(), 1);
     }
 

@@ -70,8 +70,8 @@ fn is_lost(
     let in_secret = held.is_some_and(|held| held.credential.hint == id) || previous.iter().any(|old| old.hint == id);
     let made = candidate.is_some_and(|made| made.credential.hint == id);
     // It was in a Secret that is gone or was changed: programs that have read it can use it during the overlap.
-    let told = facts.object.status.as_ref().and_then(|status| status.secret.as_ref()?.hint.as_deref());
-    let published = held.is_none() && told == Some(id);
+    let reported = facts.object.status.as_ref().and_then(|status| status.secret.as_ref()?.hint.as_deref());
+    let published = held.is_none() && reported == Some(id);
     !in_secret && !made && !published && !kept.iter().any(|old| old == id)
 }
 

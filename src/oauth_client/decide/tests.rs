@@ -151,9 +151,9 @@ fn a_client_is_looked_for_before_one_is_created_and_created_only_after_that_was_
 
 #[test]
 fn a_client_that_was_deleted_is_created_again_on_a_rotate_request_alone() {
-    let told = json!({"clientId": "c-1", "lastHandledRotateRequest": "1"});
+    let reported = json!({"clientId": "c-1", "lastHandledRotateRequest": "1"});
     let gone = |changes: &Value, request: Option<&str>| {
-        let mut object = object(changes, &told);
+        let mut object = object(changes, &reported);
         object.metadata.annotations =
             request.map(|value| [("qlikcontext.dev/rotate-requested-at".to_owned(), value.to_owned())].into());
         Facts { client: Remote::Gone, ..facts(object) }
@@ -241,8 +241,8 @@ fn a_client_that_somebody_else_keeps_changing_is_repaired_later_and_an_edit_of_t
 #[test]
 fn a_secret_that_somebody_else_keeps_changing_is_written_later_and_a_rotation_at_once() {
     let fought = |second: i64, change: fn(&mut Facts)| {
-        let told = json!({"clientId": "c-1", "secret": {"name": "reporting-oauth", "hint": "aaaaa"}});
-        let mut facts = with(object(&json!({}), &told), client(&["aaaaa"]));
+        let reported = json!({"clientId": "c-1", "secret": {"name": "reporting-oauth", "hint": "aaaaa"}});
+        let mut facts = with(object(&json!({}), &reported), client(&["aaaaa"]));
         facts.brakes.secret = Some(at(second));
         change(&mut facts);
         said(&facts)
@@ -275,8 +275,9 @@ fn a_secret_that_somebody_else_keeps_changing_is_written_later_and_a_rotation_at
 #[test]
 fn a_credential_that_was_replaced_stays_for_its_overlap_also_when_the_secret_does_not_say_so() {
     let kept = |second: i64, annotated: &[(&str, i64)]| {
-        let told = json!({"clientId": "c-1", "previous": [{"hint": "bbbbb", "removalTime": at(second).to_string()}]});
-        let object = object(&json!({}), &told);
+        let reported =
+            json!({"clientId": "c-1", "previous": [{"hint": "bbbbb", "removalTime": at(second).to_string()}]});
+        let object = object(&json!({}), &reported);
         let secret = secret(&object, &held("aaaaa", annotated));
         said(&Facts { secret, ..with(object, client(&["aaaaa", "bbbbb"])) })
     };
@@ -323,8 +324,8 @@ fn an_unknown_credential_is_removed_and_a_replaced_one_only_after_its_overlap() 
     let lost = |hints: &[&str]| said(&with(object(&json!({}), &json!({})), client(hints)));
     assert_eq!(lost(&["aaaaa", "bbbbb"]), "remove aaaaa, lost");
     assert_eq!(lost(&["aaaaa"]), "add", "a client is never left without any");
-    let told = json!({"secret": {"name": "reporting-oauth", "hint": "aaaaa"}});
-    assert_eq!(said(&with(object(&json!({}), &told), client(&["aaaaa"]))), "add", "it was in a Secret once");
+    let reported = json!({"secret": {"name": "reporting-oauth", "hint": "aaaaa"}});
+    assert_eq!(said(&with(object(&json!({}), &reported), client(&["aaaaa"]))), "add", "it was in a Secret once");
 }
 
 #[test]

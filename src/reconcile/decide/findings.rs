@@ -10,20 +10,20 @@ use crate::oauth::tenant::AllowedHosts;
 use crate::scheduler::{Wait, WaitReason};
 
 /// A wait for the operator's own limits is reported in the status when it is longer than this.
-pub(super) const TOLD_AFTER: Duration = Duration::from_mins(1);
+pub(super) const REPORTED_AFTER: Duration = Duration::from_mins(1);
 
 /// Whether a wait is reported in the status.
-pub(super) fn is_told(wait: Wait) -> bool {
+pub(super) fn is_reported(wait: Wait) -> bool {
     match wait.reason {
         WaitReason::Flight | WaitReason::Slot => false,
-        WaitReason::Budget => wait.expected > TOLD_AFTER,
+        WaitReason::Budget => wait.expected > REPORTED_AFTER,
         WaitReason::Pause | WaitReason::Circuit => true,
     }
 }
 
 /// The finding for a wait; a short wait for the operator's own limits is not reported.
 pub(super) fn waiting_failure(wait: Wait, condition: ConditionType) -> Option<Failure> {
-    if !is_told(wait) {
+    if !is_reported(wait) {
         return None;
     }
     let (reason, message) = match wait.reason {

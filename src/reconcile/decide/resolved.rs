@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 
-use super::findings::{TOLD_AFTER, contested, immutable, is_told, waiting_failure};
+use super::findings::{REPORTED_AFTER, contested, immutable, is_reported, waiting_failure};
 use super::terms::Terms;
-use super::{Observed, earliest, left_of, tells_of_failure};
+use super::{Observed, earliest, left_of, reports_failure};
 use crate::api::ConditionType::{self, TokenIssued};
 use crate::clock::{SignedDuration, Timestamp};
 use crate::desired::Desired;
@@ -226,17 +226,17 @@ impl Resolved<'_> {
             _ => ConditionType::Verified,
         };
         let holds = self.observed.holds();
-        let told = is_told(wait);
+        let reported = is_reported(wait);
         let next = Next {
             due: self.recheck_time(&holds).filter(|due| *due > self.now),
             parked: true,
-            within: (!told && wait.reason == WaitReason::Budget).then_some(TOLD_AFTER),
+            within: (!reported && wait.reason == WaitReason::Budget).then_some(REPORTED_AFTER),
             ..Next::default()
         };
         let backoff = tokens.backoff.clone();
         let failure =
             backoff.as_ref().map(|backoff| backoff.failure.clone()).or_else(|| waiting_failure(wait, condition));
-        let stands = backoff.is_none() && tells_of_failure(facts.context);
+        let stands = backoff.is_none() && reports_failure(facts.context);
         let unchanged = match holds.fitting() {
             None => failure.is_none() || stands,
             Some(fitting) => stands && fitting.is_live(self.now),

@@ -189,12 +189,12 @@ fn a_context_that_is_deleted_or_suspended_is_left_alone() {
     let mut going = context(&json!({}));
     going.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(0)));
     assert_eq!(Scene::of(&going).plan(), "unchanged", "nothing was ever said");
-    let told = json!({
+    let reported = json!({
         "token": {"issuedAt": at(0).to_string(), "expiresAt": at(LIFE).to_string()},
         "conditions": [{"type": "Ready", "status": "True", "reason": "TokenValid", "message": "",
             "lastTransitionTime": at(0).to_string()}],
     });
-    going.status = Some(serde_json::from_value(told).unwrap());
+    going.status = Some(serde_json::from_value(reported).unwrap());
     assert_eq!(Scene::of(&going).plan(), "deleting");
     assert_eq!(Scene::of(&context(&json!({"suspend": true}))).plan(), "suspended");
 }
@@ -422,7 +422,7 @@ fn a_held_token_is_verified_each_interval_while_its_renewal_fails() {
 }
 
 #[test]
-fn a_wait_is_told_when_it_is_long_or_of_the_tenants_making() {
+fn a_wait_is_reported_when_it_is_long_or_caused_by_the_tenant() {
     let new = |wait: Wait| {
         when(|scene| {
             scene.tokens().token = None;
@@ -462,9 +462,9 @@ fn an_empty_value_may_be_about_to_be_filled_and_stalls_after_five_minutes() {
     let malformed = || Failure::new(CredentialsAvailable, Reason::CredentialMalformed, "It is empty.").waiting();
     for (since, stalled) in [(0, false), (-299, false), (-300, true)] {
         let mut context = context(&json!({}));
-        let told = json!({"conditions": [{"type": "CredentialsAvailable", "status": "False",
+        let reported = json!({"conditions": [{"type": "CredentialsAvailable", "status": "False",
             "reason": "CredentialMalformed", "message": "", "lastTransitionTime": at(since).to_string()}]});
-        context.status = Some(serde_json::from_value(told).unwrap());
+        context.status = Some(serde_json::from_value(reported).unwrap());
         let mut scene = Scene::of(&context);
         scene.read().credential = Err(malformed());
         let Step::Rest { outcome, next, .. } = scene.step() else { panic!() };

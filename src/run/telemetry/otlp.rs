@@ -32,7 +32,7 @@ pub struct Traces(SdkTracerProvider);
 
 impl Drop for Traces {
     fn drop(&mut self) {
-        // A collector that does not answer is told by the exporter.
+        // A collector that does not answer is logged by the exporter.
         let _ = self.0.shutdown_with_timeout(FLUSH);
     }
 }
@@ -63,7 +63,7 @@ where
     // Its own text may repeat the endpoint, which may hold a password.
     let exporter =
         exporter.build().ok().with_context(|| format!("cannot send traces; check {}", ENDPOINTS.join(", ")))?;
-    let exporter = Told { exporter, failing: AtomicBool::new(false) };
+    let exporter = LoggedExporter { exporter, failing: AtomicBool::new(false) };
     let provider = SdkTracerProvider::builder().with_resource(resource()).with_batch_exporter(exporter).build();
     let layer = tracing_opentelemetry::layer()
         .with_tracer(provider.tracer(OPERATOR_NAME))
@@ -85,12 +85,12 @@ fn resource() -> Resource {
 
 /// Says when the collector begins to fail and when it answers again, and nothing of what it says.
 #[derive(Debug)]
-struct Told {
+struct LoggedExporter {
     exporter: Otlp,
     failing: AtomicBool,
 }
 
-impl SpanExporter for Told {
+impl SpanExporter for LoggedExporter {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let result = self.exporter.export(batch).await;
         match (self.failing.swap(result.is_err(), Ordering::Relaxed), result.is_err()) {

@@ -55,7 +55,7 @@ async fn what_only_reads_spends_no_token_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_follows_while_the_host_wants_a_pause_and_what_is_left_of_it_is_told() {
+async fn nothing_follows_while_the_host_requires_a_pause_and_the_rest_of_it_is_reported() {
     let world = World::new(limits(100));
     let permit = first(&world, 0);
     permit.ended(paused(20), world.begin);

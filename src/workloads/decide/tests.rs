@@ -87,7 +87,7 @@ fn a_pod_that_a_restart_for_this_token_made_is_fresh_whatever_its_nodes_clock_sa
 }
 
 #[test]
-fn what_cannot_or_must_not_be_restarted_is_left_and_told() {
+fn a_workload_that_cannot_or_must_not_be_restarted_is_left_and_reported() {
     let left = |plan: Plan| {
         assert_eq!(plan.restart, []);
         plan.findings.left.first().map(|(_, left)| *left)

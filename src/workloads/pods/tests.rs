@@ -34,7 +34,7 @@ fn mounted(mount: &Value) -> Value {
 }
 
 #[test]
-fn each_way_of_reading_is_told_apart() {
+fn each_source_of_a_value_is_distinguished() {
     let ways = |spec: Value| pod(&spec, &json!({})).map(|reader| (reader.mounts, reader.environment));
     let all = json!({"containers": [{"name": "app", "envFrom": [{"prefix": "Q_", "secretRef": {"name": SECRET}}]}]});
     let projected = json!({"containers": [{"name": "app", "volumeMounts": [{"name": "v", "mountPath": "/q"}]}],

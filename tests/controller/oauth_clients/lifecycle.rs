@@ -118,7 +118,7 @@ async fn a_rotation_on_request_is_echoed_once_the_new_credential_is_in_the_secre
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_cannot_be_echoed_is_ignored_and_told() {
+async fn a_request_that_cannot_be_echoed_is_ignored_and_reported() {
     let world = world().await;
     world.declare("reporting", &json!({}));
     pass(MINUTE).await;

@@ -165,7 +165,7 @@ async fn a_write_that_is_refused_is_told_and_its_credential_not_made_anew() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deletion_that_cannot_be_carried_out_is_given_up_and_told() {
+async fn a_deletion_that_cannot_be_carried_out_is_given_up_and_reported() {
     let world = world().await;
     for name in ["down", "orphan"] {
         world.declare(name, &json!({"deletionPolicy": "Delete"}));
