@@ -109,8 +109,8 @@ pub fn run(args: &Args, screen: Screen) -> anyhow::Result<()> {
         return finish(args, &report, earlier.as_ref(), screen);
     }
     requirements::to_build_and_boot()?;
-    if cfg!(debug_assertions) && !args.debug {
-        return again_as_release(screen);
+    if !args.debug {
+        continue_as_release(screen)?;
     }
     let programs = requirements::programs(screen)?;
     let operator = operator_program(args, screen)?;
@@ -151,10 +151,15 @@ fn finish(args: &Args, report: &Report, earlier: Option<&Report>, screen: Screen
     Ok(())
 }
 
-/// The tenant and the bare client are this program: without optimization they would dominate the measurement.
-fn again_as_release(screen: Screen) -> anyhow::Result<()> {
+/// Continues in the release build of this program, unless this is that build: the tenant and the bare client are parts of it, and
+/// would dominate the measurement without optimization. Whether a build is optimized cannot be told from `debug_assertions`,
+/// which the dev profile turns off.
+fn continue_as_release(screen: Screen) -> anyhow::Result<()> {
     screen.progress("building the bench itself as for a release …");
-    let program = cargo::build_tasks_for_release()?;
+    let program = fs::canonicalize(cargo::build_tasks_for_release()?).context("the release build is not there")?;
+    if env::current_exe().and_then(fs::canonicalize).is_ok_and(|this| this == program) {
+        return Ok(());
+    }
     let error = std::process::Command::new(&program).args(env::args_os().skip(1)).exec();
     Err(anyhow!(error).context(format!("cannot run {}", program.display())))
 }

@@ -19,7 +19,7 @@ pub const KIND: &str = "QlikContext";
 pub const SIX_HOURS: Duration = Duration::from_hours(6);
 /// Concurrent writes while a fleet is created.
 const WRITES: usize = 32;
-const PATIENCE: Duration = Duration::from_mins(3);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Contexts of one namespace and one tenant.
 #[derive(Clone, Debug)]
@@ -135,11 +135,11 @@ pub async fn remove(client: &Client, namespace: &str) -> anyhow::Result<()> {
     let contexts: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind());
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let (delete, list) = (DeleteParams::default(), ListParams::default());
-    contexts.delete_collection(&delete, &list).await.context("cannot delete contexts")?;
     let begin = Instant::now();
     loop {
-        // Again: the operator may have written one meanwhile.
-        secrets.delete_collection(&delete, &list).await.context("cannot delete Secrets")?;
+        // Repeated: the API server ends a request after a minute, and the operator may have written a Secret meanwhile.
+        let contexts_deleted = contexts.delete_collection(&delete, &list).await;
+        let secrets_deleted = secrets.delete_collection(&delete, &list).await;
         let first = ListParams::default().limit(1);
         let left =
             [contexts.list_metadata(&first).await?.items.len(), secrets.list_metadata(&first).await?.items.len()];
@@ -147,6 +147,8 @@ pub async fn remove(client: &Client, namespace: &str) -> anyhow::Result<()> {
             return Ok(());
         }
         if begin.elapsed() > PATIENCE {
+            contexts_deleted.context("cannot delete contexts")?;
+            secrets_deleted.context("cannot delete Secrets")?;
             bail!("objects of the namespace {namespace} do not go away");
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
