@@ -1,4 +1,4 @@
-//! The program's first second: its command line, the kubeconfig it is given, the files that its flags name.
+//! The start of the program: its command line, its kubeconfig and the files that its flags name.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -18,7 +18,7 @@ fn said(args: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn a_mistake_leads_to_the_help_that_has_the_flag() {
+fn a_wrong_flag_points_to_the_help_that_lists_it() {
     for (args, help) in
         [(&["run", "--bogus"][..], "run --help"), (&["crd", "x"], "crd --help"), (&[], "operator --help")]
     {
@@ -29,7 +29,7 @@ fn a_mistake_leads_to_the_help_that_has_the_flag() {
 }
 
 #[test]
-fn a_reader_that_has_enough_is_no_error() {
+fn a_closed_stdout_or_stderr_is_no_error() {
     for (args, code) in [(&["run", "--help"][..], 0), (&["--version"], 0), (&["crd"], 0), (&["run", "--bogus"], 2)] {
         // Both ends are closed before anything is written.
         let (reader, writer) = std::io::pipe().unwrap();
@@ -48,7 +48,7 @@ fn a_reader_that_has_enough_is_no_error() {
 }
 
 #[test]
-fn a_ca_file_that_is_not_usable_as_a_whole_is_refused_in_one_line_at_the_start() {
+fn a_ca_file_with_any_unusable_part_is_rejected_in_one_line_at_start() {
     let folder = Folder::new().unwrap();
     let path = folder.path().join("ca.pem");
     let kubeconfig = world().control_plane.admin_kubeconfig();
@@ -70,7 +70,7 @@ fn a_ca_file_that_is_not_usable_as_a_whole_is_refused_in_one_line_at_the_start()
     }
 }
 
-/// Tunnels every connection, and reports where it leads.
+/// Tunnels every connection, and records its destination.
 fn proxy() -> (String, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -113,12 +113,12 @@ fn the_proxy_of_the_kubeconfig_is_used_for_the_kubernetes_api() {
         fs::write(&kubeconfig, config.to_string()).unwrap();
     };
     write(&format!("http://user:p%40ss@{address}"));
-    // In a namespace of nobody's, so that it is no second operator beside the others'.
+    // Watches an unused namespace, so that it does not reconcile the contexts of other tests.
     let mut child = Command::new(PROGRAM)
         .args(["run", "--listen", "127.0.0.1:0", "--watch-namespaces", "nobodys-namespace"])
         .env_clear()
         .env("KUBECONFIG", &kubeconfig)
-        // The environment's is for tenants, and kubectl asks no NO_PROXY about one that the kubeconfig names.
+        // The proxy of the environment is for tenants. kubectl does not apply NO_PROXY to a proxy that the kubeconfig names.
         .envs([("HTTPS_PROXY", "http://127.0.0.1:9"), ("NO_PROXY", "*")])
         .stderr(Stdio::piped())
         .spawn()
@@ -128,7 +128,7 @@ fn the_proxy_of_the_kubeconfig_is_used_for_the_kubernetes_api() {
     child.kill().unwrap();
     child.wait().unwrap();
     let head = seen.recv_timeout(Duration::from_secs(5)).unwrap();
-    assert!(started, "not through the proxy");
+    assert!(started, "the operator did not connect through the proxy");
     assert!(head.starts_with("CONNECT 127.0.0.1:") && head.contains("dXNlcjpwQHNz"), "{head}");
 
     for (url, says) in [("socks5://user:planted@127.0.0.1:1080", "proxy-url"), ("127.0.0.1:3128", "proxy-url")] {

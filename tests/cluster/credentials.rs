@@ -1,11 +1,11 @@
-//! The credential Secret: what is wrong with it is said, and cured the moment it is corrected.
+//! The credential Secret: the status names what is wrong with it, and the context recovers as soon as it is fixed.
 
 use serde_json::json;
 
 use crate::world::{CLIENT_ID, CLIENT_SECRET, Case, conditions, message};
 
 #[tokio::test]
-async fn a_wrong_secret_is_named_and_cured_the_moment_it_is_corrected() {
+async fn a_wrong_client_secret_is_reported_and_a_fix_takes_effect_at_once() {
     let case = Case::new("wrong").await;
     case.put_secret("acme-oauth", &[("client-id", CLIENT_ID), ("client-secret", "planted-wrong-secret")]).await;
     case.apply("acme", &json!({})).await;
@@ -16,7 +16,7 @@ async fn a_wrong_secret_is_named_and_cured_the_moment_it_is_corrected() {
             "CredentialsAvailable=True/CredentialsFound",
             "TokenIssued=False/InvalidClient",
             "Ready=False/InvalidClient",
-            // Its client may have been created a moment ago.
+            // The client may have been created a moment ago.
             "Reconciling=True/InvalidClient",
         ]
     );
@@ -34,17 +34,14 @@ async fn a_missing_secret_is_waited_for() {
     let case = Case::new("missing").await;
     case.apply("acme", &json!({})).await;
     let context = case.wait_for("acme", "Ready=False/SecretNotFound").await;
-    assert!(
-        conditions(&context).contains(&"Reconciling=True/SecretNotFound".into()),
-        "somebody may be about to make it"
-    );
+    assert!(conditions(&context).contains(&"Reconciling=True/SecretNotFound".into()), "the Secret may be created soon");
     assert!(message(&context, "Ready").contains("acme-oauth"));
     case.put_credential().await;
     case.wait_for("acme", "Ready=True/TokenValid").await;
 }
 
 #[tokio::test]
-async fn a_missing_key_is_named_without_listing_the_others() {
+async fn a_missing_key_is_reported_without_listing_the_other_keys() {
     let case = Case::new("key").await;
     case.put_secret("acme-oauth", &[("client-id", CLIENT_ID), ("planted-other-key", CLIENT_SECRET)]).await;
     case.apply("acme", &json!({})).await;
@@ -65,7 +62,7 @@ async fn inline_ids_and_other_key_names_are_read() {
 }
 
 #[tokio::test]
-async fn a_secret_that_names_its_hosts_is_sent_nowhere_else() {
+async fn a_credential_with_allowed_hosts_is_sent_to_no_other_host() {
     let case = Case::new("bound").await;
     case.put_credential().await;
     case.kubectl(&["annotate", "secret", "acme-oauth", "qlikcontext.dev/allowed-hosts=other.eu.qlikcloud.com"]).await;

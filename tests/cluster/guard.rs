@@ -1,4 +1,4 @@
-//! The wall around the credentials: where they are never sent, shown by listeners that count.
+//! Hosts to which credentials are never sent. Listeners count the connections.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ async fn a_host_outside_the_allow_list_gets_no_connection() {
     case.put_credential().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    // A tenant that the proxy would lead to, under a name that the operator's list does not have.
+    // The proxy could reach this tenant, but its name is not in the operator's list.
     let stranger = case.world.cloud.tenant(&format!("{}.example.com", case.namespace));
     for (name, url) in [("address", format!("https://{address}")), ("name", stranger.url())] {
         case.apply(name, &json!({ "tenantUrl": url })).await;

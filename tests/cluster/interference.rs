@@ -1,5 +1,5 @@
-//! What others in the cluster do: admission webhooks that fail or take their time, controllers that fight, backups that
-//! are restored.
+//! Other clients of the cluster: admission webhooks that fail or are slow, controllers that revert changes, and restores
+//! of backups.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use support::tenant::{Client, Route};
 
 use crate::world::{CLIENT_ID, CLIENT_SECRET, Case, message};
 
-/// A webhook for the writes of Secrets in the namespace of one test; gone with [`Webhook::remove`].
+/// A webhook for writes of Secrets in the namespace of one test. [`Webhook::remove`] deletes it.
 struct Webhook {
     all: Api<ValidatingWebhookConfiguration>,
     name: String,
@@ -42,7 +42,7 @@ impl Webhook {
         webhook
     }
 
-    /// The API server takes a moment to notice a new one.
+    /// The API server takes a moment to use a new webhook.
     async fn until_it_is_called(&self, case: &Case, timeout_seconds: u32) {
         let probe: Secret = serde_json::from_value(json!({"metadata": {"generateName": "probe-"}})).unwrap();
         let params = PostParams { dry_run: true, ..PostParams::default() };
@@ -64,7 +64,7 @@ impl Webhook {
 }
 
 impl Case {
-    /// Writes of this test's derived Secret by the operator, as the API server has them in its audit log.
+    /// The operator's writes of this test's token Secret, from the audit log of the API server.
     fn secret_writes(&self) -> usize {
         let account = format!("system:serviceaccount:{}:{}", operator::NAMESPACE, operator::RELEASE);
         let log = std::fs::read_to_string(self.world.control_plane.audit_log()).unwrap();
@@ -88,13 +88,13 @@ impl Case {
 }
 
 #[tokio::test]
-async fn with_a_webhook_that_is_down_the_status_says_so_and_ready_ends_with_the_token() {
+async fn while_a_webhook_is_down_the_status_reports_it_and_ready_turns_false_when_the_token_expires() {
     let case = Case::new("webhook-down").await;
     case.tenant.add_client(Client::new(CLIENT_ID).secret(CLIENT_SECRET).lifetime(Duration::from_secs(40)));
     case.put_credential().await;
     case.apply("acme", &json!({})).await;
     case.wait_for("acme", "Ready=True/TokenValid").await;
-    // Nobody listens there.
+    // No process listens there.
     let webhook = Webhook::add(&case, "https://127.0.0.1:1/validate", "Fail", 5).await;
     case.apply("second", &json!({"scopes": ["user_default"]})).await;
 
@@ -116,10 +116,10 @@ async fn with_a_webhook_that_is_down_the_status_says_so_and_ready_ends_with_the_
 }
 
 #[tokio::test]
-async fn a_write_that_a_webhook_holds_up_for_six_seconds_is_written_once() {
+async fn a_write_that_a_webhook_delays_for_six_seconds_is_sent_once() {
     let case = Case::new("webhook-slow").await;
     case.put_credential().await;
-    // Accepts connections and never says anything: the API server gives up after six seconds and lets the write pass.
+    // Accepts connections and never responds: the API server times out after six seconds and allows the write.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://{}/validate", silent.local_addr().unwrap());
     let webhook = Webhook::add(&case, &url, "Ignore", 6).await;
@@ -132,7 +132,7 @@ async fn a_write_that_a_webhook_holds_up_for_six_seconds_is_written_once() {
 }
 
 #[tokio::test]
-async fn a_client_that_keeps_resetting_a_label_is_named_in_an_event_and_costs_a_handful_of_writes() {
+async fn a_client_that_keeps_resetting_a_label_is_named_in_an_event_and_causes_few_writes() {
     let case = Case::new("fight").await;
     case.put_credential().await;
     case.apply("acme", &json!({})).await;
@@ -167,13 +167,13 @@ async fn a_client_that_keeps_resetting_a_label_is_named_in_an_event_and_costs_a_
 }
 
 #[tokio::test]
-async fn a_secret_that_outlived_its_context_is_adopted_by_the_restored_one_with_its_token() {
+async fn a_secret_that_outlived_its_context_is_adopted_by_the_restored_context_with_its_token() {
     let case = Case::new("restore").await;
     case.put_credential().await;
     let old = case.apply("acme", &json!({})).await;
     case.wait_for("acme", "Ready=True/TokenValid").await;
     let token = case.data("acme-token").await["token"].clone();
-    // The garbage collector takes the owner reference off and leaves the Secret.
+    // The garbage collector removes the owner reference and keeps the Secret.
     case.contexts()
         .delete(
             "acme",
@@ -192,12 +192,12 @@ async fn a_secret_that_outlived_its_context_is_adopted_by_the_restored_one_with_
     assert_ne!(new.metadata.uid, old.metadata.uid);
     case.wait_for("acme", "Ready=True/TokenValid").await;
     assert_eq!(case.data("acme-token").await["token"], token);
-    assert_eq!(case.token_requests(), 1, "its token was verified, not replaced");
+    assert_eq!(case.token_requests(), 1, "the token was verified, not replaced");
     let owners = case.metadata("acme-token").await.owner_references.unwrap();
     assert_eq!(owners.len(), 1);
     assert_eq!((Some(&owners[0].uid), owners[0].controller), (new.metadata.uid.as_ref(), Some(true)));
 
-    // A real backup tool makes the Secret anew as well.
+    // A real backup tool creates the Secret again, too.
     let stored = case.secrets().get("acme-token").await.unwrap();
     case.contexts().delete("acme", &DeleteParams::foreground()).await.unwrap();
     let begin = Instant::now();

@@ -1,4 +1,4 @@
-//! From nothing to a token, through its renewals, to nothing.
+//! The life of a context: its first token, the renewals, and its deletion.
 
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,7 @@ async fn a_context_becomes_a_verified_token_in_a_secret() {
         data.keys().collect::<Vec<_>>(),
         ["authorization", "contexts.yml", "expires-at", "host", "tenant-url", "token"]
     );
-    assert!(data["token"].starts_with(TOKEN_BEGINNING), "what the search for leaks looks for");
+    assert!(data["token"].starts_with(TOKEN_BEGINNING), "the search for leaks looks for this prefix");
     assert_eq!(data["authorization"], format!("Bearer {}", data["token"]));
     assert_eq!(data["tenant-url"], case.tenant.url());
     assert_eq!(data["host"], case.tenant.host());
@@ -58,7 +58,7 @@ async fn a_context_becomes_a_verified_token_in_a_secret() {
 }
 
 #[tokio::test]
-async fn a_tenant_called_by_its_address_works_without_a_proxy() {
+async fn a_tenant_with_an_ip_address_as_its_url_works_without_a_proxy() {
     let case = Case::new("direct").await;
     let address = case.world.cloud.tenant(&case.world.cloud.address().to_string());
     address.add_client(Client::new("direct-client").secret(CLIENT_SECRET));
@@ -87,12 +87,12 @@ async fn a_short_lived_token_is_renewed_again_and_again_and_never_expires_in_the
     }
     let (issued, asked) =
         case.world.cloud.ledger(|ledger| (tokens.len() as u64, ledger.hosts.get(case.tenant.host()).copied()));
-    // A token request, users/me and the user it leads to, for each token and nothing else.
+    // For each token: the token request, users/me and the user that it redirects to. No other request.
     assert_eq!(asked, Some(issued * 3));
 }
 
 #[tokio::test]
-async fn the_secret_of_a_deleted_context_is_collected() {
+async fn the_secret_of_a_deleted_context_is_garbage_collected() {
     let case = Case::new("delete").await;
     case.put_credential().await;
     case.apply("acme", &json!({})).await;
@@ -120,7 +120,7 @@ async fn a_disabled_users_token_is_never_published() {
 }
 
 #[tokio::test]
-async fn a_scope_the_client_does_not_have_is_named_as_the_cause() {
+async fn a_scope_that_the_client_lacks_is_reported_as_the_cause() {
     let case = Case::new("scope").await;
     case.put_credential().await;
     case.apply("acme", &json!({"scopes": ["admin.apps"]})).await;
@@ -140,7 +140,7 @@ async fn a_scope_the_client_does_not_have_is_named_as_the_cause() {
 }
 
 #[tokio::test]
-async fn a_context_with_a_pin_that_does_not_hold_publishes_nothing() {
+async fn a_context_whose_pin_does_not_match_publishes_no_token() {
     let case = Case::new("pin").await;
     case.put_credential().await;
     case.apply("acme", &json!({"expectedIdentity": {"tenantId": "somebody-elses"}})).await;

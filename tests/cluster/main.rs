@@ -1,10 +1,10 @@
-//! The operator on a real control plane, with the chart's own rights, against the fake tenant over TLS.
+//! The operator on a real control plane, with the permissions of the chart, against the fake tenant over TLS.
 //!
-//! Here stands only what a real API server can show: schemas, rights, watches, server-side apply, garbage collection. All
-//! tests share one control plane, one operator and one cloud; each has a namespace and a tenant of its own.
+//! These tests need a real API server: schemas, permissions, watches, server-side apply, garbage collection. All tests share
+//! one control plane, one operator and one fake cloud. Each test has its own namespace and tenant.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says no by panicking")]
-#![expect(clippy::disallowed_methods, reason = "what is real is measured by real time")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::disallowed_methods, reason = "real processes need real time")]
 
 mod command_line;
 mod credentials;

@@ -1,4 +1,4 @@
-//! What large Secrets cost the operator that only watches them.
+//! Memory that large Secrets take in an operator that only watches them.
 
 use std::time::{Duration, Instant};
 
@@ -12,13 +12,13 @@ use crate::world::PROGRAM;
 
 const NAMESPACES: usize = 8;
 const SECRETS: usize = 300;
-/// What `kubectl apply` leaves of a Secret in its annotation.
+/// The annotation in which `kubectl apply` keeps a copy of the Secret.
 const LAST_APPLIED: usize = 150 * 1024;
 const LIMIT_KIB: u64 = 8 * 1024;
-/// What a quiet watch has besides: a connection with TLS.
+/// Memory of an idle watch: a connection with TLS.
 const WATCH_KIB: u64 = 128;
 
-/// The most that an operator with these flags had in memory until it was quiet.
+/// The peak memory of an operator with these flags, from its start until it is idle.
 async fn peak_kib(control_plane: &ControlPlane, flags: &[&str]) -> u64 {
     let log = control_plane.folder().join("memory.log");
     let operator = Operator::start(control_plane, PROGRAM.as_ref(), &log, flags, &[]).await.unwrap();
@@ -28,10 +28,10 @@ async fn peak_kib(control_plane: &ControlPlane, flags: &[&str]) -> u64 {
         let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
     };
-    // The lease of the one before runs out first; a standby watches nothing.
+    // The Lease of the previous operator has to expire first. A standby watches nothing.
     let begin = Instant::now();
     while !operator.get("/metrics").await.unwrap().lines().any(|line| line == "qlik_context_leader 1") {
-        assert!(begin.elapsed() < Duration::from_mins(1), "it never leads");
+        assert!(begin.elapsed() < Duration::from_mins(1), "the operator never became leader");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     let (mut last, mut quiet) = (peak(), 0);
@@ -68,7 +68,7 @@ async fn put_secrets(control_plane: &ControlPlane) {
 }
 
 #[tokio::test]
-async fn large_secrets_cost_no_memory_with_and_without_streaming_lists_and_a_list_of_namespaces() {
+async fn large_secrets_take_no_memory_with_and_without_streaming_lists_and_a_list_of_namespaces() {
     let programs = tokio::task::spawn_blocking(|| Programs::find(&to_stderr)).await.unwrap().unwrap();
     for gates in [vec![], vec!["WatchList=false".to_owned()]] {
         let options = Options { feature_gates: gates.clone(), helm: vec![operator::install()], ..Options::default() };
@@ -80,7 +80,7 @@ async fn large_secrets_cost_no_memory_with_and_without_streaming_lists_and_a_lis
             let flags: Vec<_> = flags.iter().map(String::as_str).collect();
             let peak = peak_kib(&control_plane, &flags).await;
             to_stderr(&format!("{gates:?} {flags:?}: {idle} KiB idle, {peak} KiB at most"));
-            // A list of namespaces has a watch of QlikOAuthClients in each, with a connection of its own.
+            // With a list of namespaces, each has a watch of QlikOAuthClients with its own connection.
             let watches = if flags.is_empty() { 0 } else { NAMESPACES as u64 };
             assert!(
                 peak < idle + LIMIT_KIB + watches * WATCH_KIB,

@@ -1,4 +1,4 @@
-//! Every way to authenticate, against a tenant that checks each of them.
+//! Every authentication method, against a tenant that checks each of them.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ fn key(name: &str) -> String {
 }
 
 impl Case {
-    /// A client that proves itself by a key registered as `my-key`.
+    /// A client that authenticates with a key registered as `my-key`.
     fn client_with_key(&self, algorithm: Algorithm, public: &str) {
         self.tenant.add_client(Client::new(CLIENT_ID).key(PublicKey::new("my-key", algorithm, &key(public))));
     }
@@ -42,7 +42,7 @@ async fn a_private_key_in_any_form_and_algorithm_gets_a_token() {
 }
 
 #[tokio::test]
-async fn a_jwk_brings_its_own_key_id_and_another_one_is_an_error() {
+async fn the_key_id_of_a_jwk_is_used_and_a_different_one_is_an_error() {
     let case = Case::new("jwk").await;
     case.tenant.add_client(Client::new(CLIENT_ID).key(PublicKey::new(
         "jwk-ec",
@@ -58,7 +58,7 @@ async fn a_jwk_brings_its_own_key_id_and_another_one_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_key_that_cannot_be_used_is_told_why() {
+async fn for_an_unusable_key_the_status_says_why() {
     let case = Case::new("badkey").await;
     for (name, says) in [
         ("rsa-encrypted.pem", "passphrase"),
@@ -79,7 +79,7 @@ async fn a_key_that_cannot_be_used_is_told_why() {
 }
 
 #[tokio::test]
-async fn a_key_that_the_client_does_not_know_is_an_invalid_client() {
+async fn a_key_that_is_not_registered_is_reported_as_an_invalid_client() {
     let case = Case::new("otherkey").await;
     case.client_with_key(Algorithm::ES384, "p384-public.pem");
     case.put_secret("acme-key", &[("private-key", &key("rsa-pkcs8.pem")), ("key-id", "my-key")]).await;
@@ -88,7 +88,7 @@ async fn a_key_that_the_client_does_not_know_is_an_invalid_client() {
 }
 
 #[tokio::test]
-async fn an_api_key_is_verified_published_and_checked_again_and_its_end_is_not_guessed() {
+async fn an_api_key_is_verified_published_and_rechecked_and_no_expiry_is_assumed() {
     let case = Case::new("apikey").await;
     let api_key = case.tenant.api_key("auth0|somebody", Duration::from_hours(24));
     case.put_secret("acme-api-key", &[("api-key", &format!("{api_key}\n"))]).await;
@@ -104,7 +104,7 @@ async fn an_api_key_is_verified_published_and_checked_again_and_its_end_is_not_g
     case.tenant.revoke(&api_key);
     let context = case.wait_for("acme", "Verified=False/TokenRejected").await;
     assert!(conditions(&context).contains(&"Ready=False/TokenRejected".into()));
-    assert_eq!(case.data("acme-token").await["token"], api_key, "the Secret keeps what it has");
+    assert_eq!(case.data("acme-token").await["token"], api_key, "the Secret keeps the API key");
     let second = case.tenant.api_key("auth0|somebody", Duration::from_hours(24));
     case.put_secret("acme-api-key", &[("api-key", &second)]).await;
     case.wait_for("acme", "Ready=True/TokenValid").await;
@@ -112,7 +112,7 @@ async fn an_api_key_is_verified_published_and_checked_again_and_its_end_is_not_g
 }
 
 #[tokio::test]
-async fn a_user_is_impersonated_by_id_or_by_subject_and_by_either_method() {
+async fn a_user_is_impersonated_by_id_or_subject_with_either_method() {
     let case = Case::new("impersonate").await;
     let user = case.tenant.add_user("auth0|jane", "Jane");
     let public = PublicKey::new("my-key", Algorithm::RS256, &key("rsa-public.pem"));

@@ -1,4 +1,4 @@
-//! OAuth clients as objects: what only a real API server shows of them, and the whole way from two objects to a token.
+//! QlikOAuthClients on a real API server: the schema, permissions, deletion, and the steps from two objects to a token.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -40,7 +40,7 @@ impl Case {
         self.oauth_clients().patch(name, &params, &Patch::Apply(self.declaration(name, changes))).await
     }
 
-    /// Asks for a new credential, or just for a look.
+    /// Requests a new credential, or just a reconciliation.
     async fn annotate(&self, name: &str, annotation: &str, value: &str) {
         let patch = json!({"metadata": {"annotations": {annotation: value}}});
         self.oauth_clients().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
@@ -65,7 +65,7 @@ impl Case {
         self.wait_client(name, |object| said(object).iter().any(|held| held == condition)).await
     }
 
-    /// The clients in the tenant that objects made.
+    /// The clients in the tenant that were created for objects.
     fn made(&self) -> Vec<Client> {
         let marked =
             |client: &Client| client.description.as_deref().is_some_and(|text| text.contains("qlikcontext.dev"));
@@ -80,7 +80,7 @@ fn said(object: &QlikOAuthClient) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn two_objects_lead_to_a_token_and_rotations_that_nobody_notices() {
+async fn two_objects_lead_to_a_token_and_rotations_without_interruption() {
     for (method, auth) in [("ClientSecret", "clientSecret"), ("PrivateKeyJwt", "privateKeyJwt")] {
         let case = Case::new("qoauth").await;
         case.admin().await;
@@ -107,7 +107,7 @@ async fn two_objects_lead_to_a_token_and_rotations_that_nobody_notices() {
             seen.push(
                 case.metadata("reporting-oauth").await.annotations.unwrap()["qlikcontext.dev/credential-hint"].clone(),
             );
-            // Until the old ones have gone, so that there is room.
+            // Waits until the old credentials are removed, because the number of credentials is limited.
             let alone =
                 |object: &QlikOAuthClient| object.status.as_ref().is_some_and(|status| status.previous.is_empty());
             case.wait_client("reporting", alone).await;
@@ -123,8 +123,7 @@ async fn two_objects_lead_to_a_token_and_rotations_that_nobody_notices() {
 }
 
 #[tokio::test]
-async fn a_reader_of_the_token_never_sees_one_that_the_tenant_rejects_while_the_credential_is_rotated_again_and_again()
-{
+async fn readers_never_get_a_rejected_token_during_repeated_credential_rotations() {
     let case = Case::new("rotations").await;
     case.admin().await;
     case.declare("reporting", &json!({"rotation": {"interval": "1m", "overlap": "10s"}})).await.unwrap();
@@ -135,7 +134,7 @@ async fn a_reader_of_the_token_never_sees_one_that_the_tenant_rejects_while_the_
     let (begin, mut seen, mut tokens, mut looks) = (Instant::now(), BTreeSet::new(), BTreeSet::new(), 0);
     let mut requested = None;
     while begin.elapsed() < Duration::from_secs(30) {
-        // A rotation each six seconds, as long as three overlaps are not over.
+        // A rotation every six seconds, while at most three overlaps are in progress.
         let turn = begin.elapsed().as_secs() / 6;
         if requested != Some(turn) {
             case.annotate("reporting", "qlikcontext.dev/rotate-requested-at", &turn.to_string()).await;
@@ -163,7 +162,7 @@ async fn a_reader_of_the_token_never_sees_one_that_the_tenant_rejects_while_the_
 }
 
 #[tokio::test]
-async fn a_hundred_objects_at_once_have_one_client_each_within_the_limits_of_their_tenants() {
+async fn a_hundred_objects_created_at_once_get_one_client_each_within_the_limits_of_their_tenants() {
     let cases = [Case::new("many").await, Case::new("many-more").await];
     for case in &cases {
         case.admin().await;
@@ -193,12 +192,12 @@ async fn a_hundred_objects_at_once_have_one_client_each_within_the_limits_of_the
         assert!(made.iter().all(|client| client.secrets.len() == 1));
         let limited = |record: &&Record| record.host == case.tenant.host() && record.status == 429;
         let limited = case.world.cloud.ledger(|ledger| ledger.records.iter().filter(limited).count());
-        assert_eq!(limited, 0, "the operator's own budget comes first");
+        assert_eq!(limited, 0, "the operator's own budget is smaller than the tenant's limit");
     }
 }
 
 #[tokio::test]
-async fn an_admin_context_loses_its_rights_and_comes_back() {
+async fn an_admin_context_that_loses_and_regains_its_permissions_is_reported_and_used_again() {
     let case = Case::new("rights").await;
     case.admin().await;
     case.declare("reporting", &json!({})).await.unwrap();
@@ -217,7 +216,7 @@ async fn an_admin_context_loses_its_rights_and_comes_back() {
 }
 
 #[tokio::test]
-async fn a_client_that_is_changed_or_deleted_by_hand_is_repaired_or_told_and_goes_with_its_object() {
+async fn a_client_changed_by_hand_is_repaired_a_deleted_one_reported_and_the_object_deletes_its_client() {
     let case = Case::new("hand").await;
     case.admin().await;
     case.declare("reporting", &json!({"deletionPolicy": "Delete"})).await.unwrap();
@@ -247,7 +246,7 @@ async fn a_client_that_is_changed_or_deleted_by_hand_is_repaired_or_told_and_goe
     case.annotate("reporting", "qlikcontext.dev/rotate-requested-at", "again").await;
     case.wait_client_for("reporting", "Ready=True/ClientReady").await;
     assert_eq!(case.made().len(), 1);
-    // The Secret goes by the garbage collector, the client by the finalizer.
+    // The garbage collector deletes the Secret, the finalizer deletes the client.
     case.oauth_clients().delete("reporting", &DeleteParams::default()).await.unwrap();
     let begin = Instant::now();
     while case.oauth_clients().get_opt("reporting").await.unwrap().is_some() || !case.made().is_empty() {
@@ -257,7 +256,7 @@ async fn a_client_that_is_changed_or_deleted_by_hand_is_repaired_or_told_and_goe
 }
 
 #[tokio::test]
-async fn the_schema_refuses_what_cannot_work_in_sentences_of_ours() {
+async fn the_schema_rejects_invalid_objects_with_our_own_messages() {
     let case = Case::new("qoauth-schema").await;
     let mistakes = [
         (json!({"scopes": []}), "scopes must name at least one scope"),
@@ -292,7 +291,7 @@ async fn the_schema_refuses_what_cannot_work_in_sentences_of_ours() {
         let error = case.declare("good", &changes).await.unwrap_err().to_string();
         assert!(error.contains(sentence), "{changes}: {error}");
     }
-    // What means the same may be written out.
+    // An explicit default is equal to an absent field.
     let same = json!({"authMethod": "ClientSecret", "secret": {"name": "good-oauth"}});
     case.declare("good", &same).await.unwrap();
     case.wait_client_for("good", "Ready=False/AdminContextNotFound").await;

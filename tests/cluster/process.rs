@@ -1,4 +1,4 @@
-//! The program from outside: its probes and metrics, its errors, its end.
+//! The program as a process: probes, metrics, errors and shutdown.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -14,7 +14,7 @@ use support::tenant::{self, QlikCloud};
 use crate::world::{self, Case, PLANTED, PROGRAM, world};
 
 #[tokio::test]
-async fn metrics_speak_of_a_context_while_it_exists_and_hold_no_address() {
+async fn metrics_have_series_of_a_context_while_it_exists_and_contain_no_address() {
     let case = Case::new("metrics").await;
     case.put_credential().await;
     case.apply("acme", &json!({})).await;
@@ -35,17 +35,17 @@ async fn metrics_speak_of_a_context_while_it_exists_and_hold_no_address() {
     ] {
         assert!(text.contains(name), "{name} is missing in\n{text}");
     }
-    assert!(!text.contains("qlikcloud"), "no address in a label");
+    assert!(!text.contains("qlikcloud"), "no label contains an address");
     assert!(case.world.operator.get("/livez").await.is_ok());
     case.contexts().delete("acme", &kube::api::DeleteParams::default()).await.unwrap();
     let begin = std::time::Instant::now();
     while case.world.operator.get("/metrics").await.unwrap().contains(&case.namespace) {
-        assert!(begin.elapsed() < Duration::from_secs(5), "the series outlives its context");
+        assert!(begin.elapsed() < Duration::from_secs(5), "the series still exists after its context was deleted");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
-/// A cluster and a cloud apart, for operators that are stopped and killed.
+/// A separate cluster and cloud, for operators that are stopped and killed.
 struct Apart {
     control_plane: ControlPlane,
     cloud: QlikCloud,
@@ -67,7 +67,7 @@ impl Apart {
         world::operator(&self.control_plane, &self.cloud, &self.ca).await.unwrap()
     }
 
-    /// Contexts that share nothing, each with a client of its own.
+    /// Contexts that share nothing. Each has its own client.
     async fn contexts(&self, count: usize) {
         let tenant = self.cloud.tenant("acme.eu.qlikcloud.com");
         for n in 0..count {
@@ -94,7 +94,7 @@ impl Apart {
 }
 
 impl Drop for Apart {
-    /// What its operators said, all of it at TRACE, holds no secret and no token either.
+    /// The logs of its operators at TRACE contain no secret and no token.
     fn drop(&mut self) {
         if !std::thread::panicking() {
             let log = std::fs::read(self.control_plane.folder().join("operator.log")).unwrap();
@@ -104,7 +104,7 @@ impl Drop for Apart {
 }
 
 #[tokio::test]
-async fn killed_and_started_again_it_asks_for_no_token_that_is_still_valid() {
+async fn a_killed_and_restarted_operator_requests_no_token_while_the_old_ones_are_valid() {
     let apart = Apart::new().await;
     let mut first = apart.operator().await;
     apart.contexts(5).await;
@@ -114,22 +114,22 @@ async fn killed_and_started_again_it_asks_for_no_token_that_is_still_valid() {
     first.process.kill().unwrap();
     apart.cloud.clear_ledger();
     let second = apart.operator().await;
-    // The lease of the killed one has to run out first.
+    // The Lease of the killed operator has to expire first.
     let begin = Instant::now();
     while !second.get("/metrics").await.unwrap().contains("\nqlik_context_leader 1\n") {
         assert!(begin.elapsed() < Duration::from_secs(30), "nobody leads");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(apart.cloud.ledger(|ledger| ledger.requests), 0, "neither minted nor verified at once");
+    assert_eq!(apart.cloud.ledger(|ledger| ledger.requests), 0, "no token was requested or verified at the start");
     assert_eq!(apart.control_plane.kubectl(&["get", "secrets", "-o", "yaml"]).await.unwrap(), before);
     let ready =
         second.get("/metrics").await.unwrap().lines().filter(|line| line.starts_with("qlik_context_ready{")).count();
-    assert_eq!(ready, 5, "all were looked at");
+    assert_eq!(ready, 5, "every context was reconciled");
 }
 
 #[tokio::test]
-async fn of_two_instances_one_works_and_the_other_takes_over_at_once_when_it_is_stopped() {
+async fn of_two_instances_one_leads_and_the_other_takes_over_at_once_when_it_is_stopped() {
     let apart = Apart::new().await;
     let mut first = apart.operator().await;
     let second = apart.operator().await;
@@ -145,11 +145,11 @@ async fn of_two_instances_one_works_and_the_other_takes_over_at_once_when_it_is_
         assert!(begin.elapsed() < Duration::from_secs(5), "the lease was not released");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!(apart.issued(), 2, "a change of leader mints nothing");
+    assert_eq!(apart.issued(), 2, "a change of leader requests no token");
 }
 
 #[test]
-fn a_mistake_on_the_command_line_or_no_cluster_is_one_line_that_says_what_to_do() {
+fn a_wrong_flag_or_a_missing_cluster_gives_one_line_that_says_what_to_do() {
     for (args, kubeconfig, code, says) in [
         (&["run", "--allowed-tenant-hosts", "https://x"][..], "", 2, "--allowed-tenant-hosts"),
         (&["run", "--log-filter", "a=b=c"], "", 2, "--log-filter"),
@@ -173,8 +173,8 @@ fn a_mistake_on_the_command_line_or_no_cluster_is_one_line_that_says_what_to_do(
 }
 
 #[test]
-fn a_cluster_without_the_crd_is_one_line_that_says_how_to_install_it() {
-    // As an API server answers for a group that it does not know.
+fn a_cluster_without_the_crd_gives_one_line_that_says_how_to_install_it() {
+    // The response of an API server for an unknown API group.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -203,7 +203,7 @@ fn a_cluster_without_the_crd_is_one_line_that_says_how_to_install_it() {
 }
 
 #[tokio::test]
-async fn kubectl_get_shows_what_a_user_wants_to_know() {
+async fn kubectl_get_shows_status_expiry_and_tenant() {
     let case = Case::new("columns").await;
     case.put_credential().await;
     case.apply("acme", &json!({})).await;

@@ -1,4 +1,4 @@
-//! What holds through edits, rotations, outages and time: nothing lost, nothing minted in vain, nothing untrue.
+//! Guarantees during edits, rotations and outages: no token is lost, none is requested without need, and the status is true.
 
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,7 @@ impl Case {
 }
 
 #[tokio::test]
-async fn an_edit_of_the_scopes_or_the_tenant_gets_a_token_that_fits() {
+async fn an_edit_of_the_scopes_or_the_tenant_leads_to_a_token_that_matches() {
     let case = Case::new("edit").await;
     case.tenant.add_client(Client::new(CLIENT_ID).secret(CLIENT_SECRET).scopes(&["user_default", "admin.apps"]));
     case.ready(&json!({"scopes": ["user_default"]})).await;
@@ -66,11 +66,11 @@ async fn an_edit_of_the_scopes_or_the_tenant_gets_a_token_that_fits() {
     case.wait_for("acme", "Ready=True/TokenValid").await;
     let data = case.data("acme-token").await;
     assert_eq!(data["host"], other.host());
-    assert_ne!(data["token"], second, "never one tenant's token beside another's address");
+    assert_ne!(data["token"], second, "a token of one tenant is never published with the URL of another");
 }
 
 #[tokio::test]
-async fn a_rotated_credential_leads_to_a_new_token_within_seconds_and_the_old_one_serves_until_then() {
+async fn a_rotated_credential_leads_to_a_new_token_within_seconds_and_the_old_one_is_served_until_then() {
     let case = Case::new("rotate").await;
     case.ready(&json!({})).await;
     let old = case.token().await;
@@ -82,16 +82,16 @@ async fn a_rotated_credential_leads_to_a_new_token_within_seconds_and_the_old_on
     let mut seen_old = 0;
     while case.token().await == old {
         seen_old += 1;
-        assert!(begin.elapsed() < Duration::from_secs(5), "not picked up\n{}", case.log());
+        assert!(begin.elapsed() < Duration::from_secs(5), "the new credential was not used\n{}", case.log());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert!(seen_old > 5, "the old one serves while the new one is verified");
+    assert!(seen_old > 5, "the old token is served while the new one is verified");
     case.wait_for("acme", "Ready=True/TokenValid").await;
     assert_eq!(case.minted(), 2);
 }
 
 #[tokio::test]
-async fn a_label_edit_of_the_credential_mints_nothing() {
+async fn a_label_edit_of_the_credential_requests_no_token() {
     let case = Case::new("label").await;
     case.ready(&json!({})).await;
     let before = case.asked();
@@ -102,7 +102,7 @@ async fn a_label_edit_of_the_credential_mints_nothing() {
 }
 
 #[tokio::test]
-async fn through_an_outage_the_old_token_serves_then_the_status_says_it_expired_and_then_it_heals_by_itself() {
+async fn during_an_outage_the_old_token_is_served_its_expiry_is_reported_and_recovery_is_automatic() {
     let case = Case::new("outage").await;
     case.short_lived(20);
     case.ready(&json!({})).await;
@@ -119,7 +119,7 @@ async fn through_an_outage_the_old_token_serves_then_the_status_says_it_expired_
 }
 
 #[tokio::test]
-async fn rotated_to_a_wrong_secret_the_old_token_keeps_serving_and_the_status_says_until_when() {
+async fn after_a_rotation_to_a_wrong_secret_the_old_token_is_served_and_the_status_says_until_when() {
     let case = Case::new("mistake").await;
     let context = case.ready(&json!({})).await;
     let (token, until) = (case.token().await, context.status.unwrap().token.unwrap().expires_at.unwrap().0);
@@ -131,7 +131,7 @@ async fn rotated_to_a_wrong_secret_the_old_token_keeps_serving_and_the_status_sa
 }
 
 #[tokio::test]
-async fn an_edit_that_the_token_does_not_fit_and_that_fails_is_not_ready_and_leaves_the_secret_alone() {
+async fn a_failing_edit_that_the_token_does_not_match_is_not_ready_and_leaves_the_secret_alone() {
     let case = Case::new("misfit").await;
     case.ready(&json!({})).await;
     let before = case.secrets().get("acme-token").await.unwrap();
@@ -139,7 +139,7 @@ async fn an_edit_that_the_token_does_not_fit_and_that_fails_is_not_ready_and_lea
     let context = case.wait_for("acme", "Ready=False/InvalidScope").await;
     assert!(message(&context, "Ready").contains("still holds an earlier token"), "{}", message(&context, "Ready"));
     assert_eq!(case.secrets().get("acme-token").await.unwrap(), before);
-    // And back: the token that is still there fits again.
+    // The edit is reverted: the token in the Secret matches the spec again.
     case.apply("acme", &json!({})).await;
     case.contexts()
         .patch("acme", &kube::api::PatchParams::default(), &kube::api::Patch::Merge(json!({"spec": {"scopes": null}})))
@@ -151,7 +151,7 @@ async fn an_edit_that_the_token_does_not_fit_and_that_fails_is_not_ready_and_lea
 }
 
 #[tokio::test]
-async fn deleted_and_created_again_at_once_a_context_waits_for_the_old_secret_to_go() {
+async fn a_context_deleted_and_created_again_waits_until_the_old_secret_is_deleted() {
     let case = Case::new("again").await;
     case.ready(&json!({})).await;
     let old = case.metadata("acme-token").await.uid;
@@ -165,7 +165,7 @@ async fn deleted_and_created_again_at_once_a_context_waits_for_the_old_secret_to
 }
 
 #[tokio::test]
-async fn of_two_contexts_with_one_target_the_second_is_told_and_the_first_goes_on() {
+async fn of_two_contexts_with_one_target_the_second_reports_a_conflict_and_the_first_continues() {
     let case = Case::new("two").await;
     case.ready(&json!({})).await;
     case.apply("second", &json!({"target": {"name": "acme-token"}})).await;
@@ -175,7 +175,7 @@ async fn of_two_contexts_with_one_target_the_second_is_told_and_the_first_goes_o
 }
 
 #[tokio::test]
-async fn kubectl_wait_returns_only_for_the_generation_at_hand() {
+async fn kubectl_wait_returns_only_for_the_current_generation() {
     let case = Case::new("wait").await;
     case.tenant.add_client(Client::new(CLIENT_ID).secret(CLIENT_SECRET).scopes(&["user_default", "admin.apps"]));
     case.ready(&json!({"scopes": ["user_default"]})).await;
@@ -206,7 +206,7 @@ async fn a_refresh_request_is_echoed_only_when_the_new_token_is_in_the_secret() 
         "2026-11-22T10:00:00Z"
     );
     assert_eq!(case.minted(), 2);
-    // A second one within the minute waits; the token at hand is as good as before.
+    // A second request within a minute waits. The current token stays valid.
     case.kubectl(&["annotate", "--overwrite", "qctx", "acme", "qlikcontext.dev/refresh-requested-at=again"]).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!((case.minted(), case.token().await), (2, new));
@@ -214,7 +214,7 @@ async fn a_refresh_request_is_echoed_only_when_the_new_token_is_in_the_secret() 
 }
 
 #[tokio::test]
-async fn suspended_there_is_silence() {
+async fn while_suspended_no_request_is_sent() {
     let case = Case::new("suspend").await;
     case.ready(&json!({})).await;
     case.apply("acme", &json!({"suspend": true})).await;
@@ -253,7 +253,7 @@ async fn a_revoked_token_is_found_and_renewed_once() {
 }
 
 #[tokio::test]
-async fn events_tell_the_transitions_once() {
+async fn each_transition_is_reported_by_one_event() {
     let case = Case::new("events").await;
     case.apply("acme", &json!({})).await;
     case.wait_for("acme", "Ready=False/SecretNotFound").await;

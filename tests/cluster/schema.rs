@@ -1,4 +1,4 @@
-//! The schema, as the real API server judges it: what it accepts, and what it refuses with which words.
+//! The schema on the real API server: what it accepts, and which message it gives for what it rejects.
 
 use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::world::Case;
 
-/// Sets a path such as `spec.target.name` in a manifest; `null` takes it away.
+/// Sets a path such as `spec.target.name` in a manifest; `null` removes it.
 fn set(manifest: &mut Value, path: &str, value: Value) {
     let mut place = manifest;
     for step in path.split('.') {
@@ -24,7 +24,7 @@ fn dynamic(case: &Case) -> Api<DynamicObject> {
     )
 }
 
-/// What the API server says to a manifest, without keeping it.
+/// The API server's response to a manifest, as a dry run.
 async fn judge(case: &Case, manifest: &Value) -> Result<(), String> {
     let params = PostParams { dry_run: true, ..PostParams::default() };
     let object: DynamicObject = serde_json::from_value(manifest.clone()).unwrap();
@@ -63,7 +63,7 @@ fn full(case: &Case) -> Value {
 }
 
 #[tokio::test]
-async fn what_is_right_is_accepted() {
+async fn valid_manifests_are_accepted() {
     let case = Case::new("accepted").await;
     judge(&case, &full(&case)).await.unwrap();
     judge(&case, &case.manifest("minimal", &json!({}))).await.unwrap();
@@ -93,7 +93,7 @@ async fn what_is_right_is_accepted() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_refused_in_words_that_a_person_understands() {
+async fn invalid_manifests_are_rejected_with_a_clear_message() {
     let case = Case::new("refused").await;
     let secret_ref = || json!({"name": "acme-oauth"});
     let key = || json!({"secretRef": {"name": "key"}});
@@ -191,19 +191,19 @@ async fn one_mistake_in_the_address_gives_one_message() {
 }
 
 #[tokio::test]
-async fn the_targets_name_stays_while_the_rest_may_change() {
+async fn the_name_of_the_target_cannot_change_and_the_rest_can() {
     let case = Case::new("immutable").await;
     case.apply("acme", &json!({"suspend": true})).await;
     let renamed = case.manifest("acme", &json!({"target": {"name": "other"}}));
     let params = PatchParams::apply("a-user").force();
     let error = dynamic(&case).patch("acme", &params, &Patch::Apply(renamed)).await.unwrap_err();
     assert!(error.to_string().contains("cannot be changed"), "{error}");
-    // Written out, the default is the same name.
+    // The default, written out, is the same name.
     case.apply("acme", &json!({"target": {"name": "acme-token"}, "renewBeforePercentage": 50, "suspend": true})).await;
 }
 
 #[tokio::test]
-async fn a_newborn_context_says_that_it_was_not_looked_at() {
+async fn a_new_context_says_that_it_is_not_reconciled_yet() {
     let case = Case::new("newborn").await;
     let object: DynamicObject = serde_json::from_value(full(&case)).unwrap();
     let params = PostParams { dry_run: true, ..PostParams::default() };
@@ -221,7 +221,7 @@ async fn kubectl_refuses_a_field_that_does_not_exist() {
 }
 
 #[tokio::test]
-async fn every_example_is_accepted_as_it_stands() {
+async fn every_example_is_accepted_unchanged() {
     let case = Case::new("examples").await;
     let mut seen = 0;
     for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples")).unwrap() {

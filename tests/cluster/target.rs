@@ -1,4 +1,4 @@
-//! The derived Secret: only ours is written, and it is kept as it should be.
+//! The token Secret: the operator writes only its own, and restores it after a change.
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::world::{Case, conditions};
 
 #[tokio::test]
-async fn a_foreign_secret_of_the_same_name_stays_byte_for_byte() {
+async fn a_foreign_secret_of_the_same_name_is_not_changed() {
     let case = Case::new("foreign").await;
     case.put_credential().await;
     case.put_secret("acme-token", &[("password", "somebody-elses")]).await;
@@ -19,7 +19,7 @@ async fn a_foreign_secret_of_the_same_name_stays_byte_for_byte() {
     assert_eq!(
         case.world.cloud.ledger(|ledger| ledger.hosts.get(case.tenant.host()).copied()),
         None,
-        "nothing to publish, nothing asked"
+        "no token can be published, so none is requested"
     );
     case.delete_secret("acme-token").await;
     case.wait_for("acme", "Ready=True/TokenValid").await;
@@ -52,14 +52,14 @@ async fn a_deleted_or_tampered_secret_is_restored_without_a_new_token() {
     case.kubectl(&["patch", "secret", "acme-token", "-p", r#"{"stringData":{"token":"tampered","theirs":"kept"}}"#])
         .await;
     let secret = restored().await;
-    assert_eq!(secret.data.unwrap()["theirs"], ByteString(b"kept".to_vec()), "keys of others survive");
+    assert_eq!(secret.data.unwrap()["theirs"], ByteString(b"kept".to_vec()), "keys of other managers are kept");
     case.kubectl(&["label", "secret", "acme-token", "team-"]).await;
     restored().await;
-    assert_eq!(asked(), before, "the token in memory was enough");
+    assert_eq!(asked(), before, "the token comes from memory");
 }
 
 #[tokio::test]
-async fn keys_of_the_users_choice_replace_the_default_ones_but_the_token() {
+async fn keys_of_the_spec_replace_the_default_ones_except_the_token() {
     let case = Case::new("data").await;
     case.put_credential().await;
     let data = json!({"QLIK_API_KEY": "$(token)", "QLIK_TENANT_URL": "$(tenantUrl)", "who": "$(contextName) $$(token) $(userId)"});
@@ -69,7 +69,7 @@ async fn keys_of_the_users_choice_replace_the_default_ones_but_the_token() {
     assert_eq!(data.keys().collect::<Vec<_>>(), ["QLIK_API_KEY", "QLIK_TENANT_URL", "token", "who"]);
     assert_eq!(data["QLIK_API_KEY"], data["token"]);
     assert_eq!(data["who"], format!("acme $(token) {}", context.status.unwrap().identity.unwrap().user_id));
-    // What is no longer wanted goes away, without a new token.
+    // A key that was removed from the spec is deleted, without a new token.
     case.apply("acme", &json!({"target": {"name": "mine", "data": {"QLIK_API_KEY": "$(token)"}}})).await;
     case.wait_until("acme", |context| {
         context.status.as_ref().unwrap().observed_generation == context.metadata.generation

@@ -1,5 +1,5 @@
-//! Workloads on a real API server, with the chart's permissions, and with the real Deployment controller. There is no kubelet: what it
-//! would say of a Pod, the test says.
+//! Workloads on a real API server, with the chart's permissions and the real Deployment controller. There is no kubelet: the
+//! tests write the status of Pods.
 
 use std::time::{Duration, Instant};
 
@@ -24,9 +24,9 @@ fn deployments(case: &Case) -> Api<Deployment> {
     Api::namespaced(case.client.clone(), &case.namespace)
 }
 
-/// Says of a Pod what a kubelet says that runs it.
+/// Writes the status of a Pod as the kubelet does for a running Pod.
 async fn run(case: &Case, pod: &str) {
-    // A status that says so runs the container since now.
+    // In this status the container has been running since now.
     let now = Timestamp::now().to_string();
     let ready = json!({"type": "Ready", "status": "True", "lastTransitionTime": now});
     let container = json!({
@@ -40,7 +40,7 @@ async fn run(case: &Case, pod: &str) {
 async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let begin = Instant::now();
     while !holds().await {
-        assert!(begin.elapsed() < PATIENCE, "waited in vain: {what}");
+        assert!(begin.elapsed() < PATIENCE, "timed out waiting until {what}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
@@ -61,11 +61,11 @@ async fn deploy(case: &Case, name: &str, secret: &str) {
     run_newest(case, name, 1).await;
 }
 
-/// Runs the newest Pod of a Deployment, when there are so many.
+/// Marks the newest Pod of a Deployment as running, once the Deployment has this many Pods.
 async fn run_newest(case: &Case, name: &str, count: usize) {
     let of = ListParams::default().labels(&format!("app={name}"));
     let mut pending = None;
-    until("the Deployment controller makes a Pod", async || {
+    until("the Deployment controller creates a Pod", async || {
         let all = pods(case).list(&of).await.unwrap().items;
         let waits = |pod: &&Pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Pending");
         pending = all.iter().find(waits).map(kube::ResourceExt::name_any);
@@ -75,20 +75,20 @@ async fn run_newest(case: &Case, name: &str, count: usize) {
     run(case, &pending.unwrap()).await;
 }
 
-/// The token that the Deployment was restarted for.
+/// The token for which the Deployment was restarted.
 async fn restarted_for(case: &Case, name: &str) -> Option<String> {
     let deployment = deployments(case).get_opt(name).await.ok()??;
     deployment.spec.template.metadata?.annotations?.get(RESTARTED_FOR).cloned()
 }
 
-/// Another credential of the same client makes a new token.
+/// A new credential of the same client leads to a new token.
 async fn new_token(case: &Case) -> String {
     let issued = async || case.metadata("acme-token").await.annotations.unwrap()["qlikcontext.dev/issued-at"].clone();
     let before = issued().await;
-    // A container that started in the second of the new token may have the old one.
+    // A container that started in the same second as the new token was issued may have the old one.
     tokio::time::sleep(Duration::from_secs(2)).await;
     case.apply("acme", &with_workloads(json!({"scopes": ["user_default"]}))).await;
-    until("a new token", async || issued().await != before).await;
+    until("there is a new token", async || issued().await != before).await;
     issued().await
 }
 
@@ -127,7 +127,7 @@ async fn with_the_permissions_of_the_chart_pods_are_annotated_and_deployments_re
         serde_json::to_value(stale.status.unwrap().workloads).unwrap(),
         json!({"volumes": 1, "environment": 1, "stale": 1})
     );
-    // The new Pod becomes available, and the controller takes the old one away.
+    // The new Pod becomes available, and the controller deletes the old one.
     run_newest(&case, "web", 2).await;
     let fresh = case.wait_for("acme", "WorkloadsSynced=True/WorkloadsFresh").await;
     assert!(conditions(&fresh).contains(&"Ready=True/TokenValid".to_owned()), "{fresh:?}");
@@ -140,7 +140,7 @@ async fn with_the_permissions_of_the_chart_pods_are_annotated_and_deployments_re
     assert_eq!(web.metadata.generation, Some(2), "it was restarted once");
     let managers = web.metadata.managed_fields.unwrap_or_default();
     assert!(managers.iter().any(|entry| entry.manager.as_deref() == Some("qlik-context-operator")));
-    until("an event tells of it", async || {
+    until("an event reports it", async || {
         case.kubectl(&["get", "events.events.k8s.io", "-o", "json"]).await.contains("\"WorkloadRestarted\"")
     })
     .await;

@@ -1,4 +1,4 @@
-//! What every test here stands on, and the few words they are written in.
+//! The shared setup of these tests and their helper functions.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,10 +19,10 @@ use tokio::runtime::Builder;
 
 pub const CLIENT_ID: &str = "82e0c353eca9a5d849c74d7e98f13f7e";
 pub const CLIENT_SECRET: &str = "planted-client-secret-0123456789abcdef";
-/// How every token of the fake tenant begins.
+/// The prefix of every token of the fake tenant.
 pub const TOKEN_BEGINNING: &str = "eyJhbGciOiJFUzM4NCIsImtpZCI6";
-/// What nothing that the operator says may hold: the beginning of every planted secret, of every token of the fake tenant and
-/// of every signed assertion, and a piece of each private key.
+/// Texts that must not occur in any output of the operator: the prefix of every planted secret, of every token of the fake
+/// tenant and of every signed assertion, and a part of each private key.
 pub static PLANTED: LazyLock<Planted> = LazyLock::new(|| {
     Planted::new(&[
         "planted-",
@@ -38,7 +38,7 @@ pub static PLANTED: LazyLock<Planted> = LazyLock::new(|| {
     .unwrap()
 });
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_qlik-context-operator");
-/// More than a back-off after half a dozen failures.
+/// Longer than the back-off after six failures.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 pub struct World {
@@ -47,7 +47,7 @@ pub struct World {
     pub operator: Operator,
 }
 
-/// Made once, on a runtime that lives as long as the process: each test's own ends with the test.
+/// Created once, on a runtime that lives as long as the process. The runtime of a test ends with the test.
 pub fn world() -> &'static World {
     static WORLD: LazyLock<Result<World, String>> = LazyLock::new(|| {
         let build = || {
@@ -75,7 +75,7 @@ impl World {
     }
 }
 
-/// The operator under test: one address may be called as it stands, every name goes through the cloud's proxy.
+/// The operator under test. It connects to one address directly, and to every name through the cloud's proxy.
 pub async fn operator(control_plane: &ControlPlane, cloud: &QlikCloud, ca: &Path) -> anyhow::Result<Operator> {
     let log = control_plane.folder().join("operator.log");
     let hosts = format!("*.qlikcloud.com,{}", cloud.address());
@@ -87,7 +87,7 @@ pub async fn operator(control_plane: &ControlPlane, cloud: &QlikCloud, ca: &Path
         "--allow-private-addresses",
         "--oauth-clients",
         "--workloads",
-        // The most that it can say: what must not leak is searched for in all of it.
+        // The most verbose level: the whole log is searched for secrets.
         "--log-filter",
         "trace",
     ];
@@ -95,8 +95,7 @@ pub async fn operator(control_plane: &ControlPlane, cloud: &QlikCloud, ca: &Path
     Operator::start(control_plane, PROGRAM.as_ref(), &log, &flags, &environment).await
 }
 
-/// One test: its namespace and its tenant. When it ends, everything that the operator said meanwhile is searched for what
-/// was planted.
+/// One test: its namespace and its tenant. At its end, all output of the operator is searched for planted secrets.
 pub struct Case {
     pub world: &'static World,
     pub namespace: String,
@@ -109,7 +108,7 @@ pub struct Case {
 impl Drop for Case {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            // A test's own runtime cannot be waited for in here.
+            // `drop` cannot block on the runtime of the test.
             let search = || Builder::new_current_thread().enable_all().build().unwrap().block_on(self.search());
             std::thread::scope(|scope| scope.spawn(search).join().unwrap());
         }
@@ -117,8 +116,8 @@ impl Drop for Case {
 }
 
 impl Case {
-    /// Log, events, status and metrics hold no secret and no token, in any spelling; and the operator asked the API server
-    /// for nothing that the chart does not grant.
+    /// Log, events, status and metrics contain no secret and no token, in any encoding. The API server denied no request of the
+    /// operator.
     async fn search(&self) {
         let log = since(self.log_from, self.world.operator.process.log());
         let account = format!("\"username\":\"system:serviceaccount:{}:{}\"", operator::NAMESPACE, operator::RELEASE);
@@ -130,12 +129,12 @@ impl Case {
         for (sink, text) in [("log", log), ("status or events", told), ("metrics", metrics)] {
             if let Some(spelling) = PLANTED.found(&text) {
                 let line = text.lines().find(|line| line.contains(spelling)).unwrap_or_default();
-                panic!("{spelling} stands in the {sink}: {line}");
+                panic!("the {sink} contains {spelling}: {line}");
             }
         }
     }
 
-    /// A new namespace, and a tenant with one good client.
+    /// A new namespace, and a tenant with one valid client.
     pub async fn new(name: &str) -> Self {
         let world = tokio::task::spawn_blocking(world).await.unwrap();
         let namespace = world.control_plane.namespace(name).await.unwrap();
@@ -174,7 +173,7 @@ impl Case {
         self.contexts().patch(name, &params, &Patch::Apply(self.manifest(name, changes))).await.unwrap()
     }
 
-    /// Writes a Secret, whether or not it is there.
+    /// Creates or replaces a Secret.
     pub async fn put_secret(&self, name: &str, data: &[(&str, &str)]) {
         let data: BTreeMap<_, _> = data.iter().copied().collect();
         let manifest = json!({
@@ -189,7 +188,7 @@ impl Case {
         }
     }
 
-    /// The Secret `acme-oauth` with the client's good credential.
+    /// The Secret `acme-oauth` with the client's valid credential.
     pub async fn put_credential(&self) {
         self.put_secret("acme-oauth", &[("client-id", CLIENT_ID), ("client-secret", CLIENT_SECRET)]).await;
     }
@@ -198,7 +197,7 @@ impl Case {
         self.secrets().delete(name, &DeleteParams::default()).await.unwrap();
     }
 
-    /// The context, as soon as `holds` does; else a panic that shows what there is instead.
+    /// The context, as soon as `holds` is true for it. Panics after a time with the status that it has instead.
     pub async fn wait_until(&self, name: &str, holds: impl Fn(&QlikContext) -> bool) -> QlikContext {
         let begin = Instant::now();
         loop {
@@ -234,7 +233,7 @@ impl Case {
         self.world.control_plane.kubectl(&args).await.unwrap()
     }
 
-    /// What the operator told people of this namespace.
+    /// The status and events of this namespace.
     pub fn log(&self) -> String {
         let log = std::fs::read_to_string(self.world.operator.process.log()).unwrap_or_default();
         let mut lines = String::new();
@@ -248,12 +247,12 @@ impl Case {
     }
 }
 
-/// What a log has more than so many bytes.
+/// The part of a log after this many bytes.
 fn since(begin: usize, log: &Path) -> String {
     String::from_utf8_lossy(&std::fs::read(log).unwrap()[begin..]).into_owned()
 }
 
-/// `Type=Status/Reason` of every condition that speaks of the current generation.
+/// `Type=Status/Reason` of every condition of the current generation.
 pub fn conditions(context: &QlikContext) -> Vec<String> {
     let conditions = context.status.iter().flat_map(|status| &status.conditions);
     let current = conditions.filter(|condition| condition.observed_generation == context.metadata.generation);

@@ -1,4 +1,4 @@
-//! Derived Secrets that come back from a backup or lose their owner reference, and Secrets that only look like one.
+//! Token Secrets that are restored from a backup or lose their owner reference, and Secrets that imitate one.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
-/// A context that was ready, and its Secret as a backup has it: with labels and annotations, without owner and identity.
+/// A context that was ready, and its Secret as in a backup: with labels and annotations, without owner reference and uid.
 async fn backup() -> (World, Value) {
     let mut world = World::new();
     world.add("a", "acme", LIFE, &json!({"verifyInterval": "0s"}));
@@ -37,7 +37,7 @@ async fn backup() -> (World, Value) {
     (world, secret)
 }
 
-/// The namespace is lost, and what a backup tool restores of it has new uids.
+/// Deletes the namespace. A backup tool restores the objects with new uids.
 async fn restore(world: &mut World, secret: Value, restart: bool) {
     world.api.delete(Kind::QlikContext, "a", "acme");
     world.api.collect_garbage();
@@ -77,7 +77,7 @@ async fn a_secret_that_was_restored_with_its_context_is_adopted_with_its_token_a
         assert_eq!((world.token("a", "acme"), owner(&world)), (token, uid(&world)), "restart: {restart}");
         world.api.delete(Kind::QlikContext, "a", "acme");
         world.api.collect_garbage();
-        assert!(world.api.get(Kind::Secret, "a", "acme-token").is_none(), "it is garbage-collected again");
+        assert!(world.api.get(Kind::Secret, "a", "acme-token").is_none(), "the restored Secret is garbage-collected");
     }
 }
 
@@ -95,7 +95,7 @@ async fn a_secret_that_lost_its_owner_reference_gets_it_back_and_keeps_its_token
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_restored_secret_whose_token_was_revoked_meanwhile_is_adopted_with_a_new_one() {
+async fn a_restored_secret_with_a_revoked_token_is_adopted_with_a_new_token() {
     let (mut world, secret) = backup().await;
     let dead = world.token("a", "acme").unwrap();
     world.tenant.revoke_all();
@@ -106,7 +106,7 @@ async fn a_restored_secret_whose_token_was_revoked_meanwhile_is_adopted_with_a_n
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_secret_that_lacks_one_of_the_three_marks_or_has_another_controller_stays_foreign_and_untouched() {
+async fn a_secret_without_all_three_marks_or_with_another_controller_is_foreign_and_not_changed() {
     type Change = (&'static str, fn(&mut Value));
     let changes: [Change; 7] = [
         ("no managed-by label", |secret| secret["metadata"]["labels"][MANAGED_BY] = Value::Null),
@@ -135,11 +135,11 @@ async fn a_secret_that_lacks_one_of_the_three_marks_or_has_another_controller_st
         assert_eq!(world.ready("a", "acme"), "False/SecretNotOwned", "{what}");
         assert_eq!(world.condition("a", "acme", "Stalled")["status"], "True", "{what}");
         assert_eq!(world.api.get(Kind::Secret, "a", "acme-token"), before, "{what}");
-        assert_eq!((world.issued(), checks(&world)), (0, 0), "{what}: nothing in it is believed");
+        assert_eq!((world.issued(), checks(&world)), (0, 0), "{what}: its token is not used");
     }
 }
 
-/// A Secret with every mark and a binding that is right, made by somebody who knows the credential.
+/// A Secret with all three marks and a valid binding, created by someone who knows the credential.
 fn forged(world: &World, token: &str) -> Value {
     let context: QlikContext = serde_json::from_value(world.api.get(Kind::QlikContext, "a", "acme").unwrap()).unwrap();
     let now = world.clock.now();
@@ -164,7 +164,7 @@ fn forged(world: &World, token: &str) -> Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_forged_token_with_every_mark_is_verified_and_not_kept() {
+async fn a_forged_token_in_a_secret_with_all_marks_is_verified_and_replaced() {
     let (mut world, _) = backup().await;
     let secret = forged(&world, "forged-token-that-no-tenant-issued");
     restore(&mut world, secret, true).await;
@@ -175,7 +175,7 @@ async fn a_forged_token_with_every_mark_is_verified_and_not_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_forged_token_is_not_adopted_while_the_tenant_cannot_say_anything() {
+async fn a_forged_token_is_not_adopted_while_the_tenant_cannot_be_reached() {
     let (mut world, _) = backup().await;
     let secret = forged(&world, "forged-token-that-no-tenant-issued");
     let down = support::tenant::Fault::Answer { status: 503, body: support::tenant::FaultBody::Html };
@@ -190,7 +190,7 @@ async fn a_forged_token_is_not_adopted_while_the_tenant_cannot_say_anything() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_secret_that_is_swapped_while_it_is_being_adopted_is_judged_again() {
+async fn a_secret_that_is_replaced_during_its_adoption_is_checked_again() {
     let (world, secret) = backup().await;
     let foreign = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "acme-token", "namespace": "a"},
@@ -201,7 +201,7 @@ async fn a_secret_that_is_swapped_while_it_is_being_adopted_is_judged_again() {
     pass(MINUTE).await;
     world.api.put(secret).unwrap();
     world.put_context("a", "acme", "acme", &json!({"verifyInterval": "0s"}));
-    // While users/me is asked.
+    // While the request to users/me is in flight.
     pass(Duration::from_millis(400)).await;
     world.api.delete(Kind::Secret, "a", "acme-token");
     world.api.put(foreign).unwrap();
@@ -239,7 +239,7 @@ async fn a_migration_that_keeps_the_name_of_the_secret_requests_one_token() {
     assert_eq!(world.issued(), 1);
 }
 
-/// An instance that sees only Secrets with a label.
+/// An instance that watches only Secrets with a label.
 fn selecting(labels: &str) -> Scope {
     Scope { credentials: selector::parse(labels).unwrap(), ..Scope::default() }
 }
@@ -262,7 +262,7 @@ async fn a_credential_without_the_selected_label_is_found_within_a_minute_and_th
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_a_selector_a_foreign_secret_that_goes_makes_way_within_a_minute() {
+async fn with_a_selector_the_deletion_of_a_foreign_secret_is_noticed_within_a_minute() {
     let mut world = World::new();
     world.scope = selecting("mark=yes");
     let foreign = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "acme-token", "namespace": "a"}});
@@ -277,7 +277,7 @@ async fn with_a_selector_a_foreign_secret_that_goes_makes_way_within_a_minute() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_nothing_is_to_be_adopted_a_look_every_minute_writes_nothing() {
+async fn without_a_secret_to_adopt_a_read_every_minute_writes_nothing() {
     let mut world = World::new();
     world.scope = selecting("mark=yes");
     world.put_context("a", "acme", "acme", &json!({}));

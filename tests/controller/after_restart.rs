@@ -1,4 +1,4 @@
-//! What a Secret and a status alone can tell, and what they cannot.
+//! After a restart: what the operator learns from a Secret and a status, and what it has to verify.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use support::tenant::{Client, UserStatus};
 use crate::world::{CLIENT_SECRET, HOUR, LIFE, World, pass};
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_was_rejected_is_not_good_again_after_a_restart() {
+async fn a_rejected_token_is_not_used_again_after_a_restart() {
     let mut world = World::new();
     world.add("a", "acme", LIFE, &json!({}));
     world.start();
@@ -31,7 +31,7 @@ async fn a_token_that_was_rejected_is_not_good_again_after_a_restart() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejected_token_stays_rejected_whatever_becomes_of_the_credential() {
+async fn a_rejected_token_stays_rejected_when_the_credential_changes() {
     let mut world = World::new();
     world.add("a", "acme", LIFE, &json!({}));
     world.start();
@@ -47,7 +47,7 @@ async fn a_rejected_token_stays_rejected_whatever_becomes_of_the_credential() {
     assert_eq!(world.ready("a", "acme"), "False/SecretNotFound");
 }
 
-/// A Secret of somebody who may write Secrets of one namespace, with a token of his choice and a right binding.
+/// A Secret of someone who can write Secrets in one namespace, with any token and a valid binding.
 fn forge(world: &World, namespace: &str, token: &str) {
     let secret = world.api.get(Kind::Secret, namespace, "acme-token").unwrap();
     let time = |name: &str| -> Timestamp {
@@ -97,7 +97,7 @@ async fn a_token_found_in_one_secret_is_never_published_in_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_status_the_token_in_the_secret_is_verified_before_it_counts_and_not_replaced() {
+async fn without_a_status_the_token_in_the_secret_is_verified_before_ready_and_not_replaced() {
     let mut world = World::new();
     world.add("a", "acme", LIFE, &json!({}));
     world.start();

@@ -1,4 +1,4 @@
-//! Clocks that are set, and a machine that sleeps.
+//! A wall clock that is set, and a machine that was suspended.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::world::{HOUR, LIFE, World, pass};
 
-/// A world whose operator's wall clock can be moved against all other time.
+/// A world in which the operator's wall clock can be set independently of all other time.
 fn moved() -> (World, Arc<AtomicI64>) {
     let mut world = World::new();
     let (offset, true_time) = (Arc::new(AtomicI64::new(0)), world.clock.clone());
@@ -26,11 +26,11 @@ async fn a_wall_clock_that_is_set_back_delays_no_renewal() {
     pass(HOUR).await;
     offset.store(-24 * 3600, Ordering::SeqCst);
     pass(4 * HOUR).await;
-    assert_eq!(world.issued(), 2, "by the monotonic clock it was due");
+    assert_eq!(world.issued(), 2, "the renewal is due by the monotonic clock");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wall_clock_that_jumps_ahead_as_after_a_sleep_is_noticed_within_seconds() {
+async fn a_wall_clock_that_jumps_ahead_as_after_a_suspend_is_noticed_within_seconds() {
     let (mut world, offset) = moved();
     world.add("a", "acme", LIFE, &json!({}));
     world.start();
@@ -38,5 +38,5 @@ async fn a_wall_clock_that_jumps_ahead_as_after_a_sleep_is_noticed_within_second
     assert_eq!(world.issued(), 1);
     offset.store(5 * 3600, Ordering::SeqCst);
     pass(Duration::from_secs(15)).await;
-    assert_eq!(world.issued(), 2, "by the wall clock it is due");
+    assert_eq!(world.issued(), 2, "the renewal is due by the wall clock");
 }

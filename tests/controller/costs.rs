@@ -1,4 +1,4 @@
-//! What a context costs the Kubernetes API, counted request by request.
+//! The requests that a context causes at the Kubernetes API.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ fn quiet() -> Value {
     json!({"verifyInterval": "0s"})
 }
 
-/// Requests by verb and resource, without those of the watches.
+/// Requests by verb and resource, without watches.
 type Costs = BTreeMap<String, usize>;
 
 fn costs(world: &World) -> Costs {
@@ -48,7 +48,7 @@ fn table(rows: &[(&str, usize)]) -> Costs {
     rows.iter().map(|(request, count)| ((*request).to_owned(), *count)).collect()
 }
 
-/// A controller that runs already, without a limit of its own.
+/// A running controller, without a request budget.
 async fn running() -> World {
     let mut world = World::new();
     world.limits.host_tokens_per_minute = 0;
@@ -69,13 +69,13 @@ async fn a_new_token_costs_three_requests_and_an_event_and_a_renewal_three() {
     let new = table(&[(READ, 100), (SECRET, 100), (STATUS, 100), (EVENT, 100)]);
     assert_eq!((world.issued(), costs(&world)), (100, new));
     world.api.clear_log();
-    // Renewals are due after 3.6 to 4.02 h.
+    // A renewal is due after 3.6 to 4.02 h.
     pass(4 * HOUR + 2 * MINUTE).await;
     assert_eq!((world.issued(), costs(&world)), (200, table(&[(READ, 100), (SECRET, 100), (STATUS, 100)])));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_that_lags_behind_what_was_read_costs_no_request() {
+async fn a_watch_that_lags_behind_a_read_causes_no_request() {
     let world = running().await;
     read_before_it_is_shown(&world).await;
     pass(MINUTE).await;
@@ -83,7 +83,7 @@ async fn a_watch_that_lags_behind_what_was_read_costs_no_request() {
     assert_eq!(costs(&world), table(&[(READ, 1), (SECRET, 1), (STATUS, 1), (EVENT, 1)]));
 }
 
-/// The watches show the context after 3 s, and its credential, which is created meanwhile, 2 s later.
+/// The watch reports the context after 3 s. Its credential is created meanwhile and reported 2 s later.
 async fn read_before_it_is_shown(world: &World) {
     world.api.delay_watches(3 * SECOND);
     world.put_context("a", "acme", "acme", &quiet());
@@ -107,7 +107,7 @@ async fn a_credential_that_changes_before_the_watch_shows_what_was_read_is_read_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_context_that_comes_before_its_credential_costs_one_look_and_then_no_more_than_any_other() {
+async fn a_context_created_before_its_credential_causes_one_extra_read() {
     let world = running().await;
     world.put_context("a", "acme", "acme", &quiet());
     pass(5 * MINUTE).await;
@@ -135,7 +135,7 @@ async fn a_routine_verification_costs_the_kubernetes_api_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_that_changed_nothing_costs_no_other_request_although_every_watch_begins_anew() {
+async fn a_restarted_watch_whose_list_changed_nothing_causes_no_other_request() {
     for streams in [true, false] {
         let mut world = World::new();
         world.api.set_watch_list(streams);
@@ -151,7 +151,7 @@ async fn a_list_that_changed_nothing_costs_no_other_request_although_every_watch
             world.api.end_watches();
             pass(2 * MINUTE).await;
         }
-        assert!(world.api.log(|log| log.records.len()) >= 10, "it was listed");
+        assert!(world.api.log(|log| log.records.len()) >= 10, "the watch was restarted with a list");
         assert_eq!(costs(&world), Costs::new(), "streamed: {streams}");
     }
 }
@@ -173,7 +173,7 @@ async fn a_change_of_a_label_on_the_credential_costs_at_most_one_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_label_that_a_user_puts_on_the_derived_secret_costs_one_look() {
+async fn a_label_that_a_user_sets_on_the_token_secret_causes_one_reconciliation() {
     let world = running().await;
     world.add("a", "acme", LIFE, &quiet());
     pass(MINUTE).await;
@@ -197,7 +197,7 @@ async fn a_label_on_the_context_costs_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn contexts_that_wait_for_the_budget_cost_nothing_until_their_turn_has_come() {
+async fn contexts_that_wait_for_the_request_budget_cause_no_requests() {
     let contexts = 3000;
     let mut world = World::new();
     world.limits.host_tokens_per_minute = 10;
@@ -215,14 +215,14 @@ async fn contexts_that_wait_for_the_budget_cost_nothing_until_their_turn_has_com
     let hour = costs(&world);
     eprintln!("in the hour: {issued} tokens, {hour:?}");
     let of = |request: &str| hour.get(request).copied().unwrap_or_default();
-    // One of them may be at it at each end of the hour.
+    // At the begin and at the end of the hour, a reconciliation may be in progress.
     for request in [READ, SECRET, STATUS, EVENT] {
         assert!(of(request).abs_diff(issued) <= 2, "{request}: {} for {issued} tokens", of(request));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn contexts_that_wait_for_a_tenant_that_is_down_cost_what_their_status_needs_and_no_more() {
+async fn contexts_that_wait_for_a_tenant_that_is_down_only_write_their_status() {
     let contexts = 3000;
     let mut world = World::new();
     let down = Arc::new(AtomicBool::new(true));
@@ -239,7 +239,7 @@ async fn contexts_that_wait_for_a_tenant_that_is_down_cost_what_their_status_nee
     pass(HOUR).await;
     let hour = costs(&world);
     eprintln!("in the hour: {hour:?}");
-    // The host is probed every 10 s. Only a context that probes reads, and tells of what it found.
+    // The host is probed every 10 s. Only the context that sends the probe reads objects and writes its status.
     let probes = 3600 / 10;
     for (request, count) in &hour {
         assert!(*count <= probes + 10, "{request}: {count}, for {probes} probes");
@@ -257,7 +257,7 @@ async fn contexts_that_wait_for_a_tenant_that_is_down_cost_what_their_status_nee
 }
 
 #[tokio::test(start_paused = true)]
-async fn renewals_that_wait_for_a_tenant_that_is_down_cost_what_their_status_needs_and_no_more() {
+async fn renewals_that_wait_for_a_tenant_that_is_down_only_write_the_status() {
     let contexts = 300;
     let world = {
         let mut world = World::new();
@@ -277,7 +277,7 @@ async fn renewals_that_wait_for_a_tenant_that_is_down_cost_what_their_status_nee
     pass(MINUTE).await;
     assert_eq!(world.issued(), u64::try_from(contexts).unwrap());
     down.store(true, Ordering::Relaxed);
-    // All are due by now, and their tokens work for two hours more.
+    // All renewals are due by now, and the tokens are valid for two more hours.
     pass(4 * HOUR + 5 * MINUTE).await;
     world.api.clear_log();
     pass(HOUR).await;
@@ -290,7 +290,7 @@ async fn renewals_that_wait_for_a_tenant_that_is_down_cost_what_their_status_nee
 }
 
 #[tokio::test(start_paused = true)]
-async fn equals_are_served_in_the_order_in_which_they_came() {
+async fn contexts_of_equal_priority_are_served_in_order_of_arrival() {
     let mut world = World::new();
     world.limits.host_tokens_per_minute = 10;
     world.start();
@@ -309,9 +309,9 @@ async fn equals_are_served_in_the_order_in_which_they_came() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_deletions_that_no_watch_has_shown_are_found_out_without_a_request_and_forgotten() {
+async fn a_thousand_deletions_that_the_watch_missed_are_found_without_a_request() {
     let mut world = World::new();
-    // Half of them are still waiting when they go.
+    // Half of them are still queued when they are deleted.
     world.limits.host_tokens_per_minute = 50;
     for n in 0..1000 {
         world.add("a", &format!("c{n}"), LIFE, &quiet());
@@ -336,24 +336,24 @@ async fn a_thousand_deletions_that_no_watch_has_shown_are_found_out_without_a_re
     world.cloud.clear_ledger();
     pass(HOUR).await;
     assert_eq!(costs(&world), Costs::new());
-    assert_eq!(world.cloud.ledger(|ledger| ledger.requests), 0, "nobody asks for what is gone");
+    assert_eq!(world.cloud.ledger(|ledger| ledger.requests), 0, "no request is sent for a deleted context");
     let metrics = world.metrics.render(world.clock.now()).unwrap();
     assert!(!metrics.contains("namespace=\"a\""), "no series is left");
     world.add("a", "new", LIFE, &quiet());
     pass(5 * SECOND).await;
-    assert_eq!(world.ready("a", "new"), "True/TokenValid", "and it waits behind nobody");
+    assert_eq!(world.ready("a", "new"), "True/TokenValid", "the new context does not wait");
     pass(7 * HOUR).await;
     assert!(world.metrics.render(world.clock.now()).unwrap().contains("expired_served_seconds_total 0.0"));
 }
 
-/// Many contexts at once: what they cost does not depend on how many there are or where.
+/// Many contexts at once: the cost of each does not depend on their number or their namespaces.
 async fn crowd(contexts: usize, namespaces: usize) {
     let world = running().await;
     for n in 0..contexts {
         world.add(&format!("ns{}", n % namespaces), &format!("c{n}"), LIFE, &quiet());
     }
-    // A host gets three quarters of what is not kept for working tokens: 18 of 32 at a time, each 0.9 s of the tenant's time and
-    // 50 ms to be woken.
+    // A host gets three quarters of the slots that are not reserved for working tokens: 18 of 32. Each context takes 0.9 s of the
+    // tenant's time and 50 ms until it is woken.
     let ideal = Duration::from_millis(950) * u32::try_from(contexts).unwrap() / 18;
     pass(ideal * 11 / 10 + 5 * SECOND).await;
     assert_eq!(world.issued(), contexts as u64, "all within {ideal:?} and a tenth");
@@ -369,11 +369,11 @@ async fn crowd(contexts: usize, namespaces: usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_thousand_contexts_of_one_namespace_cost_three_requests_each_and_no_time_but_the_tenants() {
+async fn ten_thousand_contexts_of_one_namespace_need_three_requests_each_and_only_the_tenants_time() {
     crowd(10_000, 1).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_thousand_contexts_of_a_hundred_namespaces_cost_three_requests_each_and_no_time_but_the_tenants() {
+async fn ten_thousand_contexts_of_a_hundred_namespaces_need_three_requests_each_and_only_the_tenants_time() {
     crowd(10_000, 100).await;
 }

@@ -1,4 +1,4 @@
-//! Candidates for the Lease: who waits, who takes it, and that no two act at once.
+//! Candidates for the Lease: which waits, which acquires it, and that no two lead at the same time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,11 +27,11 @@ fn candidate(world: &World, identity: &str, clock: Clock) -> Election {
     Election::new(leases, NAME, identity.to_owned(), clock, Arc::new(Health::new()))
 }
 
-/// A candidate that leads whenever it can, in a task of its own.
+/// A candidate that acquires and keeps the Lease, in its own task.
 fn compete(world: &World, identity: &str, clock: Clock) -> Leadership {
     let mut election = candidate(world, identity, clock);
     let leadership = election.leadership();
-    #[expect(clippy::disallowed_methods, reason = "the candidates run beside the test")]
+    #[expect(clippy::disallowed_methods, reason = "the candidates run concurrently with the test")]
     tokio::spawn(async move {
         loop {
             election.acquire(|| ()).await;
@@ -41,7 +41,8 @@ fn compete(world: &World, identity: &str, clock: Clock) -> Leadership {
     leadership
 }
 
-/// Lives on for so long, and never sees two that may write; says when somebody last could not, and who can in the end.
+/// Lets this time pass and checks that never more than one candidate leads. Returns the last time at which none led, and
+/// which of them lead at the end.
 async fn watch(candidates: &[Leadership], time: Duration) -> (Duration, Vec<bool>) {
     let begin = Instant::now();
     let mut vacant = Duration::ZERO;
@@ -59,28 +60,28 @@ async fn watch(candidates: &[Leadership], time: Duration) -> (Duration, Vec<bool
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_cannot_get_the_lease_is_no_standby_and_who_sees_another_holding_it_is() {
+async fn an_instance_is_standby_only_when_it_sees_that_another_holds_the_lease() {
     let world = world();
     let (mut first, mut second) =
         (candidate(&world, "first", world.clock.clone()), candidate(&world, "second", world.clock.clone()));
     let stands_by = AtomicBool::new(false);
     world.api.script(Script::on(Verb::Get, Kind::Lease, Fault::Forbidden));
     tokio::select! {
-        () = second.acquire(|| stands_by.store(true, Ordering::Relaxed)) => panic!("without the right to"),
+        () = second.acquire(|| stands_by.store(true, Ordering::Relaxed)) => panic!("acquired the Lease without permission to read it"),
         () = pass(Duration::from_mins(1)) => {}
     }
     assert!(!stands_by.load(Ordering::Relaxed));
     world.api.clear_scripts();
     tokio::time::timeout(Duration::from_mins(1), first.acquire(|| ())).await.unwrap();
     tokio::select! {
-        () = second.acquire(|| stands_by.store(true, Ordering::Relaxed)) => panic!("beside the other"),
+        () = second.acquire(|| stands_by.store(true, Ordering::Relaxed)) => panic!("acquired the Lease while another instance holds it"),
         () = pass(Duration::from_secs(5)) => {}
     }
     assert!(stands_by.load(Ordering::Relaxed));
 }
 
 #[tokio::test(start_paused = true)]
-async fn clocks_that_are_hours_apart_change_nothing() {
+async fn wall_clocks_that_differ_by_hours_have_no_effect() {
     for hours in [-30, -5, 5, 30] {
         let world = world();
         let apart = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(500_000 + hours);
@@ -93,7 +94,7 @@ async fn clocks_that_are_hours_apart_change_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leader_that_is_not_answered_stops_before_another_begins() {
+async fn a_leader_that_gets_no_response_stops_before_another_instance_leads() {
     let world = world();
     let first = compete(&world, "first", world.clock.clone());
     watch(std::slice::from_ref(&first), Duration::from_secs(10)).await;
@@ -107,14 +108,14 @@ async fn a_leader_that_is_not_answered_stops_before_another_begins() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_that_is_deleted_or_edited_by_hand_never_has_two_leaders() {
+async fn a_deleted_or_edited_lease_never_leads_to_two_leaders() {
     type Edit = fn(&mut Value);
     let edits: [(&str, Edit); 5] = [
         ("no holder", |lease| lease["spec"]["holderIdentity"] = Value::Null),
         ("an empty spec", |lease| lease["spec"] = json!({})),
         ("a short lease", |lease| lease["spec"]["leaseDurationSeconds"] = json!(1)),
         ("the standby", |lease| lease["spec"]["holderIdentity"] = json!("second")),
-        ("a stranger for a day", |lease| {
+        ("an unknown holder for a day", |lease| {
             lease["spec"]["holderIdentity"] = json!("somebody");
             lease["spec"]["leaseDurationSeconds"] = json!(86400);
         }),
@@ -127,24 +128,24 @@ async fn a_lease_that_is_deleted_or_edited_by_hand_never_has_two_leaders() {
         watch(&both, Duration::from_millis(10_300)).await;
         assert!(world.api.delete(Kind::Lease, "a", NAME));
         let (vacant, _) = watch(&both, Duration::from_mins(1)).await;
-        assert_eq!(vacant, Duration::ZERO, "the leader makes it again");
+        assert_eq!(vacant, Duration::ZERO, "the leader creates the Lease again");
         for (what, edit) in &edits {
             world.api.edit(Kind::Lease, "a", NAME, edit).unwrap();
             let (vacant, lead) = watch(&both, Duration::from_mins(2)).await;
             assert_eq!(lead.iter().filter(|leads| **leads).count(), 1, "{what}");
-            assert!(vacant <= Duration::from_secs(65), "{what}: nobody leads for {vacant:?}");
+            assert!(vacant <= Duration::from_secs(65), "{what}: no leader for {vacant:?}");
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leader_that_is_gone_is_replaced_within_seventeen_seconds() {
+async fn a_killed_leader_is_replaced_within_seventeen_seconds() {
     for phase in 0..8 {
         let world = world();
         let mut first = candidate(&world, "first", world.clock.clone());
         first.acquire(|| ()).await;
         let second = compete(&world, "second", world.clock.clone());
-        // Killed so long after a renewal, of which the other sees each at another moment.
+        // The time from the last renewal to the kill differs in each phase, and so does the time at which the other reads the Lease.
         let _ = tokio::time::timeout(Duration::from_millis(8000 + 250 * phase), first.keep()).await;
         let (vacant, lead) = watch(&[second], Duration::from_secs(20)).await;
         assert!(lead[0] && vacant <= Duration::from_secs(17), "{vacant:?}");
@@ -152,7 +153,7 @@ async fn a_leader_that_is_gone_is_replaced_within_seventeen_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_that_is_released_is_taken_at_the_next_look() {
+async fn a_released_lease_is_acquired_at_the_next_read() {
     let world = world();
     let mut first = candidate(&world, "first", world.clock.clone());
     first.acquire(|| ()).await;

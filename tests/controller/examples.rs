@@ -1,4 +1,4 @@
-//! What users copy works: every QlikContext of `examples/`, with the credential it asks for, becomes ready.
+//! Every QlikContext of `examples/` becomes ready with the credential that it names.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use support::tenant::{Algorithm, Client, PublicKey};
 
 use crate::world::{CLIENT_SECRET, World, pass};
 
-/// The client, the user and the tenant that the examples name; the fake tenant makes up ids of its own for the latter two.
+/// The client, the user and the tenant of the examples. The fake tenant generates other ids for the user and the tenant.
 const CLIENT_ID: &str = "82e0a4c1f7b94d0d9c6b13a57f02d3e8";
 const USER_ID: &str = "6305e7bf50be9f0018c1a2c4";
 const TENANT_ID: &str = "xqFQ0k66vSR8f9G7J-vZtHZQkiYrCpct";
@@ -18,7 +18,7 @@ fn in_repository(path: &str) -> String {
     format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The contexts of all files, as they stand.
+/// The contexts of all files, unchanged.
 fn examples() -> Vec<Value> {
     let mut contexts = Vec::new();
     for entry in std::fs::read_dir(in_repository("examples")).unwrap() {

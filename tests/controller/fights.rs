@@ -1,4 +1,4 @@
-//! Another controller that keeps changing the derived Secret.
+//! Another controller that keeps changing the token Secret.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::world::{HOUR, LIFE, World, pass};
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// What the other controller wants.
+/// The change that the other controller makes.
 type Change = fn(&mut Value);
 
 const CHANGES: [(&str, Change); 4] = [
@@ -24,10 +24,10 @@ const CHANGES: [(&str, Change); 4] = [
     ("all keys", |secret| secret["data"] = json!({"token": STANDARD.encode("other")})),
 ];
 
-/// Makes it so each time that it is not, a moment later.
+/// Makes the change again, shortly after each repair.
 fn fight(api: &ApiServer, change: Change) -> AbortHandle {
     let api = api.clone();
-    #[expect(clippy::disallowed_methods, reason = "somebody else, beside the test")]
+    #[expect(clippy::disallowed_methods, reason = "another client runs beside the test")]
     let task = tokio::spawn(async move {
         loop {
             pass(Duration::from_millis(50)).await;
@@ -70,7 +70,7 @@ fn requests(world: &World) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn repairs_become_rarer_and_one_event_names_the_other_manager() {
+async fn repairs_back_off_and_one_event_names_the_other_manager() {
     for (what, change) in CHANGES {
         let world = ready(LIFE).await;
         let token = world.token("a", "acme").unwrap();
@@ -92,14 +92,14 @@ async fn repairs_become_rarer_and_one_event_names_the_other_manager() {
         assert_eq!(notes.len(), 1, "{what}: {notes:?}");
         assert!(notes[0].contains("Field managers seen in it: test."), "{what}: {}", notes[0]);
         fighter.abort();
-        // Once it has stopped, the next repair lasts.
+        // After the other controller has stopped, the next repair is final.
         pass(6 * MINUTE).await;
         assert_eq!((world.ready("a", "acme").as_str(), world.token("a", "acme")), ("True/TokenValid", Some(token)));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_the_secret_holds_no_token_of_ours_it_is_not_called_ready() {
+async fn a_context_is_not_ready_while_its_secret_does_not_contain_our_token() {
     let (_, change) = CHANGES[2];
     let world = ready(LIFE).await;
     let token = world.token("a", "acme").unwrap();
@@ -115,7 +115,7 @@ async fn while_the_secret_holds_no_token_of_ours_it_is_not_called_ready() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_renewal_is_not_delayed_by_somebody_who_keeps_changing_the_secret() {
+async fn a_renewal_is_not_delayed_by_a_client_that_keeps_changing_the_secret() {
     for (what, change) in CHANGES {
         let world = ready(HOUR).await;
         let first = world.token("a", "acme").unwrap();
@@ -128,8 +128,8 @@ async fn a_renewal_is_not_delayed_by_somebody_who_keeps_changing_the_secret() {
         pass(7 * SECOND).await;
         assert_eq!(world.issued(), 2, "{what}");
         let written = written_tokens(&world);
-        assert!(written.iter().any(|token| *token != first), "{what}: the new token was written");
-        // And it is the only one that is written from then on.
+        assert!(written.iter().any(|token| *token != first), "{what}: the new token was not written");
+        // From then on only the new token is written.
         world.api.clear_log();
         pass(10 * MINUTE).await;
         assert!(!written_tokens(&world).contains(&first), "{what}");
@@ -138,10 +138,10 @@ async fn a_renewal_is_not_delayed_by_somebody_who_keeps_changing_the_secret() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn somebody_who_changes_the_secret_without_end_costs_a_bounded_number_of_requests() {
+async fn a_client_that_changes_the_secret_continuously_causes_a_bounded_number_of_requests() {
     let world = ready(LIFE).await;
     let api = world.api.clone();
-    #[expect(clippy::disallowed_methods, reason = "somebody else, beside the test")]
+    #[expect(clippy::disallowed_methods, reason = "another client runs beside the test")]
     let churn = tokio::spawn(async move {
         for n in 0_u64.. {
             pass(Duration::from_millis(20)).await;

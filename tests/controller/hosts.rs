@@ -1,4 +1,4 @@
-//! A credential Secret that says where it may be sent: `qlikcontext.dev/allowed-hosts`.
+//! A credential Secret that lists the hosts to which it can be sent: `qlikcontext.dev/allowed-hosts`.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use support::tenant::{Client, Route};
 
 use crate::world::{CLIENT_SECRET, HOUR, LIFE, World, pass};
 
-/// The host of the tenant here.
+/// The host of the tenant in these tests.
 const HERE: &str = "acme.eu.qlikcloud.com";
 
 fn allow_only(world: &World, secret: &str, hosts: &str) {
@@ -22,7 +22,7 @@ fn requests(world: &World) -> u64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_list_is_read_as_the_operators_and_what_is_empty_or_wrong_is_nowhere() {
+async fn the_list_has_the_syntax_of_the_operators_flag_and_an_empty_or_invalid_one_allows_no_host() {
     for (list, allowed) in [
         (HERE, true),
         ("ACME.eu.qlikcloud.com", true),
@@ -64,7 +64,7 @@ async fn the_list_is_read_as_the_operators_and_what_is_empty_or_wrong_is_nowhere
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_held_token_is_verified_nowhere_else_and_serves_on() {
+async fn a_published_token_is_verified_at_no_other_host_and_stays_published() {
     let mut world = World::new();
     world.add("a", "acme", LIFE, &json!({"verifyInterval": "1m"}));
     world.start();
@@ -74,12 +74,12 @@ async fn a_held_token_is_verified_nowhere_else_and_serves_on() {
     pass(Duration::from_secs(5)).await;
     let before = requests(&world);
     pass(HOUR).await;
-    assert_eq!(requests(&world), before, "neither a check nor a token request");
+    assert_eq!(requests(&world), before, "no verification and no token request");
     assert_eq!((world.ready("a", "acme").as_str(), world.token("a", "acme")), ("True/RenewalFailing", token));
     let context = world.api.get(Kind::QlikContext, "a", "acme").unwrap();
     let reasons: Vec<_> = context["status"]["conditions"].as_array().unwrap().iter().map(|c| &c["reason"]).collect();
     assert!(reasons.contains(&&json!("HostNotAllowedBySecret")), "{reasons:?}");
-    // A restart finds the token in the Secret and is no freer with it.
+    // After a restart the token is read from the Secret. The same list applies.
     world.start();
     pass(HOUR).await;
     assert_eq!(requests(&world), before);
@@ -89,7 +89,7 @@ async fn a_held_token_is_verified_nowhere_else_and_serves_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_credential_is_not_sent_to_the_tenant_that_a_spec_is_turned_to() {
+async fn a_credential_is_not_sent_to_another_tenant_after_an_edit_of_the_spec() {
     let mut world = World::new();
     let other = world.cloud.tenant("other.eu.qlikcloud.com");
     other.add_client(Client::new("acme").secret(CLIENT_SECRET));
@@ -106,7 +106,7 @@ async fn a_credential_is_not_sent_to_the_tenant_that_a_spec_is_turned_to() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_api_key_is_shown_to_nobody_that_its_secret_does_not_name() {
+async fn an_api_key_is_sent_to_no_host_that_its_secret_does_not_list() {
     let mut world = World::new();
     world.tenant.add_user("auth0|ada", "Ada");
     let key = world.tenant.api_key("auth0|ada", LIFE);

@@ -1,4 +1,4 @@
-//! A Kubernetes API that refuses, fails or takes its time: what is said of it, and what it must not cost.
+//! A Kubernetes API that rejects requests, fails or is slow: how it is reported, and that no token is requested or lost by it.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use crate::world::{HOUR, LIFE, World, pass};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
-/// What API servers, webhooks and proxies before them refuse with.
+/// Status codes with which API servers, webhooks and proxies reject a request.
 const CODES: [u16; 11] = [400, 401, 403, 405, 406, 418, 429, 500, 502, 503, 504];
 
 fn answers(code: u16) -> Fault {
     Fault::Status { code, reason: "Refused", retry_after: None }
 }
 
-/// Refuses every write of a Secret, as an admission webhook does.
+/// Rejects every write of a Secret, as an admission webhook does.
 fn refuse_writes(world: &World, fault: Fault) {
     world.api.script(Script::on(Verb::Patch, Kind::Secret, fault));
 }
@@ -26,7 +26,7 @@ fn quiet() -> Value {
     json!({"verifyInterval": "0s"})
 }
 
-/// A context that was ready with a token of this life.
+/// A context that was ready with a token of this lifetime.
 async fn ready(life: Duration) -> World {
     let mut world = World::new();
     world.add("a", "acme", life, &quiet());
@@ -36,7 +36,7 @@ async fn ready(life: Duration) -> World {
     world
 }
 
-/// Lets time pass until so much before or after the token in the Secret expires.
+/// Lets time pass until this long before or after the expiry of the token in the Secret.
 async fn until_expiry(world: &World, seconds: i64) {
     let expiry = world.expiry("a", "acme").unwrap();
     let at = expiry.checked_add(SignedDuration::from_secs(seconds)).unwrap();
@@ -45,7 +45,7 @@ async fn until_expiry(world: &World, seconds: i64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_first_write_that_is_refused_is_told_within_a_minute_with_the_code_in_status_and_event() {
+async fn a_rejected_first_write_is_reported_within_a_minute_with_its_code_in_status_and_event() {
     for code in CODES {
         let mut world = World::new();
         refuse_writes(&world, answers(code));
@@ -69,7 +69,7 @@ async fn a_first_write_that_is_refused_is_told_within_a_minute_with_the_code_in_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_renewal_that_cannot_be_written_is_told_within_a_minute_and_ready_ends_with_the_token() {
+async fn a_renewal_that_cannot_be_written_is_reported_within_a_minute_and_ready_turns_false_at_the_expiry() {
     for code in CODES {
         let world = ready(HOUR).await;
         refuse_writes(&world, answers(code));
@@ -96,7 +96,7 @@ async fn a_renewal_that_cannot_be_written_is_told_within_a_minute_and_ready_ends
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_hour_without_writes_for_two_hundred_contexts_costs_no_surplus_token_and_no_untrue_status() {
+async fn an_hour_without_writes_for_two_hundred_contexts_causes_no_extra_token_and_no_wrong_status() {
     let contexts = 200;
     let mut issued = Vec::new();
     for refused in [false, true] {
@@ -116,7 +116,7 @@ async fn an_hour_without_writes_for_two_hundred_contexts_costs_no_surplus_token_
                 let left = world.expiry(&namespace, &name).unwrap().duration_since(world.clock.now()).as_secs();
                 let good = world.ready(&namespace, &name).starts_with("True/");
                 let metric = world.ready_metric(&namespace, &name);
-                // Around the very moment of the expiry both are right.
+                // Close to the expiry both values are accepted.
                 if left.abs() > 2 {
                     assert_eq!(
                         good,
@@ -133,13 +133,13 @@ async fn an_hour_without_writes_for_two_hundred_contexts_costs_no_surplus_token_
         pass(MINUTE).await;
         let ready =
             (0..contexts).filter(|n| world.ready(&format!("ns{}", n % 5), &format!("c{n}")) == "True/TokenValid");
-        assert_eq!(ready.count(), contexts, "a minute after");
+        assert_eq!(ready.count(), contexts, "a minute after writes work again");
     }
-    assert!(issued[1] <= issued[0], "{} tokens, {} with a webhook that allows", issued[1], issued[0]);
+    assert!(issued[1] <= issued[0], "{} tokens, {} with a webhook that allows every write", issued[1], issued[0]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_credential_that_cannot_be_read_is_told_within_a_minute() {
+async fn a_credential_that_cannot_be_read_is_reported_within_a_minute() {
     for code in [403, 500] {
         let mut world = World::new();
         world.api.script(Script::on(Verb::Get, Kind::Secret, answers(code)));
@@ -159,7 +159,7 @@ async fn a_credential_that_cannot_be_read_is_told_within_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_secrets_cannot_be_read_at_a_renewal_it_is_told_and_ready_ends_with_the_token() {
+async fn secrets_that_cannot_be_read_at_a_renewal_are_reported_and_ready_turns_false_at_the_expiry() {
     for code in [403, 500] {
         let world = ready(HOUR).await;
         world.api.script(Script::on(Verb::Get, Kind::Secret, answers(code)));
@@ -179,7 +179,7 @@ async fn when_secrets_cannot_be_read_at_a_renewal_it_is_told_and_ready_ends_with
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_no_status_can_be_written_the_metrics_still_tell_of_the_expiry() {
+async fn when_no_status_can_be_written_the_metrics_still_report_the_expiry() {
     for code in [403, 500] {
         let world = ready(HOUR).await;
         assert_eq!(world.ready_metric("a", "acme").as_deref(), Some("1"));
@@ -200,7 +200,7 @@ async fn when_no_status_can_be_written_the_metrics_still_tell_of_the_expiry() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_that_a_slow_webhook_holds_up_is_waited_for() {
+async fn a_write_that_a_slow_webhook_delays_is_waited_for() {
     for seconds in [6, 12, 29] {
         let mut world = World::new();
         refuse_writes(&world, Fault::Delay(Duration::from_secs(seconds)));
@@ -215,7 +215,7 @@ async fn a_write_that_a_slow_webhook_holds_up_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_renewal_that_a_slow_webhook_holds_up_is_written_once() {
+async fn a_renewal_that_a_slow_webhook_delays_is_written_once() {
     for seconds in [6, 12, 29] {
         let world = ready(HOUR).await;
         let before = world.expiry("a", "acme").unwrap();
@@ -229,7 +229,7 @@ async fn a_renewal_that_a_slow_webhook_holds_up_is_written_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_context_that_is_held_by_a_foreign_finalizer_says_so_until_its_token_ends_and_then_that_it_ended() {
+async fn a_context_with_a_foreign_finalizer_reports_it_and_then_the_expiry_of_its_token() {
     let world = ready(HOUR).await;
     let hold = |context: &mut Value| context["metadata"]["finalizers"] = json!(["example.com/hold"]);
     world.api.edit(Kind::QlikContext, "a", "acme", hold).unwrap();

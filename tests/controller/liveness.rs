@@ -1,4 +1,4 @@
-//! What ends the process, or fails `/livez`: a panic, a task that is stuck, a watch that is.
+//! What ends the process or makes `/livez` fail: a panic, a stuck task, a stuck watch.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ async fn a_loop_that_is_not_polled_for_a_minute_fails_the_liveness_probe() {
     assert_eq!(world.health.liveness(), Ok(()));
     pass(Duration::from_secs(61)).await;
     assert_eq!(world.health.liveness(), Err("the controller loop is stuck"));
-    // Long enough for the log to prove something.
+    // Long enough that the log has lines to search.
     let _ = tokio::time::timeout(HOUR, &mut running).await;
     assert_eq!(world.health.liveness(), Ok(()));
 }
@@ -39,7 +39,7 @@ async fn an_election_that_is_not_polled_for_a_minute_fails_the_liveness_probe() 
     let leases = Api::namespaced(world.api.kube_client(), "a");
     let mut election = Election::new(leases, "lease", "first".into(), world.clock.clone(), health.clone());
     let beats = health.clone();
-    #[expect(clippy::disallowed_methods, reason = "the loop goes on beside it")]
+    #[expect(clippy::disallowed_methods, reason = "the loop runs concurrently with the test")]
     tokio::spawn(async move { beats.beat_alone().await });
     election.acquire(|| ()).await;
     let _ = tokio::time::timeout(Duration::from_mins(10), election.keep()).await;
@@ -51,13 +51,13 @@ async fn an_election_that_is_not_polled_for_a_minute_fails_the_liveness_probe() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_that_is_never_answered_fails_the_liveness_probe_and_one_that_is_refused_does_not() {
+async fn a_watch_without_a_response_fails_the_liveness_probe_and_a_rejected_one_does_not() {
     for (fault, alive) in [(Fault::Silence, false), (Fault::Forbidden, true)] {
         let mut world = World::new();
         world.add("a", "acme", LIFE, &json!({}));
         world.start();
         pass(HOUR).await;
-        assert_eq!(world.health.liveness(), Ok(()), "watches that begin again as they should");
+        assert_eq!(world.health.liveness(), Ok(()), "watches that are restarted as expected");
         world.api.script(Script::on(Verb::Watch, Kind::Secret, fault));
         pass(HOUR).await;
         assert_eq!(world.health.liveness(), if alive { Ok(()) } else { Err("a watch is stuck") });
@@ -65,7 +65,7 @@ async fn a_watch_that_is_never_answered_fails_the_liveness_probe_and_one_that_is
 }
 
 #[test]
-fn a_panic_in_any_task_ends_the_process_and_does_not_repeat_what_it_says() {
+fn a_panic_in_any_task_ends_the_process_and_its_message_is_not_logged() {
     const CHILD: &str = "QLIK_CONTEXT_TEST_PANICS";
     if std::env::var_os(CHILD).is_some() {
         tracing_subscriber::fmt().json().with_writer(std::io::stderr).init();
@@ -73,12 +73,12 @@ fn a_panic_in_any_task_ends_the_process_and_does_not_repeat_what_it_says() {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
         runtime.block_on(async {
             let secret = std::env::var(CHILD).unwrap();
-            #[expect(clippy::disallowed_methods, reason = "a task that nobody joins")]
+            #[expect(clippy::disallowed_methods, reason = "no code joins this task")]
             tokio::spawn(async move { panic!("{secret}") });
             std::future::pending::<()>().await;
         });
     }
-    let this = "liveness::a_panic_in_any_task_ends_the_process_and_does_not_repeat_what_it_says";
+    let this = "liveness::a_panic_in_any_task_ends_the_process_and_its_message_is_not_logged";
     let mut child = Command::new(std::env::current_exe().unwrap());
     let output = child.args(["--exact", this, "--nocapture"]).env(CHILD, "planted-in-a-panic").output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();

@@ -1,6 +1,7 @@
-//! The whole controller in memory, on virtual time: what takes days, or an API server and a tenant that fail at will.
+//! The whole controller in memory, on virtual time: scenarios that take days, or that need an API server and a tenant that
+//! fail on demand.
 
-#![expect(clippy::unwrap_used, reason = "a test says no by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::unchecked_time_subtraction, reason = "times of a test are constants")]
 
 mod adoption;

@@ -1,4 +1,4 @@
-//! A token that the process remembers is no proof that the tenant still accepts it.
+//! A token in memory may have been revoked. It is verified before it is published.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use support::tenant::{Client, Route};
 use crate::world::{CLIENT_SECRET, HOUR, LIFE, World, pass};
 
 const MINUTE: Duration = Duration::from_mins(1);
-/// The intervals that matter: never again, sooner and later than the tests look.
+/// Verification intervals: none, one shorter and one longer than the time of the tests.
 const INTERVALS: [&str; 3] = ["0s", "10s", "15m"];
 
-/// The Secrets of these contexts never hold this token for as long as this.
+/// During this time, the Secrets of these contexts never contain this token.
 async fn never_holds(world: &World, contexts: &[(&str, &str)], dead: &str, time: Duration) {
     let step = Duration::from_millis(20);
     for at in 0..time.as_millis() / step.as_millis() {
@@ -32,7 +32,7 @@ fn spec(interval: &str, scopes: &[&str]) -> Value {
     json!({"verifyInterval": interval, "scopes": scopes})
 }
 
-/// One client that may ask for two scopes, and a context with one of them that has been ready for some time.
+/// One client with two scopes, and a context with one of them that has been ready for some time.
 async fn one_context(interval: &str, age: Duration) -> World {
     let mut world = World::new();
     let client = Client::new("acme").secret(CLIENT_SECRET).scopes(&["user_default", "apps"]);
@@ -67,7 +67,7 @@ async fn a_context_that_is_deleted_and_applied_again_does_not_get_its_revoked_to
 
 #[tokio::test(start_paused = true)]
 async fn a_second_context_with_the_same_credential_does_not_get_a_revoked_token() {
-    // With a short interval the tenant has just confirmed the token, which is enough.
+    // With a short interval the tenant confirmed the token shortly before, which is sufficient.
     for interval in ["0s", "15m"] {
         let world = one_context(interval, 2 * MINUTE).await;
         let dead = world.token("a", "acme").unwrap();
@@ -91,16 +91,16 @@ async fn a_second_context_with_the_same_credential_gets_the_token_from_memory_af
     world.put_context("b", "second", "acme", &spec("0s", &["user_default"]));
     pass(Duration::from_secs(3)).await;
     assert_eq!(world.ready("b", "second"), "True/TokenValid");
-    assert_eq!((world.issued(), checks(&world)), (0, 1), "verified before it is published elsewhere");
+    assert_eq!((world.issued(), checks(&world)), (0, 1), "verified before it is published in another Secret");
     world.put_credential("c", "acme", "acme", CLIENT_SECRET);
     world.put_context("c", "third", "acme", &spec("0s", &["user_default"]));
     pass(Duration::from_secs(3)).await;
     assert_eq!(world.ready("c", "third"), "True/TokenValid");
-    assert_eq!((world.issued(), checks(&world)), (0, 1), "the tenant has confirmed it a moment ago");
+    assert_eq!((world.issued(), checks(&world)), (0, 1), "the tenant confirmed it shortly before");
 }
 
 #[tokio::test(start_paused = true)]
-async fn scopes_edited_there_and_back_do_not_replace_a_working_token_with_a_revoked_one() {
+async fn scopes_that_are_edited_and_reverted_do_not_replace_a_working_token_with_a_revoked_one() {
     for interval in INTERVALS {
         let world = one_context(interval, 2 * MINUTE).await;
         // Another context keeps the first token in memory.
@@ -116,12 +116,12 @@ async fn scopes_edited_there_and_back_do_not_replace_a_working_token_with_a_revo
         never_holds(&world, &[("a", "acme")], &dead, Duration::from_secs(5)).await;
         assert_eq!(world.ready("a", "acme"), "True/TokenValid", "{interval}");
         assert_eq!(world.issued(), 3, "{interval}");
-        assert_ne!(world.token("b", "second").unwrap(), dead, "the other context hears of it: {interval}");
+        assert_ne!(world.token("b", "second").unwrap(), dead, "the other context is reconciled, too: {interval}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn scopes_edited_there_and_back_alone_are_forgotten_with_their_token() {
+async fn after_scopes_are_edited_and_reverted_the_unused_token_is_dropped_from_memory() {
     let world = one_context("0s", 2 * MINUTE).await;
     let first = world.token("a", "acme").unwrap();
     set_scopes(&world, &["user_default", "apps"]);
@@ -134,7 +134,7 @@ async fn scopes_edited_there_and_back_alone_are_forgotten_with_their_token() {
 
 #[tokio::test(start_paused = true)]
 async fn a_secret_that_was_deleted_or_changed_gets_its_token_back_at_once_and_it_is_verified_right_after() {
-    // With a short interval the tenant has just confirmed the token, which is enough.
+    // With a short interval the tenant confirmed the token shortly before, which is sufficient.
     for interval in ["0s", "15m"] {
         for deleted in [true, false] {
             let world = one_context(interval, 2 * MINUTE + Duration::from_secs(5)).await;
@@ -148,7 +148,7 @@ async fn a_secret_that_was_deleted_or_changed_gets_its_token_back_at_once_and_it
             }
             pass(Duration::from_millis(200)).await;
             assert_eq!(world.token("a", "acme").as_ref(), Some(&token), "{interval}, deleted: {deleted}");
-            assert_eq!(checks(&world), 0, "the Secret did not wait for the tenant");
+            assert_eq!(checks(&world), 0, "the Secret was written without a request to the tenant");
             pass(Duration::from_secs(2)).await;
             assert_eq!((world.issued(), checks(&world)), (0, 1), "{interval}, deleted: {deleted}");
             assert_eq!(world.ready("a", "acme"), "True/TokenValid");
@@ -157,7 +157,7 @@ async fn a_secret_that_was_deleted_or_changed_gets_its_token_back_at_once_and_it
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_revoked_token_that_is_put_back_is_found_dead_right_after_and_renewed() {
+async fn a_revoked_token_that_is_restored_to_its_secret_is_detected_at_once_and_renewed() {
     for interval in INTERVALS {
         let world = one_context(interval, 2 * MINUTE + Duration::from_secs(5)).await;
         let dead = world.token("a", "acme").unwrap();
@@ -169,7 +169,7 @@ async fn a_revoked_token_that_is_put_back_is_found_dead_right_after_and_renewed(
     }
 }
 
-/// Two requests of one client: their contexts share nothing but the client.
+/// Two token requests of one client. Their contexts share nothing else.
 async fn two_requests() -> World {
     let world = one_context("1m", Duration::from_secs(5)).await;
     world.put_credential("b", "acme", "acme", CLIENT_SECRET);
@@ -180,7 +180,7 @@ async fn two_requests() -> World {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_one_token_of_a_client_is_rejected_the_others_are_verified_before_they_count() {
+async fn when_one_token_of_a_client_is_rejected_the_others_are_verified_before_use() {
     let world = two_requests().await;
     let dead = world.token("b", "second").unwrap();
     world.tenant.revoke_all();
@@ -188,7 +188,7 @@ async fn when_one_token_of_a_client_is_rejected_the_others_are_verified_before_t
     for (namespace, name) in [("a", "acme"), ("b", "second")] {
         assert_eq!(world.ready(namespace, name), "True/TokenValid");
     }
-    assert_ne!(world.token("b", "second").unwrap(), dead, "although it is never verified on its own");
+    assert_ne!(world.token("b", "second").unwrap(), dead, "although this token has no verification interval");
     assert_eq!(world.issued(), 4);
 }
 
@@ -204,7 +204,7 @@ async fn a_token_that_still_works_is_kept_when_another_one_of_its_client_is_reje
     assert_eq!(world.issued(), 3);
     let written =
         world.api.log(|log| log.count_if(|call| call.verb == Verb::Patch && call.namespace.as_deref() == Some("b")));
-    assert_eq!(written, 0, "what was confirmed is not written again");
+    assert_eq!(written, 0, "a confirmed token is not written again");
     pass(HOUR).await;
     assert_eq!(world.issued(), 3);
 }

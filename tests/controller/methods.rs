@@ -46,7 +46,7 @@ async fn an_api_key_that_is_accepted_again_is_still_checked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_api_key_that_is_a_month_old_is_as_good_as_a_new_one() {
+async fn an_api_key_that_is_a_month_old_is_used_like_a_new_one() {
     let world = with_api_key("24h");
     pass(31 * DAY).await;
     assert_eq!(world.ready("a", "acme"), "True/TokenValid");
@@ -57,7 +57,7 @@ async fn an_api_key_that_is_a_month_old_is_as_good_as_a_new_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_key_id_is_another_request() {
+async fn another_key_id_leads_to_another_token_request() {
     let mut world = World::new();
     let key =
         |name: &str| std::fs::read_to_string(format!("{}/tests/keys/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
@@ -77,7 +77,7 @@ async fn another_key_id_is_another_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_status_that_failed_to_be_written_leaves_no_doubt_about_the_token() {
+async fn a_failed_status_write_does_not_make_the_token_unverified() {
     let mut world = World::new();
     world.add("a", "acme", LIFE, &json!({"verifyInterval": "0s"}));
     world.api.script(Script::on(Verb::Patch, Kind::QlikContext, Fault::Forbidden).status().once());
@@ -91,7 +91,7 @@ async fn a_status_that_failed_to_be_written_leaves_no_doubt_about_the_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_status_that_somebody_else_changed_is_put_right_at_the_next_run() {
+async fn a_status_that_another_client_changed_is_corrected_at_the_next_reconciliation() {
     let mut world = World::new();
     world.add("a", "acme", LIFE, &json!({}));
     world.start();

@@ -1,4 +1,4 @@
-//! Many contexts on one tenant, some of them broken or hostile: who suffers, and who does not.
+//! Many contexts on one tenant, some of them broken or hostile: the others are not delayed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ fn quiet() -> Value {
     json!({"verifyInterval": "0s"})
 }
 
-/// Contexts that share nothing but the tenant.
+/// Contexts that share only the tenant.
 fn crowd(world: &World, namespace: &str, count: usize, life: Duration) {
     for n in 0..count {
         world.add(namespace, &format!("{namespace}-{n}"), life, &quiet());
@@ -37,7 +37,7 @@ fn times(world: &World, namespace: &str, field: &str) -> BTreeMap<String, Timest
     contexts.iter().filter_map(named).collect()
 }
 
-/// How much later than planned each context of a namespace was renewed, in seconds, sorted.
+/// By how many seconds each renewal in a namespace was late, sorted.
 async fn lateness(world: &World, namespace: &str, within: Duration) -> Vec<i64> {
     let planned = times(world, namespace, "renewalTime");
     pass(within).await;
@@ -47,7 +47,7 @@ async fn lateness(world: &World, namespace: &str, within: Duration) -> Vec<i64> 
     late
 }
 
-/// When requests arrived, in milliseconds after `begin`.
+/// The arrival times of requests, in milliseconds after `begin`.
 fn arrivals(world: &World, begin: SystemTime) -> Vec<u128> {
     let since = |at: SystemTime| at.duration_since(begin).unwrap_or_default().as_millis();
     world.cloud.ledger(|ledger| ledger.records.iter().map(|record| since(record.at)).collect())
@@ -61,7 +61,7 @@ fn refresh(world: &World, namespace: &str, name: &str, value: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_wrong_secret_among_a_thousand_delays_nobody_and_costs_ten_requests_an_hour() {
+async fn one_wrong_secret_among_a_thousand_delays_no_context_and_causes_ten_requests_an_hour() {
     let mut late = Vec::new();
     for broken in [false, true] {
         let mut world = World::new();
@@ -75,7 +75,7 @@ async fn one_wrong_secret_among_a_thousand_delays_nobody_and_costs_ten_requests_
             world.put_context("bad", "broken", "broken", &quiet());
             pass(HOUR).await;
             let tried = world.cloud.ledger(|ledger| ledger.by("broken", Route::Token));
-            // A client that never worked is tried three times more within two minutes: it may have been created a moment ago.
+            // A client that never worked gets three more attempts within two minutes, because it may have been created a moment ago.
             assert!((1..=10).contains(&tried), "{tried} token requests in the first hour");
             assert_eq!(world.ready("bad", "broken"), "False/InvalidClient");
         } else {
@@ -97,7 +97,7 @@ async fn a_hostile_namespace_delays_no_renewal_of_another_past_its_expiry() {
     crowd(&world, "victim", 20, life);
     world.start();
     pass(MINUTE).await;
-    // Its own client, that works, and with which it can provoke what it likes.
+    // The hostile namespace has its own valid client, with which it can cause any failure.
     for n in 0..20 {
         world.add("hostile", &format!("own-{n}"), life, &json!({"verifyInterval": "10s"}));
         let fault = match n % 4 {
@@ -107,7 +107,7 @@ async fn a_hostile_namespace_delays_no_renewal_of_another_past_its_expiry() {
         };
         world.cloud.script(Script::at(Route::Token, fault).client(&format!("own-{n}")));
     }
-    // Wrong secrets under the victims' client ids.
+    // Wrong client secrets with the client ids of the victims.
     for n in 0..300 {
         world.put_credential(
             "hostile",
@@ -138,7 +138,7 @@ async fn a_hostile_namespace_delays_no_renewal_of_another_past_its_expiry() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_context_does_not_wait_behind_the_crowd_of_another_namespace() {
+async fn a_new_context_does_not_wait_for_many_contexts_of_another_namespace() {
     let mut world = World::new();
     crowd(&world, "crowd", 500, LIFE);
     world.start();
@@ -146,11 +146,11 @@ async fn a_new_context_does_not_wait_behind_the_crowd_of_another_namespace() {
     world.add("single", "acme", LIFE, &quiet());
     pass(5 * Duration::from_secs(1)).await;
     assert_eq!(world.ready("single", "acme"), "True/TokenValid");
-    assert!(times(&world, "crowd", "issuedAt").len() < 100, "the crowd is still at it");
+    assert!(times(&world, "crowd", "issuedAt").len() < 100, "most contexts of the other namespace are still waiting");
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_a_working_key_is_told_to_wait_nobody_asks_and_then_comes_a_ramp() {
+async fn a_rate_limit_on_a_working_key_pauses_all_requests_and_then_they_ramp_up() {
     let mut world = World::new();
     crowd(&world, "a", 150, LIFE);
     world.start();
@@ -172,7 +172,7 @@ async fn when_a_working_key_is_told_to_wait_nobody_asks_and_then_comes_a_ramp() 
     let arrivals = arrivals(&world, told);
     assert!(arrivals[1..].iter().all(|at| *at > 30_000), "{:?}", &arrivals[..5]);
     let until = |second: u128| arrivals.iter().filter(|at| **at < second * 1000).count();
-    // A token request, users/me and the user: three for each.
+    // Three requests for each context: the token request, users/me and the user.
     let steps = [until(40), until(50) - until(40), until(60) - until(50)];
     assert!(steps[0] <= 3 * 11 && steps[0] < steps[1] && steps[1] < steps[2], "{steps:?}");
     pass(5 * MINUTE).await;
@@ -180,7 +180,7 @@ async fn when_a_working_key_is_told_to_wait_nobody_asks_and_then_comes_a_ramp() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tenant_that_is_down_is_probed_now_and_then_said_so_and_taken_up_again_by_a_ramp() {
+async fn a_tenant_that_is_down_is_reported_and_probed_and_its_requests_ramp_up_afterwards() {
     let mut world = World::new();
     let down = Arc::new(AtomicBool::new(false));
     let outage = down.clone();
@@ -217,7 +217,7 @@ async fn a_tenant_that_is_down_is_probed_now_and_then_said_so_and_taken_up_again
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tenant_that_hangs_holds_up_no_other() {
+async fn a_tenant_that_hangs_delays_no_other_tenant() {
     let mut world = World::new();
     let hung = world.cloud.tenant("hung.eu.qlikcloud.com");
     world.weather = Some(Arc::new(|_, host, _| host.starts_with("hung").then_some(TransportFailure::Timeout)));
@@ -230,14 +230,14 @@ async fn a_tenant_that_hangs_holds_up_no_other() {
     world.start();
     pass(Duration::from_secs(3)).await;
     crowd(&world, "good", 40, LIFE);
-    // Less than one time-out of the other.
+    // Less than one timeout of the other tenant.
     pass(Duration::from_secs(12)).await;
     let ready = (0..40).filter(|n| world.ready("good", &format!("good-{n}")) == "True/TokenValid").count();
     assert_eq!(ready, 40);
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_restart_what_failed_comes_last_and_once() {
+async fn after_a_restart_failed_contexts_come_last_and_are_tried_once() {
     let mut world = World::new();
     world.limits.host_tokens_per_minute = 10;
     for n in 0..10 {
@@ -247,7 +247,7 @@ async fn after_a_restart_what_failed_comes_last_and_once() {
         world.put_context("a", &name, &name, &quiet());
     }
     world.start();
-    // Each is tried four times, since its client may have been created a moment ago.
+    // Each gets four attempts, because its client may have been created a moment ago.
     pass(20 * MINUTE).await;
     assert_eq!(world.ready("a", "failed-9"), "False/InvalidClient");
     for n in 0..10 {
@@ -262,6 +262,6 @@ async fn after_a_restart_what_failed_comes_last_and_once() {
     });
     let last_new = order.iter().rposition(|client| client.starts_with("new")).unwrap();
     let early = order[..last_new].iter().filter(|client| client.starts_with("failed")).count();
-    assert!(early <= 5, "only what the first moment had room for: {order:?}");
+    assert!(early <= 5, "only the contexts that got the first slots: {order:?}");
     assert_eq!(order.len(), 20, "each once: {order:?}");
 }

@@ -1,4 +1,4 @@
-//! OAuth clients of a tenant as objects: made, kept as declared, rotated and deleted, on virtual time.
+//! OAuth clients of a tenant as objects: created, kept as declared, rotated and deleted, on virtual time.
 
 mod crash;
 mod interference;
@@ -19,7 +19,7 @@ use crate::world::{CLIENT_SECRET, LIFE, World, pass};
 
 pub const MINUTE: Duration = Duration::from_mins(1);
 
-/// A world in which `admin` in namespace `a` may manage OAuth clients.
+/// A world in which the context `admin` in namespace `a` can manage OAuth clients.
 pub async fn world() -> World {
     let mut world = World::new();
     world.oauth_clients = true;
@@ -50,7 +50,7 @@ impl World {
         self.api.get(Kind::QlikOAuthClient, "a", name).unwrap_or_default()
     }
 
-    /// Asks for a new credential.
+    /// Requests a new credential.
     pub fn rotate(&self, name: &str, value: &str) {
         let annotate = |object: &mut Value| {
             object["metadata"]["annotations"]["qlikcontext.dev/rotate-requested-at"] = value.into();
@@ -58,7 +58,7 @@ impl World {
         self.api.edit(Kind::QlikOAuthClient, "a", name, annotate).unwrap();
     }
 
-    /// `True/ClientReady` and the like.
+    /// Status and reason of the condition, for example `True/ClientReady`.
     pub fn client_ready(&self, name: &str) -> String {
         self.client_condition(name, "Ready")
     }
@@ -76,26 +76,26 @@ impl World {
         Some(String::from_utf8(bytes).unwrap())
     }
 
-    /// The clients in the tenant but the admin's.
+    /// The clients in the tenant, without the admin's.
     pub fn made(&self) -> Vec<Client> {
         self.tenant.clients().into_iter().filter(|client| client.client_id != "admin").collect()
     }
 
-    /// The one client that was made.
+    /// The only client that was created.
     pub fn only(&self) -> Client {
         let mut made = self.made();
         assert_eq!(made.len(), 1, "one client for one object");
         made.remove(0)
     }
 
-    /// By what the tenant names each credential of a client.
+    /// The tenant's id of each credential of a client.
     pub fn credentials_of(client: &Client) -> BTreeSet<String> {
         let mut all = client.hints();
         all.extend(client.public_keys.iter().map(|key| key.kid.clone()));
         all
     }
 
-    /// What the status says of credentials: the one in the Secret, and those it replaced.
+    /// The credentials in the status: the one in the Secret, and those that it replaced.
     pub fn told_credentials(&self, name: &str) -> BTreeSet<String> {
         let status = &self.declared(name)["status"];
         let previous = status["previous"].as_array().cloned().unwrap_or_default();
@@ -103,7 +103,7 @@ impl World {
         all.filter_map(|told| told["hint"].as_str().map(str::to_owned)).collect()
     }
 
-    /// If there is a Secret, the tenant accepts what is in it.
+    /// If the Secret exists, the tenant accepts the credential in it.
     pub fn secret_works(&self, name: &str) {
         let Some(id) = self.credential(name, "client-id") else { return };
         let client = self.made().into_iter().find(|client| client.client_id == id).unwrap();
@@ -112,6 +112,6 @@ impl World {
             (None, Some(kid)) => client.public_keys.iter().any(|key| key.kid == kid),
             (Some(_), Some(_)) | (None, None) => false,
         };
-        assert!(works, "a Secret without a credential, with two, or with one that is gone");
+        assert!(works, "the Secret has no credential, two, or one that does not exist in the tenant");
     }
 }

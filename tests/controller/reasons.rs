@@ -1,4 +1,4 @@
-//! Each reason of the tables in docs/reference.md, reached through the whole controller, with what a person and a machine see of it.
+//! Each reason of the tables in docs/reference.md, reached through the whole controller, with its status, events and metrics.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,30 +15,30 @@ use support::tenant::{Consent, Fault, FaultBody, Pacing, RetryAfter, Route, Scri
 
 use crate::world::{HOUR, LIFE, World, pass};
 
-/// What stands in the status.
+/// The conditions in the status.
 struct Shown {
     condition: ConditionType,
     good: bool,
-    /// What kstatus goes by, if anything.
+    /// The condition that kstatus reads, if there is one.
     kstatus: Option<ConditionType>,
 }
 
-/// Nothing to do.
+/// No action is needed.
 fn good(condition: ConditionType) -> Shown {
     Shown { condition, good: true, kstatus: None }
 }
 
-/// Somebody has to change something.
+/// A person has to change something.
 fn stalls(condition: ConditionType) -> Shown {
     Shown { condition, good: false, kstatus: Some(Stalled) }
 }
 
-/// It may clear up by itself.
+/// A retry may succeed.
 fn waits(condition: ConditionType) -> Shown {
     Shown { condition, good: false, kstatus: Some(Reconciling) }
 }
 
-/// A context whose spec has these changes, and a tenant where nothing is wrong.
+/// A context with these changes to its spec, and a tenant without failures.
 async fn with(world: &mut World, changes: Value) {
     world.add("a", "acme", LIFE, &changes);
     begin(world).await;
@@ -49,13 +49,13 @@ async fn begin(world: &mut World) {
     pass(Duration::from_secs(5)).await;
 }
 
-/// The same at a tenant where this is wrong.
+/// The same with a tenant that has this failure.
 async fn at(world: &mut World, route: Route, fault: Fault) {
     world.cloud.script(Script::at(route, fault));
     with(world, json!({})).await;
 }
 
-/// A credential Secret with this content instead.
+/// The same with this content of the credential Secret.
 async fn reading(world: &mut World, content: Value, auth: Value) {
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "k", "namespace": "a"}, "stringData": content,
@@ -69,7 +69,7 @@ fn client_secret() -> Value {
     json!({"clientSecret": {"secretRef": {"name": "k"}}})
 }
 
-/// Brings a context to this reason. The compiler asks for a scene when there is a new one.
+/// Brings a context to this reason. A new reason without a scenario does not compile.
 #[expect(clippy::too_many_lines, reason = "a table, with a row for each reason")]
 async fn scene(reason: Reason, world: &mut World) -> Shown {
     use Reason::*;
@@ -114,7 +114,7 @@ async fn scene(reason: Reason, world: &mut World) -> Shown {
             world.add("a", "acme", LIFE, &json!({}));
             world.put_credential("a", "acme", "acme", "planted-wrong-secret");
             begin(world).await;
-            // A client that never worked may have been created a moment ago.
+            // A client that never worked is retried at first, because it may have been created a moment ago.
             pass(Duration::from_mins(3)).await;
             stalls(ConditionType::TokenIssued)
         }
@@ -141,7 +141,7 @@ async fn scene(reason: Reason, world: &mut World) -> Shown {
             stalls(ConditionType::TokenIssued)
         }
         AddressNotPublic => {
-            // The name leads to a private address.
+            // The name resolves to a private address.
             world.weather = Some(Arc::new(|_, _, _| Some(TransportFailure::AddressNotPublic)));
             world.add("a", "acme", LIFE, &json!({}));
             world.start();
@@ -232,11 +232,11 @@ async fn scene(reason: Reason, world: &mut World) -> Shown {
             with(world, json!({"tenantUrl": "https://ACME.eu.qlikcloud.com"})).await;
             stalls(Ready)
         }
-        reason => unreachable!("{reason} is none of a QlikContext"),
+        reason => unreachable!("{reason} is not a reason of a QlikContext"),
     }
 }
 
-/// The reasons of QlikOAuthClients alone; `oauth_clients` has their scenes.
+/// The reasons that only QlikOAuthClients have. Their scenarios are in `oauth_clients`.
 pub const OF_OAUTH_CLIENTS: [Reason; 17] = [
     Reason::ClientInSync,
     Reason::CredentialConfirmed,
@@ -257,7 +257,7 @@ pub const OF_OAUTH_CLIENTS: [Reason; 17] = [
     Reason::SyncFailing,
 ];
 
-/// The reasons of `WorkloadsSynced`, which is no part of `Ready`; `workloads` has their scenes.
+/// The reasons of `WorkloadsSynced`, which does not affect `Ready`. Their scenarios are in `workloads`.
 pub const OF_WORKLOADS: [Reason; 4] =
     [Reason::WorkloadsFresh, Reason::WorkloadsStale, Reason::RolloutFailing, Reason::NotPermitted];
 
@@ -273,10 +273,10 @@ fn allow_only(world: &World, hosts: &str) {
 }
 
 #[test]
-fn every_reason_is_reached_and_shown_as_the_readme_says() {
+fn every_reason_is_reached_and_shown_as_documented() {
     let others = [&OF_OAUTH_CLIENTS[..], &OF_WORKLOADS].concat();
     for reason in Reason::iter().filter(|reason| !others.contains(reason)) {
-        // Each has a runtime of its own, or the controllers of all scenes before would live through its hours as well.
+        // Each scenario has its own runtime. Otherwise the controllers of all earlier scenarios would run through its hours, too.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         runtime.block_on(play(reason));
     }

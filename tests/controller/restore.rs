@@ -1,4 +1,4 @@
-//! The steps of docs/operations.md for a backup that is restored in another cluster, and for contexts that move there.
+//! The steps of docs/operations.md for restoring a backup in another cluster, and for moving contexts there.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
 const NAMES: [&str; 3] = ["one", "two", "three"];
 
-/// A fleet that is ready, in a cluster of its own.
+/// Contexts that are ready, in their own cluster.
 async fn fleet() -> World {
     let mut world = World::new();
     for name in NAMES {
@@ -26,14 +26,14 @@ async fn fleet() -> World {
     world
 }
 
-/// Another cluster, with the same tenants at the same time, and nothing in it.
+/// Another, empty cluster with the same tenants at the same time.
 fn another_cluster(world: &World) -> World {
     let mut other = World::new();
     (other.cloud, other.tenant, other.clock) = (world.cloud.clone(), world.tenant.clone(), world.clock.clone());
     other
 }
 
-/// What is left of an object in a restore by Velero: no status, and of the metadata only what says what the object is, with
+/// An object as Velero restores it: without status, with only its name, namespace, labels and annotations as metadata, and with
 /// the labels of the restore (`resetMetadataAndStatus` and `addRestoreLabels` of velero/pkg/restore).
 fn by_velero(object: &Value) -> Value {
     let mut object = object.clone();
@@ -63,7 +63,7 @@ fn uid(world: &World, name: &str) -> Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_velero_restores_in_a_new_cluster_is_adopted_and_requests_no_token() {
+async fn secrets_that_velero_restores_in_a_new_cluster_are_adopted_without_a_token_request() {
     for running in [true, false] {
         let old = fleet().await;
         let (secrets, contexts) = (backup(&old, Kind::Secret), backup(&old, Kind::QlikContext));
@@ -74,7 +74,7 @@ async fn what_velero_restores_in_a_new_cluster_is_adopted_and_requests_no_token(
             pass(MINUTE).await;
         }
         let before = (old.issued(), old.cloud.ledger(|ledger| ledger.at(Route::UsersMe)));
-        // Velero's order: Secrets before custom resources.
+        // Velero restores Secrets before custom resources.
         for object in secrets.into_iter().chain(contexts) {
             new.api.put(object).unwrap();
             pass(SECOND).await;
@@ -91,14 +91,14 @@ async fn what_velero_restores_in_a_new_cluster_is_adopted_and_requests_no_token(
         }
         let checks = new.cloud.ledger(|ledger| ledger.at(Route::UsersMe)) - before.1;
         assert_eq!((new.issued(), checks), (before.0, 3), "running: {running}: each token is verified once");
-        // Labels that Velero added stay; the renewal comes when it would have come.
+        // The labels that Velero added stay. The renewal happens at the time planned before the backup.
         let labels = &new.api.get(Kind::Secret, "a", "one-token").unwrap()["metadata"]["labels"];
         assert_eq!(labels["velero.io/restore-name"], "nightly-20261122");
         pass(LIFE / 2).await;
         assert_eq!(new.issued(), before.0, "no renewal is due yet");
         new.api.delete(Kind::QlikContext, "a", "one");
         new.api.collect_garbage();
-        assert!(new.api.get(Kind::Secret, "a", "one-token").is_none(), "it is garbage-collected again");
+        assert!(new.api.get(Kind::Secret, "a", "one-token").is_none(), "the restored Secret is garbage-collected");
     }
 }
 
@@ -135,7 +135,7 @@ async fn a_context_that_moves_to_another_cluster_is_served_in_both_until_it_is_d
     pass(30 * SECOND).await;
     assert_eq!((new.ready("a", "one"), new.issued()), ("True/TokenValid".into(), before), "step 3");
     assert_eq!(new.token("a", "one"), old.token("a", "one"));
-    // Step 4: the old one makes no more requests, and its Secret stays.
+    // Step 4: the old context sends no more requests, and its Secret stays.
     old.api.edit(Kind::QlikContext, "a", "one", |context| context["spec"]["suspend"] = true.into()).unwrap();
     pass(30 * SECOND).await;
     assert_eq!(old.ready("a", "one"), "True/Suspended");

@@ -1,4 +1,4 @@
-//! An instance that cares for some namespaces, some contexts, some Secrets, and nothing beyond.
+//! An instance that watches only some namespaces, contexts or Secrets.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::world::{HOUR, LIFE, World, pass};
 
 const CONTEXTS: [(&str, &str); 4] = [("a", "one"), ("a", "two"), ("b", "one"), ("c", "one")];
 
-/// Contexts in three namespaces, and a controller for two of them.
+/// Contexts in three namespaces, and a controller that watches two of them.
 fn world_of_two_namespaces() -> World {
     let mut world = World::new();
     for (namespace, name) in CONTEXTS {
@@ -21,7 +21,7 @@ fn world_of_two_namespaces() -> World {
     world
 }
 
-/// The metric `qlik_context_ready` has a series for it.
+/// Whether the metric `qlik_context_ready` has a series for the context.
 fn is_known(world: &World, namespace: &str, name: &str) -> bool {
     let metrics = world.metrics.render(world.clock.now()).unwrap();
     metrics.contains(&format!("qlik_context_ready{{namespace=\"{namespace}\",name=\"{name}\"}}"))
@@ -33,7 +33,7 @@ fn label(world: &World, name: &str, shard: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_the_namespaces_of_the_list_are_served_and_nothing_is_asked_of_the_cluster() {
+async fn only_the_listed_namespaces_are_served_without_cluster_wide_requests() {
     let world = world_of_two_namespaces();
     pass(LIFE).await;
     let ready = CONTEXTS.map(|(namespace, name)| world.ready(namespace, name));
@@ -45,7 +45,7 @@ async fn only_the_namespaces_of_the_list_are_served_and_nothing_is_asked_of_the_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_namespace_that_cannot_be_read_keeps_no_other_waiting_and_is_served_when_it_can() {
+async fn a_namespace_that_cannot_be_read_delays_no_other_and_is_served_once_it_can_be_read() {
     let mut world = World::new();
     for kind in [Kind::QlikContext, Kind::Secret] {
         for verb in [Verb::List, Verb::Watch] {
@@ -66,11 +66,11 @@ async fn a_namespace_that_cannot_be_read_keeps_no_other_waiting_and_is_served_wh
     pass(Duration::from_mins(1)).await;
     assert_eq!(world.ready("b", "one"), "True/TokenValid");
     assert!(is_known(&world, "a", "one") && is_known(&world, "a", "two"));
-    assert_eq!(world.issued(), 2, "contexts of one name have one client here");
+    assert_eq!(world.issued(), 2, "contexts of the same name share a client");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_vanished_while_one_watch_was_away_is_forgotten_and_the_other_namespaces_are_not() {
+async fn a_context_deleted_during_a_gap_of_its_watch_is_forgotten_and_other_namespaces_are_kept() {
     let world = world_of_two_namespaces();
     pass(Duration::from_secs(5)).await;
     for _ in 0..3 {
@@ -79,7 +79,7 @@ async fn what_vanished_while_one_watch_was_away_is_forgotten_and_the_other_names
         }
         world.api.end_watches();
         world.api.delete(Kind::QlikContext, "a", "two");
-        // So that the deletion is nothing that could be told later.
+        // The history is dropped, so that a later watch cannot report the deletion.
         world.api.compact();
         pass(Duration::from_mins(1)).await;
         world.api.clear_scripts();
@@ -94,7 +94,7 @@ async fn what_vanished_while_one_watch_was_away_is_forgotten_and_the_other_names
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_context_that_is_not_selected_any_more_is_left_alone_and_another_instance_takes_it_as_it_is() {
+async fn a_context_that_is_no_longer_selected_is_ignored_and_another_instance_continues_with_its_token() {
     let shard = |name: &str| Scope { contexts: selector::parse(&format!("shard={name}")).unwrap(), ..Scope::default() };
     let mut world = World::new();
     for name in ["one", "two", "other", "unlabelled"] {
@@ -122,7 +122,7 @@ async fn a_context_that_is_not_selected_any_more_is_left_alone_and_another_insta
         let about = |record: &&support::api_server::Record| {
             record.call.name.as_deref().is_some_and(|name| name.starts_with("two"))
         };
-        assert_eq!(log.records.iter().filter(about).count(), 0, "nothing of it is read or written");
+        assert_eq!(log.records.iter().filter(about).count(), 0, "no request is sent for it");
     });
 
     world.put_credential("a", "two", "two", crate::world::CLIENT_SECRET);
@@ -138,7 +138,7 @@ async fn a_context_that_is_not_selected_any_more_is_left_alone_and_another_insta
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_context_that_is_selected_again_is_worked_on_again() {
+async fn a_context_that_is_selected_again_is_reconciled_again() {
     let mut world = World::new();
     world.add("a", "one", LIFE, &json!({}));
     label(&world, "one", "x");
@@ -159,7 +159,7 @@ async fn a_context_that_is_selected_again_is_worked_on_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_a_credential_selector_a_labelled_secret_wakes_at_once_and_another_is_read_at_the_next_run() {
+async fn with_a_credential_selector_a_labelled_secret_triggers_a_reconciliation_and_others_are_read_at_the_next_one() {
     let mut world = World::new();
     for name in ["labelled", "plain"] {
         world.add("a", name, LIFE, &json!({}));
@@ -169,7 +169,7 @@ async fn with_a_credential_selector_a_labelled_secret_wakes_at_once_and_another_
     world.scope = Scope { credentials: selector::parse("qlik=credential").unwrap(), ..Scope::default() };
     world.start();
     pass(Duration::from_secs(5)).await;
-    assert_eq!(world.issued(), 2, "both are read");
+    assert_eq!(world.issued(), 2, "both credentials are read");
     for (name, issued) in [("labelled", 3), ("plain", 3)] {
         let secret = format!("planted-client-secret-{name}-rotated");
         world.tenant.edit_client(name, |client| client.secrets.push(secret.clone()));
@@ -178,7 +178,7 @@ async fn with_a_credential_selector_a_labelled_secret_wakes_at_once_and_another_
         pass(Duration::from_secs(5)).await;
         assert_eq!(world.issued(), issued, "{name}");
     }
-    // The next check of the token.
+    // The next verification of the token.
     pass(Duration::from_mins(16)).await;
     assert_eq!(world.issued(), 4);
     world.api.log(|log| {

@@ -1,4 +1,4 @@
-//! Equal requests have one answer.
+//! Equal token requests and verifications are sent once and shared.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use support::tenant::{Client, Route};
 
 use crate::world::{CLIENT_SECRET, HOUR, LIFE, World, pass};
 
-/// Contexts in ten namespaces with the same credential, in a Secret of each namespace.
+/// Contexts in ten namespaces with the same credential. Each namespace has its own Secret.
 fn shared(world: &World, count: usize, changes: &serde_json::Value) {
     world.tenant.add_client(Client::new("shared").secret(CLIENT_SECRET).lifetime(LIFE));
     for n in 0..10 {
@@ -35,7 +35,7 @@ async fn a_thousand_contexts_with_one_credential_cost_one_token_request_and_one_
 }
 
 #[tokio::test(start_paused = true)]
-async fn checks_are_shared_as_well() {
+async fn verifications_are_shared_as_well() {
     let mut world = World::new();
     shared(&world, 50, &json!({"verifyInterval": "10m"}));
     world.start();
@@ -55,13 +55,13 @@ async fn one_wrong_secret_shared_by_many_is_tried_once_for_all() {
     }
     world.start();
     pass(HOUR).await;
-    // A client that never worked is tried three times more within two minutes: it may have been created a moment ago.
+    // A client that never worked gets three more attempts within two minutes, because it may have been created a moment ago.
     assert!(world.token_requests() <= 10, "{} token requests in the first hour", world.token_requests());
     assert!((0..50).all(|n| world.ready(&format!("ns{n}"), "acme") == "False/InvalidClient"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refresh_request_serves_all_who_share_the_key_and_comes_once_a_minute() {
+async fn a_refresh_request_renews_the_token_of_all_contexts_that_share_it_at_most_once_a_minute() {
     let mut world = World::new();
     shared(&world, 20, &json!({}));
     world.start();
@@ -80,18 +80,18 @@ async fn a_refresh_request_serves_all_who_share_the_key_and_comes_once_a_minute(
     request("c0", "ns0", "one");
     pass(Duration::from_secs(5)).await;
     assert_eq!((world.issued(), handled("ns0", "c0")), (2, json!("one")));
-    // Flipped without end, it still leads to one token a minute.
+    // Continuous refresh requests still lead to one token a minute.
     for flip in 0..300 {
         request("c1", "ns1", &format!("flip-{flip}"));
         pass(Duration::from_secs(1)).await;
     }
     assert!(world.issued() <= 2 + 6, "{}", world.issued());
     pass(Duration::from_mins(2)).await;
-    assert_eq!(handled("ns1", "c1"), json!("flip-299"), "the last value wins");
+    assert_eq!(handled("ns1", "c1"), json!("flip-299"), "the last value is handled");
     assert_eq!(handled("ns0", "c0"), json!("one"));
     let quiet = world.issued();
     pass(HOUR).await;
-    assert_eq!(world.issued(), quiet, "what was handled is not handled again");
+    assert_eq!(world.issued(), quiet, "a handled request is not handled again");
 }
 
 #[tokio::test(start_paused = true)]
@@ -113,7 +113,7 @@ async fn a_refresh_request_that_cannot_be_echoed_is_ignored_and_reported() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_revoked_token_that_many_hold_is_asked_about_once_and_renewed_once() {
+async fn a_revoked_token_of_many_contexts_is_verified_once_and_renewed_once() {
     let mut world = World::new();
     shared(&world, 50, &json!({"verifyInterval": "10m"}));
     world.start();
@@ -122,12 +122,16 @@ async fn a_revoked_token_that_many_hold_is_asked_about_once_and_renewed_once() {
     world.tenant.revoke_all();
     pass(Duration::from_mins(11)).await;
     let (issued, checks) = world.cloud.ledger(|ledger| (ledger.issued, ledger.at(Route::UsersMe)));
-    assert_eq!((issued, checks), (1, 2), "one check that fails, one token, one check of that");
+    assert_eq!(
+        (issued, checks),
+        (1, 2),
+        "one failed verification, one token request, one verification of the new token"
+    );
     assert!((0..50).all(|n| world.ready(&format!("ns{}", n % 10), &format!("c{n}")) == "True/TokenValid"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refresh_value_that_was_used_before_is_new_again_after_another() {
+async fn a_refresh_value_that_was_used_before_another_one_is_handled_again() {
     let mut world = World::new();
     world.add("a", "acme", LIFE, &json!({}));
     world.start();

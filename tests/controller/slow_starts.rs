@@ -1,4 +1,4 @@
-//! Credentials, clients and tenants that need a moment, and tokens that end before their time.
+//! Credentials, clients and tenants that work only after some time, and tokens that are revoked before they expire.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn answer(status: u16) -> Fault {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_empty_value_that_is_filled_soon_is_waited_for_and_never_stalls() {
+async fn an_empty_value_that_is_set_soon_never_stalls_the_context() {
     let mut world = World::new();
     world.add("a", "acme", LIFE, &json!({}));
     world.put_credential("a", "acme", "acme", "");
@@ -36,7 +36,7 @@ async fn an_empty_value_that_is_filled_soon_is_waited_for_and_never_stalls() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_empty_value_that_stays_empty_stalls_after_five_minutes() {
+async fn an_empty_value_stalls_the_context_after_five_minutes() {
     let mut world = World::new();
     world.add("a", "acme", LIFE, &json!({}));
     world.put_credential("a", "acme", "acme", "");
@@ -52,7 +52,7 @@ async fn an_empty_value_that_stays_empty_stalls_after_five_minutes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_starts_working_after_thirty_seconds_is_ready_within_two_minutes_and_never_stalls() {
+async fn a_client_that_works_after_thirty_seconds_makes_its_context_ready_within_two_minutes_without_a_stall() {
     let mut world = World::new();
     world.put_credential("a", "acme", "acme", CLIENT_SECRET);
     world.put_context("a", "acme", "acme", &json!({}));
@@ -69,7 +69,7 @@ async fn a_client_that_starts_working_after_thirty_seconds_is_ready_within_two_m
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_never_works_stalls_within_three_minutes_and_costs_at_most_ten_requests_in_the_first_hour() {
+async fn a_client_that_never_works_stalls_its_context_within_three_minutes_and_gets_at_most_ten_requests_an_hour() {
     let mut world = World::new();
     world.put_credential("a", "acme", "acme", CLIENT_SECRET);
     world.put_context("a", "acme", "acme", &json!({}));
@@ -82,7 +82,7 @@ async fn a_client_that_never_works_stalls_within_three_minutes_and_costs_at_most
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_worked_and_is_refused_whatever_the_code_is_renewed_once() {
+async fn a_verified_token_that_is_rejected_with_any_code_is_renewed_once() {
     for status in [401, 403] {
         let mut world = World::new();
         world.add("a", "acme", LIFE, &json!({"verifyInterval": "1m"}));
@@ -97,7 +97,7 @@ async fn a_token_that_worked_and_is_refused_whatever_the_code_is_renewed_once() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn tokens_that_are_refused_one_after_the_other_are_not_asked_for_without_end() {
+async fn consecutive_rejected_tokens_do_not_cause_endless_requests() {
     let mut world = World::new();
     world.add("a", "acme", LIFE, &json!({"verifyInterval": "1m"}));
     world.start();
@@ -107,14 +107,14 @@ async fn tokens_that_are_refused_one_after_the_other_are_not_asked_for_without_e
     assert_eq!(world.ready("a", "acme"), "False/AccessDenied");
     assert_eq!(world.issued(), 2, "renewed once");
     pass(HOUR).await;
-    assert_eq!(world.issued(), 2, "and only the check of that token is repeated");
+    assert_eq!(world.issued(), 2, "only the verification of that token is repeated");
     assert!(world.cloud.ledger(|ledger| ledger.at(Route::UsersMe)) <= 12);
     world.cloud.clear_scripts();
     pass(11 * MINUTE).await;
     assert_eq!((world.ready("a", "acme").as_str(), world.issued()), ("True/TokenValid", 2));
 }
 
-/// How long an expired token is served from now on, in seconds.
+/// For how many seconds from now an expired token is served.
 async fn served_expired(world: &World) -> usize {
     let mut seconds = 0;
     while world.expiry("a", "acme").unwrap() <= world.clock.now() {
@@ -131,7 +131,7 @@ fn down(world: &World, client: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tenant_that_comes_back_finds_the_expired_token_replaced_within_twenty_seconds() {
+async fn an_expired_token_is_replaced_within_twenty_seconds_after_its_tenant_recovers() {
     for (life, outage) in [(30, 40), (30, 300), (600, 900), (3600, 5400)] {
         let mut world = World::new();
         world.add("a", "acme", Duration::from_secs(life), &json!({"verifyInterval": "0s"}));
@@ -142,7 +142,7 @@ async fn a_tenant_that_comes_back_finds_the_expired_token_replaced_within_twenty
         assert!(world.ready("a", "acme").starts_with("False/"), "{}", world.ready("a", "acme"));
         world.cloud.clear_scripts();
         let served = served_expired(&world).await;
-        assert!(served <= 20, "{served} s after an outage of {outage} s, life {life} s");
+        assert!(served <= 20, "{served} s after an outage of {outage} s, lifetime {life} s");
         pass(2 * SECOND).await;
         assert_eq!(world.ready("a", "acme"), "True/TokenValid");
     }
@@ -159,12 +159,12 @@ async fn while_an_expired_token_is_served_the_tenant_is_tried_at_most_five_times
     let before = world.token_requests();
     pass(HOUR).await;
     let tries = world.token_requests() - before;
-    // The circuit breaker probes every ten seconds.
+    // The circuit breaker sends a probe every ten seconds.
     assert!((200..=361).contains(&tries), "{tries} in an hour");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_success_at_a_host_that_was_down_wakes_those_who_wait_for_it() {
+async fn the_first_success_at_a_host_that_was_down_wakes_all_contexts_that_wait_for_it() {
     let mut world = World::new();
     for n in 0..20 {
         world.add("a", &format!("c{n}"), 2 * HOUR, &json!({"verifyInterval": "0s"}));
@@ -173,7 +173,7 @@ async fn the_first_success_at_a_host_that_was_down_wakes_those_who_wait_for_it()
     pass(MINUTE).await;
     let down = Fault::Answer { status: 503, body: FaultBody::Html };
     world.cloud.script(Script { at: None, ..Script::at(Route::Token, down) });
-    // Their tokens work for some minutes more, so that their own back-off is long by now.
+    // The tokens are valid for some minutes more, so the back-off of their contexts is long by now.
     pass(110 * MINUTE).await;
     assert!((0..20).all(|n| world.ready("a", &format!("c{n}")) == "True/RenewalFailing"));
     world.cloud.clear_scripts();

@@ -1,4 +1,4 @@
-//! A day with a thousand contexts on which anything that can go wrong at a tenant does, one request in twenty.
+//! A day with a thousand contexts on which one request in twenty fails, with every kind of failure that a tenant can have.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::world::{HOUR, LIFE, Weather, World, pass};
 
 const CONTEXTS: usize = 1000;
 
-/// Numbers that look random and are the same in each run (Marsaglia's xorshift).
+/// Pseudorandom numbers that are the same in each run (Marsaglia's xorshift).
 struct Dice(u64);
 
 impl Dice {
@@ -27,7 +27,7 @@ impl Dice {
     }
 }
 
-/// Every way in which no answer comes.
+/// Every failure without a response.
 const SILENCES: [TransportFailure; 12] = [
     TransportFailure::AddressNotPublic,
     TransportFailure::AnswerTooLarge,
@@ -91,14 +91,14 @@ fn storm(one_in: usize) -> Weather {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stormy_day_lets_no_token_lapse_and_costs_little_more_than_a_calm_one() {
+async fn a_day_with_many_failures_lets_no_token_expire_and_causes_few_extra_requests() {
     let mut world = World::new();
     world.weather = Some(storm(20));
     for n in 0..CONTEXTS {
         world.add(&format!("ns{}", n % 10), &format!("c{n}"), LIFE, &json!({"verifyInterval": "2h"}));
     }
     world.start();
-    // What is new gets a hundred requests a minute, and some of them fail.
+    // New contexts get a hundred requests a minute, and some of these fail.
     pass(HOUR).await;
     for round in 0..23 * 6 {
         for n in 0..CONTEXTS {
@@ -109,7 +109,7 @@ async fn a_stormy_day_lets_no_token_lapse_and_costs_little_more_than_a_calm_one(
         pass(Duration::from_mins(10)).await;
     }
     assert!(world.metrics.render(world.clock.now()).unwrap().contains("expired_served_seconds_total 0.0"));
-    // A renewal every 3.6 to 4.02 h, and the first.
+    // The first token, and a renewal every 3.6 to 4.02 h.
     let needed = CONTEXTS as u64 * 7;
     let (requests, issued, writes) = (world.token_requests(), world.issued(), world.secret_writes() as u64);
     assert!(issued <= needed * 13 / 10, "{issued} tokens for {needed}");

@@ -1,4 +1,4 @@
-//! Days in which nothing goes wrong.
+//! Days without failures.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use support::api_server::Kind;
 use crate::world::{HOUR, LIFE, World, pass};
 
 #[tokio::test(start_paused = true)]
-async fn a_day_of_renewals_has_no_lapse_and_no_needless_request() {
+async fn in_a_day_of_renewals_no_token_expires_and_no_unnecessary_request_is_sent() {
     let mut world = World::new();
     world.add("a", "acme", LIFE, &json!({"verifyInterval": "0s"}));
     world.start();
@@ -19,10 +19,14 @@ async fn a_day_of_renewals_has_no_lapse_and_no_needless_request() {
         pass(Duration::from_mins(1)).await;
         assert!(world.expiry("a", "acme").unwrap() > world.clock.now(), "expired after {minute} min");
     }
-    // Every 3.6 to 4.02 h.
+    // A renewal every 3.6 to 4.02 h.
     assert!((6..=7).contains(&world.issued()), "{}", world.issued());
     assert_eq!(world.secret_writes() as u64, world.issued());
-    assert_eq!(world.cloud.ledger(|ledger| ledger.requests), world.issued() * 3, "a request, users/me and the user");
+    assert_eq!(
+        world.cloud.ledger(|ledger| ledger.requests),
+        world.issued() * 3,
+        "a token request, users/me and the user"
+    );
     assert!(world.metrics.render(world.clock.now()).unwrap().contains("expired_served_seconds_total 0.0"));
 }
 
@@ -44,7 +48,7 @@ async fn nothing_is_written_while_nothing_changes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn contexts_created_together_renew_apart() {
+async fn contexts_created_at_once_are_renewed_at_different_times() {
     let mut world = World::new();
     for n in 0..100 {
         world.add("a", &format!("c{n}"), LIFE, &json!({"verifyInterval": "0s"}));
@@ -59,11 +63,11 @@ async fn contexts_created_together_renew_apart() {
         .collect();
     let span = times.iter().max().unwrap().duration_since(*times.iter().min().unwrap());
     assert!(span.as_secs() > 15 * 60, "spread over {span:?}");
-    assert!(times.iter().collect::<BTreeSet<_>>().len() > 80, "hardly two in the same second");
+    assert!(times.iter().collect::<BTreeSet<_>>().len() > 80, "few contexts are renewed in the same second");
 }
 
 #[tokio::test(start_paused = true)]
-async fn short_lives_are_renewed_in_time_too() {
+async fn tokens_with_a_short_lifetime_are_renewed_in_time() {
     for seconds in [20, 30, 60, 400] {
         let mut world = World::new();
         world.add("a", "acme", Duration::from_secs(seconds), &json!({"renewBeforePercentage": 5}));
@@ -71,17 +75,21 @@ async fn short_lives_are_renewed_in_time_too() {
         pass(Duration::from_secs(2)).await;
         for _ in 0..2000 {
             pass(Duration::from_millis(500)).await;
-            assert!(world.expiry("a", "acme").unwrap() > world.clock.now(), "a life of {seconds} s");
+            assert!(world.expiry("a", "acme").unwrap() > world.clock.now(), "a lifetime of {seconds} s");
         }
-        // Half a life, or all but three minutes of it, less a tenth; never under 10 s.
+        // Half the lifetime, or all but three minutes of it, less a tenth; at least 10 s.
         let wait = if seconds >= 360 { seconds - 180 } else { seconds / 2 };
         let most = 1000 / (wait * 9 / 10).max(10) + 2;
-        assert!(world.issued() <= most, "{} for a life of {seconds} s, not {most}", world.issued());
+        assert!(
+            world.issued() <= most,
+            "{} tokens for a lifetime of {seconds} s, at most {most} expected",
+            world.issued()
+        );
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_restart_asks_for_nothing_and_spreads_its_checks() {
+async fn a_restart_requests_no_token_and_spreads_the_verifications() {
     let mut world = World::new();
     for n in 0..50 {
         world.add("a", &format!("c{n}"), LIFE, &json!({}));
@@ -92,12 +100,12 @@ async fn a_restart_asks_for_nothing_and_spreads_its_checks() {
     world.cloud.clear_ledger();
     world.start();
     pass(Duration::from_secs(5)).await;
-    assert!(world.cloud.ledger(|ledger| ledger.requests) < 5, "no herd of checks");
+    assert!(world.cloud.ledger(|ledger| ledger.requests) < 5, "the verifications are not sent all at once");
     pass(Duration::from_mins(15)).await;
     assert_eq!(
         world.cloud.ledger(|ledger| ledger.at(support::tenant::Route::UsersMe)),
         50,
-        "each once within the interval"
+        "each token is verified once within the interval"
     );
     assert_eq!(world.issued(), 0);
     assert_eq!(world.api.list(Kind::Secret, None), secrets);

@@ -18,7 +18,7 @@ async fn ready_world() -> World {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_cannot_be_written_for_an_hour_is_not_minted_again() {
+async fn a_token_that_cannot_be_written_for_an_hour_is_not_requested_again() {
     for fault in [Fault::Forbidden, Fault::unavailable(), Fault::Silence, Fault::Broken, Fault::internal_error()] {
         let mut world = World::new();
         world.add("a", "acme", LIFE, &json!({}));
@@ -34,7 +34,7 @@ async fn a_token_that_cannot_be_written_for_an_hour_is_not_minted_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_an_unclear_write_the_secret_is_read_and_nothing_is_minted() {
+async fn after_a_write_without_a_response_the_secret_is_read_and_no_token_is_requested() {
     for fault in [Fault::DoneThenSilence, Fault::DoneThenBroken] {
         let mut world = World::new();
         world.add("a", "acme", LIFE, &json!({}));
@@ -47,20 +47,20 @@ async fn after_an_unclear_write_the_secret_is_read_and_nothing_is_minted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_status_that_cannot_be_written_mints_nothing_and_is_written_later() {
+async fn a_status_that_cannot_be_written_causes_no_token_request_and_is_written_later() {
     let mut world = World::new();
     world.add("a", "acme", LIFE, &json!({}));
     world.api.script(Script::on(Verb::Patch, Kind::QlikContext, Fault::unavailable()).status());
     world.start();
     pass(HOUR).await;
-    assert!(world.token("a", "acme").is_some(), "the token does not wait for the status");
+    assert!(world.token("a", "acme").is_some(), "the token is published before the status is written");
     world.api.clear_scripts();
     pass(Duration::from_mins(20)).await;
     assert_eq!((world.ready("a", "acme").as_str(), world.issued()), ("True/TokenValid", 1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_watch_delays_nobody() {
+async fn a_rejected_watch_delays_no_context() {
     let mut world = World::new();
     for verb in [Verb::List, Verb::Watch] {
         world.api.script(Script::on(verb, Kind::Secret, Fault::Forbidden));
@@ -85,13 +85,13 @@ async fn watches_that_end_expire_or_restart_lose_nothing() {
         world.tenant.edit_client("acme", |client| client.secrets.push(secret.clone()));
         world.put_credential("a", "acme", "acme", &secret);
         pass(Duration::from_mins(2)).await;
-        assert_eq!(world.issued(), 2 + round, "each rotation is seen");
+        assert_eq!(world.issued(), 2 + round, "each rotation is noticed");
     }
     assert_eq!(world.ready("a", "acme"), "True/TokenValid");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_context_that_was_made_while_the_watch_was_away_is_not_lost_when_the_list_takes_long_or_breaks_off() {
+async fn a_context_created_during_a_gap_of_the_watch_is_not_lost_when_the_list_is_slow_or_fails() {
     for fault in [Fault::Delay(Duration::from_secs(2)), Fault::Forbidden] {
         let mut world = World::new();
         for n in 0..60 {
@@ -107,7 +107,7 @@ async fn a_context_that_was_made_while_the_watch_was_away_is_not_lost_when_the_l
         world.api.compact();
         pass(Duration::from_mins(1)).await;
         world.api.clear_scripts();
-        // The first page, which holds the new one, comes well; the second does not.
+        // The first page, which contains the new context, succeeds; the second fails.
         world.api.script(Script::on(Verb::List, Kind::QlikContext, Fault::Delay(Duration::ZERO)).once());
         world.api.script(Script::on(Verb::List, Kind::QlikContext, fault.clone()).once());
         pass(Duration::from_mins(2)).await;
@@ -116,7 +116,7 @@ async fn a_context_that_was_made_while_the_watch_was_away_is_not_lost_when_the_l
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_object_that_cannot_be_read_starves_nobody_and_is_told() {
+async fn an_object_that_cannot_be_parsed_delays_no_other_and_is_reported() {
     let mut world = World::new();
     let broken = json!({
         "apiVersion": "qlikcontext.dev/v1alpha1", "kind": "QlikContext",
@@ -134,9 +134,9 @@ async fn an_object_that_cannot_be_read_starves_nobody_and_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_of_an_hour_costs_few_requests_and_no_lapse() {
+async fn an_outage_of_an_hour_causes_few_requests_and_no_token_expires() {
     let world = ready_world().await;
-    // Into the time of the renewal.
+    // Lets time pass until the renewal is due.
     pass(3 * HOUR).await;
     let before = world.token_requests();
     let down = tenant::Fault::Answer { status: 503, body: FaultBody::Html };
@@ -152,7 +152,7 @@ async fn an_outage_of_an_hour_costs_few_requests_and_no_lapse() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn served_while_expired_is_counted_when_the_tenant_stays_away() {
+async fn served_while_expired_is_counted_during_a_long_outage() {
     let world = ready_world().await;
     let down = tenant::Fault::Answer { status: 503, body: FaultBody::Html };
     world.cloud.script(tenant::Script { at: None, ..tenant::Script::at(Route::Token, down) });
@@ -165,21 +165,21 @@ async fn served_while_expired_is_counted_when_the_tenant_stays_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_could_not_be_verified_is_kept_and_only_the_check_is_repeated() {
+async fn a_token_that_could_not_be_verified_is_kept_and_only_the_verification_is_repeated() {
     let mut world = World::new();
     let down = tenant::Fault::Answer { status: 503, body: FaultBody::Html };
     world.cloud.script(tenant::Script::at(Route::UsersMe, down));
     world.add("a", "acme", LIFE, &json!({}));
     world.start();
     pass(HOUR).await;
-    assert_eq!((world.issued(), world.token("a", "acme")), (1, None), "never published unverified");
+    assert_eq!((world.issued(), world.token("a", "acme")), (1, None), "an unverified token is not published");
     world.cloud.clear_scripts();
     pass(Duration::from_mins(6)).await;
     assert_eq!((world.issued(), world.ready("a", "acme").as_str()), (1, "True/TokenValid"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_that_the_tenant_asks_for_is_kept() {
+async fn the_retry_after_of_a_tenant_is_obeyed() {
     let mut world = World::new();
     let limited = tenant::Fault::RateLimited(tenant::RetryAfter::Seconds(100));
     world.cloud.script(tenant::Script::at(Route::Token, limited).once());
@@ -192,7 +192,7 @@ async fn a_pause_that_the_tenant_asks_for_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_refresh_is_told_and_the_token_goes_on_serving() {
+async fn a_failed_refresh_is_reported_and_the_token_is_still_served() {
     let world = ready_world().await;
     let token = world.token("a", "acme");
     let denied = tenant::Fault::Answer { status: 403, body: FaultBody::Qlik };
@@ -216,7 +216,7 @@ async fn a_failed_refresh_is_told_and_the_token_goes_on_serving() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_echoes_the_credential_is_told_without_it() {
+async fn a_response_that_echoes_the_credential_is_reported_without_it() {
     let mut world = World::new();
     let echo = tenant::Fault::Answer { status: 401, body: FaultBody::Echo };
     world.cloud.script(tenant::Script::at(Route::Token, echo));
@@ -228,9 +228,9 @@ async fn an_answer_that_echoes_the_credential_is_told_without_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_renewal_whose_check_fails_is_minted_once_and_only_checked_again() {
+async fn a_renewal_whose_verification_fails_requests_one_token_and_only_repeats_the_verification() {
     let world = ready_world().await;
-    // Into the time of the renewal.
+    // Lets time pass until the renewal is due.
     pass(3 * HOUR).await;
     let down = tenant::Fault::Answer { status: 503, body: FaultBody::Html };
     world.cloud.script(tenant::Script::at(Route::UsersMe, down));
@@ -242,7 +242,7 @@ async fn a_renewal_whose_check_fails_is_minted_once_and_only_checked_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn suspended_past_its_renewal_it_keeps_quiet() {
+async fn a_context_that_is_suspended_past_its_renewal_sends_no_request() {
     let world = ready_world().await;
     world.api.edit(Kind::QlikContext, "a", "acme", |context| context["spec"]["suspend"] = true.into()).unwrap();
     pass(5 * HOUR).await;
@@ -254,11 +254,11 @@ async fn suspended_past_its_renewal_it_keeps_quiet() {
     pass(HOUR).await;
     assert_eq!(world.ready("a", "acme"), "False/Suspended", "the token has expired");
     let metrics = world.metrics.render(world.clock.now()).unwrap();
-    assert!(!metrics.contains("name=\"acme\""), "and nobody is alarmed: {metrics}");
+    assert!(!metrics.contains("name=\"acme\""), "no metric that could fire an alert: {metrics}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_after_a_failure_of_the_tenant_is_told_alone_and_keeps_quiet() {
+async fn a_rejection_after_a_failure_of_the_tenant_is_reported_alone_and_stops_the_retries() {
     let mut world = World::new();
     let down = tenant::Fault::Answer { status: 503, body: FaultBody::Html };
     world.cloud.script(tenant::Script::at(Route::Token, down));
@@ -270,7 +270,7 @@ async fn a_refusal_after_a_failure_of_the_tenant_is_told_alone_and_keeps_quiet()
     pass(Duration::from_mins(10)).await;
     assert_eq!(world.ready("a", "acme"), "False/SecretNotOwned");
     let context = world.api.get(Kind::QlikContext, "a", "acme").unwrap();
-    assert!(context["status"].get("failure").is_none(), "nobody asks the tenant now");
+    assert!(context["status"].get("failure").is_none(), "no request to the tenant is pending");
     world.api.clear_log();
     pass(HOUR).await;
     let calls = world.api.log(|log| log.records.iter().filter(|record| record.call.verb == Verb::Get).count());
@@ -278,7 +278,7 @@ async fn a_refusal_after_a_failure_of_the_tenant_is_told_alone_and_keeps_quiet()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_turns_out_to_be_anothers_is_not_called_good() {
+async fn a_token_of_another_user_is_not_reported_as_valid() {
     let mut world = World::new();
     let tenant_id = world.tenant.id();
     world.add("a", "acme", LIFE, &json!({"expectedIdentity": {"tenantId": tenant_id}, "verifyInterval": "1m"}));
@@ -292,7 +292,7 @@ async fn a_token_that_turns_out_to_be_anothers_is_not_called_good() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_api_server_that_is_down_is_asked_less_and_less() {
+async fn requests_to_an_api_server_that_is_down_back_off() {
     let mut world = World::new();
     for n in 0..50 {
         world.add("a", &format!("c{n}"), LIFE, &json!({"verifyInterval": "1m"}));
@@ -308,7 +308,7 @@ async fn an_api_server_that_is_down_is_asked_less_and_less() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_series_of_a_context_that_went_while_nobody_watched_are_gone_too() {
+async fn the_series_of_a_context_deleted_during_a_gap_of_the_watch_are_removed() {
     let world = ready_world().await;
     world.api.script(Script::on(Verb::Watch, Kind::QlikContext, Fault::unavailable()).times(3));
     world.api.compact();
@@ -322,7 +322,7 @@ async fn the_series_of_a_context_that_went_while_nobody_watched_are_gone_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_is_revoked_while_its_renewal_fails_is_found_dead() {
+async fn a_token_that_is_revoked_while_its_renewal_fails_is_detected() {
     for interval in ["1m", "15m"] {
         let mut world = World::new();
         world.add("a", "acme", LIFE, &json!({"verifyInterval": interval}));
@@ -336,6 +336,6 @@ async fn a_token_that_is_revoked_while_its_renewal_fails_is_found_dead() {
         assert_eq!(world.ready("a", "acme"), "False/InvalidClient", "every {interval}");
         let before = world.cloud.ledger(|ledger| ledger.at(Route::UsersMe));
         pass(HOUR).await;
-        assert_eq!(world.cloud.ledger(|ledger| ledger.at(Route::UsersMe)), before, "asked no more");
+        assert_eq!(world.cloud.ledger(|ledger| ledger.at(Route::UsersMe)), before, "the token is not verified again");
     }
 }

@@ -1,4 +1,4 @@
-//! What waiting for a turn must not cost: neither what was known, nor what is due meanwhile, nor anybody else's turn.
+//! A context that waits for its turn loses no known status, misses nothing that is due meanwhile, and delays no other context.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ fn quiet() -> Value {
     json!({"verifyInterval": "0s"})
 }
 
-/// A context whose tenant will refuse it.
+/// A context that its tenant will reject.
 fn add_refused(world: &World, namespace: &str, name: &str) {
     world.tenant.add_client(Client::new(name).secret(CLIENT_SECRET));
     world.put_credential(namespace, name, name, "planted-wrong-secret");
     world.put_context(namespace, name, name, &quiet());
 }
 
-/// Clients in the order in which they asked for tokens.
+/// Clients in the order of their token requests.
 fn askers(world: &World) -> Vec<String> {
     world.cloud.ledger(|ledger| {
         let asked = ledger.records.iter().filter(|record| record.route == Route::Token);
@@ -30,7 +30,7 @@ fn askers(world: &World) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_restart_a_failure_stands_and_comes_last_until_it_is_tried_again() {
+async fn after_a_restart_a_failure_stays_reported_and_is_retried_last() {
     let mut world = World::new();
     world.limits.host_tokens_per_minute = 4;
     for n in 0..20 {
@@ -57,7 +57,7 @@ async fn after_a_restart_a_failure_stands_and_comes_last_until_it_is_tried_again
 }
 
 #[tokio::test(start_paused = true)]
-async fn pauses_asked_of_one_namespace_time_and_again_let_no_token_of_another_lapse() {
+async fn repeated_retry_after_responses_to_one_namespace_let_no_token_of_another_expire() {
     let mut world = World::new();
     for n in 0..20 {
         world.add("victim", &format!("victim-{n}"), Duration::from_mins(30), &quiet());
@@ -79,7 +79,7 @@ async fn pauses_asked_of_one_namespace_time_and_again_let_no_token_of_another_la
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_context_that_goes_leaves_its_place_in_the_queue() {
+async fn a_deleted_context_is_removed_from_the_queue() {
     let mut world = World::new();
     for n in 0..500 {
         world.add("a", &format!("many-{n}"), LIFE, &quiet());
@@ -96,7 +96,7 @@ async fn a_context_that_goes_leaves_its_place_in_the_queue() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn credentials_that_change_all_the_time_keep_no_new_context_of_another_namespace_waiting() {
+async fn credentials_that_change_continuously_delay_no_new_context_of_another_namespace() {
     let mut world = World::new();
     for n in 0..20 {
         world.add("hostile", &format!("own-{n}"), LIFE, &quiet());
@@ -121,7 +121,7 @@ async fn credentials_that_change_all_the_time_keep_no_new_context_of_another_nam
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_serves_on_is_looked_at_although_its_tenant_asks_for_pauses() {
+async fn a_published_token_is_still_reconciled_while_its_tenant_responds_with_retry_after() {
     let mut world = World::new();
     world.add("a", "acme", LIFE, &json!({"verifyInterval": "10m"}));
     world.start();

@@ -1,4 +1,4 @@
-//! What the watches of Secrets cost: requests, and wake-ups for nothing.
+//! The watches of Secrets: their requests, and unnecessary reconciliations.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use support::api_server::{Kind, Verb};
 
 use crate::world::{LIFE, World, pass};
 
-/// Requests that a run makes: reads of single objects, and writes.
+/// Requests of a reconciliation: reads of single objects, and writes.
 fn requests(world: &World) -> usize {
     world.api.log(|log| log.count_if(|call| !matches!(call.verb, Verb::List | Verb::Watch)))
 }
@@ -18,7 +18,7 @@ fn label(world: &World, name: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_that_changed_nothing_and_a_stranger_wake_nobody() {
+async fn an_unchanged_list_and_an_unrelated_secret_trigger_no_reconciliation() {
     for streams in [true, false] {
         let mut world = World::new();
         world.api.set_watch_list(streams);
@@ -29,7 +29,7 @@ async fn a_list_that_changed_nothing_and_a_stranger_wake_nobody() {
         world.start();
         pass(Duration::from_secs(10)).await;
         world.api.clear_log();
-        // The watch begins anew, with a list.
+        // The watch is restarted with a list.
         world.api.compact();
         world.api.end_watches();
         label(&world, "stranger");
@@ -41,20 +41,20 @@ async fn a_list_that_changed_nothing_and_a_stranger_wake_nobody() {
                 call.kind == Kind::Secret && (call.verb == Verb::List || streamed)
             })
         });
-        assert!(lists > 0, "it was listed");
+        assert!(lists > 0, "the watch was restarted with a list");
         assert_eq!(requests(&world), 0, "streamed: {streams}");
         label(&world, "two");
         pass(Duration::from_secs(2)).await;
         assert_eq!(
             requests(&world),
             1,
-            "a change wakes the one context that it matters to, which reads its credential"
+            "a change triggers a reconciliation of the only context that uses the Secret, which reads its credential"
         );
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_streams_no_lists_is_listed_in_pages_and_nothing_is_missed() {
+async fn without_streaming_lists_the_watch_lists_in_pages_and_misses_no_change() {
     for (scope, watches) in [("", 1), ("mark=yes", 2)] {
         let mut world = World::new();
         world.api.set_watch_list(false);
@@ -77,10 +77,10 @@ async fn a_server_that_streams_no_lists_is_listed_in_pages_and_nothing_is_missed
             let rotate = |object: &mut serde_json::Value| object["stringData"] = json!({"client-secret": secret});
             world.api.edit(Kind::Secret, "a", "acme", rotate).unwrap();
             pass(Duration::from_secs(10)).await;
-            assert_eq!(world.issued(), 2 + round, "a rotation is seen");
+            assert_eq!(world.issued(), 2 + round, "a rotation is noticed");
             world.api.delete(Kind::Secret, "a", "acme-token");
             pass(Duration::from_secs(10)).await;
-            assert!(world.token("a", "acme").is_some(), "a deletion is seen");
+            assert!(world.token("a", "acme").is_some(), "a deletion is noticed");
             world.api.end_watches();
             world.api.compact();
             pass(Duration::from_mins(1)).await;

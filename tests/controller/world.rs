@@ -1,4 +1,4 @@
-//! A controller, an API server and a cloud, all in this process and on tokio's paused clock.
+//! A controller, an API server and a fake cloud in this process, on tokio's paused clock.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Once};
@@ -44,28 +44,28 @@ pub struct World {
     pub health: Arc<Health>,
     pub clock: Clock,
     pub limits: Limits,
-    /// What happens to requests on their way.
+    /// Failures of requests on the network.
     pub weather: Option<Weather>,
-    /// What the next start cares for.
+    /// The namespaces and selectors of the next start.
     pub scope: Scope,
-    /// Whether it works on QlikOAuthClients.
+    /// Whether it reconciles QlikOAuthClients.
     pub oauth_clients: bool,
-    /// Whether it looks after workloads.
+    /// Whether it updates workloads.
     pub workloads: bool,
     /// Kills the controller at a request.
     pub killer: Option<Arc<Killer>>,
     running: Option<(JoinHandle<()>, CancellationToken)>,
 }
 
-/// What nothing that the operator says may hold: the beginning of every planted secret, of every token of the fake tenant and
-/// of every signed assertion, and a piece of the private key.
+/// Texts that must not occur in any output of the operator: the prefix of every planted secret, of every token of the fake
+/// tenant and of every signed assertion, and a part of the private key.
 static PLANTED: LazyLock<Planted> = LazyLock::new(|| {
     let key = "AN71/sSRT2CW+WYZO0bKJO9sDIUluzX2laMAloQB";
     let made = "-----BEGIN PRIVATE KEY-----";
     Planted::new(&["planted-", TOKEN_BEGINNING, "eyJhbGciOiJSUzI1NiIsImtpZCI6", key, made]).unwrap()
 });
 
-/// Where the log goes, at TRACE.
+/// The destination of the log, at TRACE.
 static LOG: LazyLock<Searched> = LazyLock::new(|| Searched::new(PLANTED.clone()));
 
 fn log_everything() {
@@ -106,19 +106,19 @@ impl World {
         }
     }
 
-    /// Starts the controller; one that runs already is killed, as by `kill -9`.
+    /// Starts the controller. A running one is killed first, as by `kill -9`.
     pub fn start(&mut self) {
         if let Some((task, _)) = self.running.take() {
             task.abort();
         }
         let stop = CancellationToken::new();
         let parts = self.parts(Leadership::undisputed());
-        #[expect(clippy::disallowed_methods, reason = "the controller runs beside the test")]
+        #[expect(clippy::disallowed_methods, reason = "the controller runs concurrently with the test")]
         let running = tokio::spawn(control(parts, stop.clone()));
         self.running = Some((running, stop));
     }
 
-    /// What a new process is made of.
+    /// The parts of a new process.
     pub fn parts(&mut self, leadership: Leadership) -> Parts {
         (self.metrics, self.health) = (Arc::new(Metrics::new()), Arc::new(Health::new()));
         let counts = CountRequests::new(self.metrics.clone(), self.health.clone());
@@ -180,7 +180,7 @@ impl World {
         secret["metadata"]["annotations"]["qlikcontext.dev/expires-at"].as_str()?.parse().ok()
     }
 
-    /// `True/TokenValid` and the like.
+    /// Status and reason of `Ready`, for example `True/TokenValid`.
     pub fn ready(&self, namespace: &str, name: &str) -> String {
         let context = self.api.get(Kind::QlikContext, namespace, name).unwrap_or_default();
         let conditions = context["status"]["conditions"].as_array().cloned().unwrap_or_default();
@@ -188,7 +188,7 @@ impl World {
         format!("{}/{}", ready["status"].as_str().unwrap_or("-"), ready["reason"].as_str().unwrap_or("-"))
     }
 
-    /// A condition as it stands in the status; `null` where there is none.
+    /// A condition from the status; `null` if it does not exist.
     pub fn condition(&self, namespace: &str, name: &str, condition: &str) -> Value {
         let context = self.api.get(Kind::QlikContext, namespace, name).unwrap_or_default();
         let conditions = context["status"]["conditions"].as_array().cloned().unwrap_or_default();
@@ -202,7 +202,7 @@ impl World {
         format!("{}/{}: {}", text("status"), text("reason"), text("message"))
     }
 
-    /// The notes of the events with this reason.
+    /// The messages of the events with this reason.
     pub fn notes(&self, reason: &str) -> Vec<String> {
         let events = self.api.list(Kind::Event, None).into_iter().filter(|event| event["reason"] == reason);
         events.map(|event| event["note"].as_str().unwrap_or_default().to_owned()).collect()
@@ -215,7 +215,7 @@ impl World {
         metrics.lines().find_map(|line| line.strip_prefix(&series)).map(str::to_owned)
     }
 
-    /// Tokens that the cloud issued.
+    /// The number of tokens that the cloud issued.
     pub fn issued(&self) -> u64 {
         self.cloud.ledger(|ledger| ledger.issued)
     }
@@ -228,10 +228,10 @@ impl World {
         self.api.log(|log| log.count(Verb::Patch, Kind::Secret))
     }
 
-    /// Nothing that was said or written outside of the derived Secrets holds what was planted.
+    /// Checks that no output and no object other than the token Secrets contains a planted secret.
     pub fn nothing_leaked(&self) {
-        assert_eq!(LOG.leak(), None, "in the log");
-        assert!(LOG.lines() > 100, "a log that says nothing proves nothing");
+        assert_eq!(LOG.leak(), None, "a secret in the log");
+        assert!(LOG.lines() > 100, "the log has too few lines for the search to mean anything");
         let mut sinks = vec![("metrics", self.metrics.render(self.clock.now()).unwrap())];
         let kinds = [("a status", Kind::QlikContext), ("a status", Kind::QlikOAuthClient), ("an event", Kind::Event)];
         for (sink, kind) in kinds {
@@ -251,47 +251,47 @@ impl Drop for World {
     }
 }
 
-/// What happens to a request for a host and path, if anything; may also script the tenant's answer.
+/// The failure of a request to a host and path, if there is one. Can also script the tenant's response.
 pub type Weather = Arc<dyn Fn(&QlikCloud, &str, &str) -> Option<TransportFailure> + Send + Sync>;
 
-/// A transport without sockets: what lies above the seam cannot tell.
+/// A transport without sockets. The code that uses the trait works the same as over sockets.
 struct InMemory(QlikCloud, Option<Weather>, Option<Arc<Killer>>);
 
-/// Counts requests, to tenants and to the API server alike, and kills whoever sent the one that is chosen: no answer to it or
-/// to any later one arrives, until the controller is started anew.
+/// Counts requests to tenants and to the API server, and kills the controller at a chosen one: neither this request nor a later
+/// one gets a response until the controller is started again.
 #[derive(Default)]
 pub struct Killer {
     count: AtomicUsize,
-    /// Which one kills, counted from 1; 0: none.
+    /// The number of the request at which the controller is killed, counted from 1; 0: never.
     at: usize,
-    /// The request is carried out before.
+    /// Whether the server processes this request before the kill.
     done: bool,
     killed: Notify,
 }
 
-/// What becomes of a request.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Fate {
-    /// It is answered.
+    /// The client gets a response.
     Answered,
-    /// It is carried out, and no answer arrives.
+    /// The server processes it, and no response arrives.
     Unanswered,
-    /// It never arrives.
+    /// It never reaches the server.
     Lost,
 }
 
 impl Killer {
-    /// Kills at the request of this number.
+    /// Kills the controller at the request of this number.
     pub fn at(number: usize, done: bool) -> Arc<Self> {
         Arc::new(Self { at: number, done, ..Self::default() })
     }
 
-    /// How many requests there were.
+    /// The number of requests so far.
     pub fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Ends when somebody was killed.
+    /// Returns once the controller was killed.
     pub async fn killed(&self) {
         self.killed.notified().await;
     }
@@ -309,7 +309,7 @@ impl Killer {
         }
     }
 
-    /// Judges requests to the API server as well: all but watches, and events, for which nobody waits.
+    /// Also counts requests to the API server, except watches, lists and events. Nothing waits for an event.
     pub fn watch(self: &Arc<Self>, api: &ApiServer) {
         let killer = self.clone();
         api.intercept(Some(Arc::new(move |call| {
@@ -347,7 +347,7 @@ impl InMemory {
             }
             let body = request.body.as_ref().map(|body| Bytes::from(body.expose_secret().to_owned()));
             let call = call.header("content-type", "application/json").body(body.unwrap_or_default()).unwrap();
-            // Without it nobody would ever wait for anybody.
+            // Without a latency no request would ever overlap with another.
             tokio::time::sleep(LATENCY).await;
             let authority = request.tenant.authority();
             match self.1.as_ref().and_then(|weather| weather(&self.0, &authority, &path)) {
@@ -382,7 +382,7 @@ impl InMemory {
     }
 }
 
-/// Of each request to a tenant.
+/// The latency of each request to a tenant.
 const LATENCY: Duration = Duration::from_millis(300);
 
 /// Lets virtual time pass.

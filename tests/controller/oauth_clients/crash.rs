@@ -1,8 +1,9 @@
-//! A kill after every single request, to the tenant or to the API server.
+//! A kill at every single request to the tenant or to the API server.
 //!
-//! Each story runs once to count its requests. Then it runs again for every one of them: the controller is killed at that request,
-//! once after it was carried out and once before it arrived, and started anew. Whatever was cut off when: one client for one
-//! object, never a Secret whose credential does not work, nothing left behind after the run that follows, and an end.
+//! Each scenario runs once to count its requests. Then it runs again for each request: the controller is killed at that request,
+//! once after the server processed it and once before it arrived, and is started again. In every case there is one client for
+//! one object, the credential in the Secret always works, the next reconciliation leaves nothing behind, and the scenario
+//! completes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,14 +15,14 @@ use support::tenant::SecretBesideKey;
 use super::{MINUTE, world};
 use crate::world::{Killer, World, pass};
 
-/// What the story does to the world once the admin context is ready.
+/// The actions of the scenario after the admin context is ready.
 type Begin = fn(&World);
 
-/// Runs a story with this killer; what is in the Secret is looked at each second.
+/// Runs a scenario with this killer and checks the Secret every second.
 async fn tell(world: &mut World, killer: Arc<Killer>, begin: Begin, secret: bool) {
     world.killer = Some(killer.clone());
     world.start();
-    // The restart asks for what it has to know before the story begins.
+    // After the restart the controller reads its state before the scenario begins.
     pass(Duration::from_secs(5)).await;
     killer.watch(&world.api);
     begin(world);
@@ -45,7 +46,7 @@ async fn tell(world: &mut World, killer: Arc<Killer>, begin: Begin, secret: bool
     }
 }
 
-/// Every story with every kill; `before`: what leads to it; `end`: what holds in the end.
+/// Runs a scenario with every kill. `before` prepares it, `end` checks the result.
 async fn enumerate(before: Begin, begin: Begin, secret: bool, end: impl Fn(&World, &str)) {
     let prepared = async || {
         let world = world().await;
@@ -58,18 +59,18 @@ async fn enumerate(before: Begin, begin: Begin, secret: bool, end: impl Fn(&Worl
     tell(&mut unharmed, counter.clone(), begin, secret).await;
     end(&unharmed, "never killed");
     let requests = counter.count();
-    assert!(requests > 5, "{requests} requests are no story");
+    assert!(requests > 5, "the scenario has only {requests} requests");
     for at in 1..=requests {
         for done in [false, true] {
             let mut world = prepared().await;
             let killer = Killer::at(at, done);
             tell(&mut world, killer, begin, secret).await;
-            end(&world, &format!("killed at request {at} of {requests}, carried out: {done}"));
+            end(&world, &format!("killed at request {at} of {requests}, processed: {done}"));
         }
     }
 }
 
-/// One client, of which every credential is known, and the Secret works.
+/// There is one client, the status lists each of its credentials, and the credential in the Secret works.
 fn one_client(world: &World, when: &str) {
     assert_eq!(world.client_ready("reporting"), "True/ClientReady", "{when}");
     let client = world.only();
@@ -154,7 +155,7 @@ async fn a_client_that_is_created_again_survives_a_kill_at_every_request() {
         world.tenant.remove_client(&world.only().client_id);
         world.rotate("reporting", "again");
     };
-    // Until it is created again the Secret holds what is gone, as the status says.
+    // Until the client is created again, the Secret contains a credential of the deleted client, as the status says.
     enumerate(gone, again, false, |world, when| {
         one_client(world, when);
         assert_eq!(world.only().secrets.len(), 1, "{when}");

@@ -1,4 +1,5 @@
-//! Somebody else who keeps changing what is ours, and a Kubernetes API that fails: what it costs and what is said of it.
+//! Another client that keeps changing the operator's objects, and a Kubernetes API that fails: the requests that this causes,
+//! and how it is reported.
 
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ async fn ready(changes: &Value) -> World {
 }
 
 impl World {
-    /// Requests to the API server but watches.
+    /// Requests to the API server, without watches.
     fn kubernetes_requests(&self) -> usize {
         self.api.log(|log| log.count_if(|call| !matches!(call.verb, Verb::List | Verb::Watch)))
     }
@@ -42,13 +43,13 @@ impl World {
     }
 }
 
-/// What somebody else wants.
+/// The change that another client makes.
 type Change = fn(&mut Value);
 
-/// Changes the Secret each time that it is not as somebody else wants it, a moment later; `None` deletes it.
+/// Makes the change again, shortly after each repair of the Secret. `None` deletes the Secret.
 fn fight(api: &ApiServer, change: Option<Change>) -> AbortHandle {
     let api = api.clone();
-    #[expect(clippy::disallowed_methods, reason = "somebody else, beside the test")]
+    #[expect(clippy::disallowed_methods, reason = "another client runs beside the test")]
     let task = tokio::spawn(async move {
         loop {
             pass(Duration::from_millis(50)).await;
@@ -68,7 +69,7 @@ fn fight(api: &ApiServer, change: Option<Change>) -> AbortHandle {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_secret_that_somebody_else_keeps_changing_costs_fewer_and_fewer_credentials_and_one_event_names_him() {
+async fn repairs_of_a_secret_that_another_client_keeps_changing_back_off_and_one_event_names_the_manager() {
     let changes: [(&str, Option<Change>); 3] = [
         ("another secret", Some(|secret| secret["data"]["client-secret"] = "cGxhbnRlZC0=".into())),
         (
@@ -103,7 +104,7 @@ async fn a_secret_that_somebody_else_keeps_changing_costs_fewer_and_fewer_creden
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_label_that_somebody_else_keeps_changing_is_restored_less_often_and_costs_no_credential() {
+async fn repairs_of_a_label_that_another_client_keeps_changing_back_off_and_need_no_credential() {
     let world = ready(&json!({})).await;
     let credential = world.credential("reporting", "client-secret");
     let _fighter =
@@ -117,17 +118,17 @@ async fn a_label_that_somebody_else_keeps_changing_is_restored_less_often_and_co
     );
     world.rotate("reporting", "now");
     pass(10 * SECOND).await;
-    assert_ne!(world.credential("reporting", "client-secret"), credential, "a rotation waits for no repair");
+    assert_ne!(world.credential("reporting", "client-secret"), credential, "a rotation does not wait for a repair");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_somebody_else_keeps_changing_in_the_tenant_is_repaired_within_bounds_and_told_once() {
+async fn a_client_that_someone_keeps_changing_in_the_tenant_is_repaired_within_bounds_and_reported_once() {
     for change in
         [(|client| client.name = "theirs".into()) as fn(&mut Client), |client| client.consent = Consent::Required]
     {
         let world = ready(&json!({})).await;
         let id = world.only().client_id;
-        // It is changed back at once, and somebody makes the operator look each second.
+        // The client is changed again at once, and an annotation triggers a reconciliation every second.
         for second in 0..600 {
             world.tenant.edit_client(&id, change);
             let touch = |object: &mut Value| object["metadata"]["annotations"]["look"] = second.to_string().into();
@@ -139,7 +140,7 @@ async fn a_client_that_somebody_else_keeps_changing_in_the_tenant_is_repaired_wi
         assert_eq!(world.client_condition("reporting", "ClientSynced"), "False/ClientConflict");
         assert_eq!(world.notes("ClientContested").len(), 1);
         assert!(world.notes("ClientRepaired").len() <= 2);
-        // What is only changed each quarter of an hour is repaired each time.
+        // A change every 15 minutes is repaired every time.
         pass(6 * HOUR).await;
         assert_eq!(world.client_ready("reporting"), "True/ClientReady");
         world.cloud.clear_ledger();
@@ -154,7 +155,7 @@ async fn a_client_that_somebody_else_keeps_changing_in_the_tenant_is_repaired_wi
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_its_admin_context_is_not_ready_an_object_looks_less_and_less_often() {
+async fn while_its_admin_context_is_not_ready_an_object_backs_off() {
     let world = ready(&json!({})).await;
     let spoil = |object: &mut Value| object["spec"]["tenantUrl"] = "https://other.eu.qlikcloud.com".into();
     world.api.edit(Kind::QlikContext, "a", "admin", spoil).unwrap();
@@ -163,12 +164,12 @@ async fn while_its_admin_context_is_not_ready_an_object_looks_less_and_less_ofte
     world.api.clear_log();
     pass(HOUR).await;
     let looks = world.api.log(|log| log.count(Verb::Get, Kind::QlikOAuthClient));
-    // Every five minutes by itself, and each time that the status of its context changes.
+    // Every five minutes, and each time that the status of its context changes.
     assert!(looks <= 20, "{looks} in an hour");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_that_the_tenant_never_keeps_is_tried_less_and_less_often() {
+async fn a_change_that_the_tenant_never_keeps_is_retried_with_a_back_off() {
     let world = ready(&json!({})).await;
     let body = support::tenant::FaultBody::Empty;
     world
@@ -189,7 +190,7 @@ fn answers(code: u16) -> Fault {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_of_the_secret_that_fails_is_told_within_a_minute_in_status_event_and_metric() {
+async fn a_failed_write_of_the_secret_is_reported_within_a_minute_in_status_event_and_metric() {
     for code in [403, 429, 500, 503] {
         let world = world().await;
         world.api.script(Script::on(Verb::Patch, Kind::Secret, answers(code)).name("reporting-oauth"));
@@ -208,12 +209,12 @@ async fn a_write_of_the_secret_that_fails_is_told_within_a_minute_in_status_even
         world.api.clear_scripts();
         pass(MINUTE).await;
         assert_eq!(world.client_ready("reporting"), "True/ClientReady", "HTTP {code}");
-        assert_eq!(world.only().secrets.len(), 1, "HTTP {code}: and no second credential was made");
+        assert_eq!(world.only().secrets.len(), 1, "HTTP {code}: no second credential was created");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn reads_that_fail_are_told_within_a_minute_in_status_event_and_metric() {
+async fn failed_reads_are_reported_within_a_minute_in_status_event_and_metric() {
     for (kind, code) in
         [(Kind::Secret, 403), (Kind::Secret, 500), (Kind::QlikContext, 403), (Kind::QlikOAuthClient, 500)]
     {
@@ -230,7 +231,7 @@ async fn reads_that_fail_are_told_within_a_minute_in_status_event_and_metric() {
         world.api.clear_scripts();
         pass(MINUTE).await;
         assert_eq!(world.client_ready("reporting"), "True/ClientReady", "{kind:?} {code}");
-        // Later its credential goes on to work, and that is what is said.
+        // Later the credential still works, and the status says so.
         world.api.script(Script::on(Verb::Get, kind, answers(code)));
         pass(17 * MINUTE).await;
         assert_eq!(world.client_ready("reporting"), "True/SyncFailing", "{kind:?} {code}");
@@ -241,7 +242,7 @@ async fn reads_that_fail_are_told_within_a_minute_in_status_event_and_metric() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_finalizer_that_cannot_be_written_is_told_and_no_client_is_made() {
+async fn a_finalizer_that_cannot_be_written_is_reported_and_no_client_is_created() {
     let world = world().await;
     world.api.script(Script::on(Verb::Patch, Kind::QlikOAuthClient, answers(403)).object());
     world.declare("reporting", &json!({"deletionPolicy": "Delete"}));
@@ -265,7 +266,7 @@ async fn a_slow_webhook_for_secrets_is_waited_for_and_the_credential_written_onc
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_said_of_a_credential_that_was_never_made() {
+async fn the_status_names_no_credential_that_was_never_created() {
     let world = world().await;
     world.put_credential("a", "reporting-oauth", "theirs", "planted-theirs");
     world.declare("reporting", &json!({}));
@@ -276,7 +277,7 @@ async fn nothing_is_said_of_a_credential_that_was_never_made() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_object_that_cannot_be_read_any_more_does_not_hold_up_its_own_deletion() {
+async fn an_object_that_cannot_be_parsed_any_more_does_not_block_its_own_deletion() {
     let edits: [fn(&mut Value); 2] = [
         |object| object["spec"]["rotation"] = json!({"interval": "soon"}),
         |object| object["spec"]["scopes"] = "no list".into(),
@@ -294,12 +295,12 @@ async fn an_object_that_cannot_be_read_any_more_does_not_hold_up_its_own_deletio
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_secret_that_names_another_client_does_not_make_the_operator_take_that_over() {
+async fn a_secret_that_names_another_client_does_not_make_the_operator_adopt_that_client() {
     let world = ready(&json!({})).await;
     world.tenant.add_client(Client::new("victim").secret("planted-victim-1").secret("planted-victim-2"));
     let victim = |world: &World| world.made().into_iter().find(|client| client.client_id == "victim").unwrap();
     let before = victim(&world);
-    // Anyone can make a Secret as the operator would: its binding is keyed by the value in it.
+    // Anyone can create such a Secret, because its binding is keyed by the value in it.
     let credential = IssuedCredential {
         client_id: "victim".into(),
         hint: victim(&world).hints().pop_first().unwrap(),
@@ -346,7 +347,7 @@ async fn keys_with_names_of_any_kind_survive_an_adoption_until_the_rotation() {
     assert_eq!(world.only().public_keys.len(), 4);
     world.rotate("reporting", "now");
     pass(MINUTE).await;
-    // Four at most: the rotation waits until somebody removes one.
+    // At most four keys: the rotation waits until a person removes one.
     assert_eq!(world.client_condition("reporting", "ClientSynced"), "False/SecretLimitReached");
     world.tenant.edit_client("old", |client| drop(client.public_keys.remove(0)));
     pass(11 * MINUTE).await;

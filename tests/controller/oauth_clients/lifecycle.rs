@@ -1,4 +1,4 @@
-//! From an object to a client, and to its end.
+//! The life of an object: its client is created, rotated and deleted.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ async fn two_objects_lead_from_nothing_to_a_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_is_as_it_should_be_costs_two_requests_in_a_quarter_of_an_hour_and_no_write() {
+async fn an_unchanged_client_causes_two_requests_in_15_minutes_and_no_write() {
     let world = world().await;
     world.declare("reporting", &json!({}));
     pass(MINUTE).await;
@@ -55,7 +55,7 @@ async fn a_client_that_is_as_it_should_be_costs_two_requests_in_a_quarter_of_an_
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_the_feature_nothing_is_watched_or_asked() {
+async fn without_the_feature_no_request_is_sent() {
     let mut world = world().await;
     world.oauth_clients = false;
     world.start();
@@ -79,7 +79,7 @@ async fn a_credential_is_rotated_on_schedule_with_an_overlap_in_which_both_work(
         while world.credential("reporting", "client-secret").as_ref() == Some(&old) {
             pass(MINUTE).await;
             minutes += 1;
-            assert!(minutes <= 121, "it is due");
+            assert!(minutes <= 121, "the rotation is due");
         }
         let new = world.credential("reporting", "client-secret").unwrap();
         let both = world.only().secrets;
@@ -94,7 +94,7 @@ async fn a_credential_is_rotated_on_schedule_with_an_overlap_in_which_both_work(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rotation_on_request_is_echoed_once_the_new_credential_is_in_the_secret() {
+async fn a_requested_rotation_is_acknowledged_once_the_new_credential_is_in_the_secret() {
     let world = world().await;
     world.declare("reporting", &json!({}));
     pass(MINUTE).await;
@@ -105,10 +105,10 @@ async fn a_rotation_on_request_is_echoed_once_the_new_credential_is_in_the_secre
         assert_eq!(world.declared("reporting")["status"]["lastHandledRotateRequest"], value);
     }
     assert_ne!(world.credential("reporting", "client-secret"), old);
-    assert_eq!(world.only().secrets.len(), 4, "the one in use, and three that still work");
+    assert_eq!(world.only().secrets.len(), 4, "the current one, and three that still work");
     world.rotate("reporting", "4");
     pass(MINUTE).await;
-    assert_eq!(world.only().secrets.len(), 4, "one of five is left to people");
+    assert_eq!(world.only().secrets.len(), 4, "one of the five is left for users");
     assert_eq!(world.declared("reporting")["status"]["lastHandledRotateRequest"], "3");
     assert_eq!(world.client_ready("reporting"), "True/ClientReady");
     pass(25 * HOUR).await;
@@ -152,7 +152,7 @@ async fn what_is_changed_by_hand_in_the_tenant_is_repaired() {
     }
     assert_eq!(world.client_ready("reporting"), "True/ClientReady");
     assert_eq!(world.notes("ClientRepaired").len(), 3);
-    // A secret that nobody knows is removed, and one that was removed is replaced.
+    // A secret that is not in the status is removed, and one that was removed is replaced.
     world.tenant.edit_client(&before.client_id, |client| client.secrets.push("planted-by-hand".into()));
     pass(16 * MINUTE).await;
     assert_eq!(world.only().secrets, before.secrets);
@@ -163,7 +163,7 @@ async fn what_is_changed_by_hand_in_the_tenant_is_repaired() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_spec_that_is_edited_is_carried_out_at_once() {
+async fn an_edit_of_the_spec_is_applied_at_once() {
     let world = world().await;
     world.declare("reporting", &json!({}));
     pass(MINUTE).await;
@@ -213,7 +213,7 @@ async fn a_secret_that_was_deleted_or_changed_by_hand_gets_a_new_credential() {
     pass(Duration::from_secs(10)).await;
     let second = world.credential("reporting", "client-secret").unwrap();
     assert_ne!(first, second);
-    assert_eq!(world.only().secrets.len(), 2, "whoever has read the first keeps it for the overlap");
+    assert_eq!(world.only().secrets.len(), 2, "readers of the first can use it during the overlap");
     let tamper = |secret: &mut Value| secret["data"]["client-secret"] = "cGxhbnRlZC0=".into();
     world.api.edit(Kind::Secret, "a", "reporting-oauth", tamper).unwrap();
     pass(Duration::from_secs(10)).await;
@@ -225,11 +225,11 @@ async fn a_secret_that_was_deleted_or_changed_by_hand_gets_a_new_credential() {
     pass(Duration::from_secs(10)).await;
     let labels = world.api.get(Kind::Secret, "a", "reporting-oauth").unwrap()["metadata"]["labels"].clone();
     assert_eq!(labels["qlikcontext.dev/oauth-client"], "reporting");
-    assert_eq!(world.credential("reporting", "client-secret"), third, "and its credential stays");
+    assert_eq!(world.credential("reporting", "client-secret"), third, "the credential stays");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_exists_is_taken_over_and_what_it_had_stays_until_the_rotation() {
+async fn an_existing_client_is_adopted_and_its_credentials_stay_until_the_rotation() {
     let world = world().await;
     world.tenant.add_client(Client::new("old").secret("planted-old-1").secret("planted-old-2").scopes(&["x"]));
     world.declare("reporting", &json!({"adopt": {"clientId": "old"}, "rotation": {"overlap": "1h"}}));
@@ -249,7 +249,7 @@ async fn a_client_that_exists_is_taken_over_and_what_it_had_stays_until_the_rota
     pass(2 * MINUTE).await;
     assert_eq!(world.only().secrets.len(), 1);
     world.secret_works("reporting");
-    // Two objects do not fight over one client.
+    // Two objects never manage the same client.
     world.declare("other", &json!({"adopt": {"clientId": "old"}}));
     pass(MINUTE).await;
     assert_eq!(world.client_ready("other"), "False/ClientNotOwned");
@@ -260,7 +260,7 @@ async fn a_client_that_exists_is_taken_over_and_what_it_had_stays_until_the_rota
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_goes_with_its_object_only_if_that_was_asked_for() {
+async fn a_client_is_deleted_with_its_object_only_if_the_policy_says_so() {
     let world = world().await;
     world.declare("kept", &json!({}));
     world.declare("deleted", &json!({"deletionPolicy": "Delete"}));
@@ -274,7 +274,7 @@ async fn a_client_goes_with_its_object_only_if_that_was_asked_for() {
     assert_eq!(world.only().name, "a/kept");
     assert_eq!(world.api.list(Kind::QlikOAuthClient, None).len(), 0);
     assert_eq!(world.notes("ClientDeleted").len(), 1);
-    // What policy holds is that of the moment.
+    // The current deletion policy applies.
     world.declare("changed", &json!({"deletionPolicy": "Delete"}));
     pass(MINUTE).await;
     let retain = |object: &mut Value| object["spec"]["deletionPolicy"] = "Retain".into();
@@ -284,7 +284,7 @@ async fn a_client_goes_with_its_object_only_if_that_was_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_suspended_nothing_is_asked_and_nothing_written() {
+async fn while_suspended_no_request_is_sent_and_nothing_is_written() {
     let world = world().await;
     world.declare("reporting", &json!({"rotation": {"interval": "1h", "overlap": "10m"}}));
     pass(MINUTE).await;
@@ -304,7 +304,7 @@ async fn while_suspended_nothing_is_asked_and_nothing_written() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_oauth_client_of_the_examples_becomes_ready_and_so_does_the_context_beside_it() {
+async fn every_oauth_client_of_the_examples_becomes_ready_and_so_does_its_context() {
     let world = world().await;
     world.put_context("a", "tenant-admin", "admin", &json!({}));
     let mut names = Vec::new();

@@ -1,4 +1,4 @@
-//! What the documentation leaves open: every way in which a tenant may answer leads to a client that works.
+//! Behaviour of tenants that the documentation leaves open. Every variant leads to a working client.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::world::{World, pass};
 
 const METHODS: [&str; 2] = ["ClientSecret", "PrivateKeyJwt"];
 
-/// Created, rotated and read by a context, with everything in the tenant known to the status.
+/// The client is created, rotated and used by a context, and the status lists each of its credentials.
 async fn works(world: &World, method: &str) {
     world.declare("reporting", &json!({"authMethod": method}));
     let auth = match method {
@@ -57,7 +57,7 @@ async fn a_secret_beside_a_key_is_removed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_are_rotated_whichever_way_the_tenant_takes_them() {
+async fn keys_are_rotated_in_every_format_that_a_tenant_accepts() {
     for keys in [KeysTaken::AsObjects, KeysTaken::AsTexts, KeysTaken::AsBoth] {
         let world = world().await;
         world.tenant.choose(|api| api.keys_taken = keys);
@@ -66,15 +66,15 @@ async fn keys_are_rotated_whichever_way_the_tenant_takes_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hint_that_is_not_told_at_creation_is_found() {
+async fn a_hint_that_is_missing_at_creation_is_read_afterwards() {
     let world = world().await;
     world.tenant.choose(|api| api.tells_hint_at_creation = false);
     works(&world, "ClientSecret").await;
-    assert_eq!(world.cloud.ledger(|ledger| ledger.at(Route::AddSecret)), 1, "the first secret was not lost");
+    assert_eq!(world.cloud.ledger(|ledger| ledger.at(Route::AddSecret)), 1, "the first secret is still used");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_credential_that_the_tenant_knows_only_later_is_waited_for_and_never_written_before() {
+async fn a_credential_that_works_only_after_a_delay_is_written_after_that_delay() {
     for (seconds, method) in [(5, METHODS[0]), (5, METHODS[1]), (100, METHODS[0]), (100, METHODS[1])] {
         let world = world().await;
         world.tenant.choose(|api| api.propagation = Duration::from_secs(seconds));
@@ -87,13 +87,13 @@ async fn a_credential_that_the_tenant_knows_only_later_is_waited_for_and_never_w
         assert_eq!(
             (World::credentials_of(&world.only()).len(), made),
             (1, 0),
-            "{seconds} s, {method}: one and the same"
+            "{seconds} s, {method}: the same credential"
         );
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rotation_waits_until_the_tenant_knows_the_new_credential_and_the_old_one_serves_meanwhile() {
+async fn a_rotation_waits_until_the_new_credential_works_and_the_old_one_is_used_meanwhile() {
     for method in METHODS {
         for seconds in [5, 100] {
             let world = world().await;
@@ -113,7 +113,7 @@ async fn a_rotation_waits_until_the_tenant_knows_the_new_credential_and_the_old_
             assert_eq!(
                 World::credentials_of(&world.only()).len(),
                 2,
-                "{seconds} s, {method}: one and the same was waited for"
+                "{seconds} s, {method}: the same credential during the wait"
             );
             pass(11 * MINUTE).await;
             assert_eq!(World::credentials_of(&world.only()).len(), 1, "{seconds} s, {method}");
@@ -123,7 +123,7 @@ async fn a_rotation_waits_until_the_tenant_knows_the_new_credential_and_the_old_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_credential_that_is_never_accepted_is_given_up_and_replaced() {
+async fn a_credential_that_is_never_accepted_is_replaced() {
     let world = world().await;
     world.tenant.choose(|api| api.propagation = Duration::from_hours(2));
     world.declare("reporting", &json!({}));

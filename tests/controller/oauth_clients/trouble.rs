@@ -1,4 +1,4 @@
-//! Tenants that refuse, fail or limit, an admin context that is not there, and many objects at once.
+//! Tenants that reject requests, fail or limit the rate, a missing admin context, and many objects at once.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::{MINUTE, world};
 use crate::world::{HOUR, World, pass};
 
 #[tokio::test(start_paused = true)]
-async fn without_its_admin_context_an_object_waits_and_is_woken_when_that_is_ready() {
+async fn without_its_admin_context_an_object_waits_and_is_reconciled_when_the_context_is_ready() {
     let mut world = World::new();
     world.oauth_clients = true;
     world.start();
@@ -27,7 +27,7 @@ async fn without_its_admin_context_an_object_waits_and_is_woken_when_that_is_rea
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_admin_that_loses_its_rights_is_told_and_what_is_in_the_secret_stays() {
+async fn an_admin_without_permissions_is_reported_and_the_secret_is_kept() {
     let world = world().await;
     world.declare("reporting", &json!({"rotation": {"interval": "1h", "overlap": "10m"}}));
     world.put_context("a", "reports", "reporting-oauth", &json!({}));
@@ -37,20 +37,20 @@ async fn an_admin_that_loses_its_rights_is_told_and_what_is_in_the_secret_stays(
     pass(3 * HOUR).await;
     assert_eq!(world.client_ready("reporting"), "True/SyncFailing");
     assert_eq!(world.client_condition("reporting", "ClientSynced"), "False/AdminNotPermitted");
-    assert_eq!(world.client_condition("reporting", "Stalled"), "-/-", "it is ready");
+    assert_eq!(world.client_condition("reporting", "Stalled"), "-/-", "the object is still ready");
     assert_eq!(world.credential("reporting", "client-secret"), credential);
     assert_eq!(world.ready("a", "reports"), "True/TokenValid");
     world.tenant.edit_user("qlikbot\\admin", |user| user.admin = true);
     pass(15 * MINUTE).await;
     assert_eq!(world.client_ready("reporting"), "True/ClientReady");
-    assert_ne!(world.credential("reporting", "client-secret"), credential, "what was overdue came at once");
+    assert_ne!(world.credential("reporting", "client-secret"), credential, "the overdue rotation happened at once");
     world.declare("second", &json!({}));
     world.tenant.edit_user("qlikbot\\admin", |user| user.admin = false);
     pass(Duration::from_secs(1)).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_object_without_a_credential_whose_admin_may_not_manage_clients_is_stalled_with_the_cure() {
+async fn an_object_without_a_credential_whose_admin_cannot_manage_clients_is_stalled_and_names_the_fix() {
     let world = world().await;
     world.tenant.edit_user("qlikbot\\admin", |user| user.admin = false);
     world.declare("reporting", &json!({}));
@@ -61,7 +61,7 @@ async fn an_object_without_a_credential_whose_admin_may_not_manage_clients_is_st
 }
 
 #[tokio::test(start_paused = true)]
-async fn limits_of_the_tenant_are_told_with_their_cure() {
+async fn limits_of_the_tenant_are_reported_with_a_fix() {
     let world = world().await;
     for n in 0..199 {
         world.tenant.add_client(Client::new(&format!("c{n}")));
@@ -85,7 +85,7 @@ async fn limits_of_the_tenant_are_told_with_their_cure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_scope_that_the_tenant_does_not_take_is_told() {
+async fn a_scope_that_the_tenant_rejects_is_reported() {
     let world = world().await;
     world
         .cloud
@@ -102,7 +102,7 @@ async fn a_scope_that_the_tenant_does_not_take_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_call_fails_however_once_there_is_one_client_and_nothing_lost_in_the_end() {
+async fn after_any_single_failure_of_any_request_there_is_one_client_and_nothing_is_lost() {
     let routes = [
         Route::ListClients,
         Route::CreateClient,
@@ -136,7 +136,7 @@ async fn whatever_call_fails_however_once_there_is_one_client_and_nothing_lost_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_secret_of_somebody_else_is_never_touched_and_no_client_is_made_for_it() {
+async fn a_foreign_secret_is_never_changed_and_no_client_is_created_for_it() {
     let world = world().await;
     world.put_credential("a", "reporting-oauth", "theirs", "planted-theirs");
     world.declare("reporting", &json!({}));
@@ -145,11 +145,11 @@ async fn a_secret_of_somebody_else_is_never_touched_and_no_client_is_made_for_it
     assert_eq!((world.made().len(), world.credential("reporting", "client-id").as_deref()), (0, Some("theirs")));
     world.api.delete(Kind::Secret, "a", "reporting-oauth");
     pass(Duration::from_secs(10)).await;
-    assert_eq!(world.client_ready("reporting"), "True/ClientReady", "it is noticed at once");
+    assert_eq!(world.client_ready("reporting"), "True/ClientReady", "the change is noticed at once");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_that_is_refused_is_told_and_its_credential_not_made_anew() {
+async fn a_rejected_write_is_reported_and_the_same_credential_is_written_later() {
     let world = world().await;
     let refuse =
         api_server::Script::on(Verb::Patch, Kind::Secret, api_server::Fault::Forbidden).name("reporting-oauth");
@@ -157,7 +157,7 @@ async fn a_write_that_is_refused_is_told_and_its_credential_not_made_anew() {
     world.declare("reporting", &json!({}));
     pass(5 * MINUTE).await;
     assert_eq!(world.client_ready("reporting"), "False/WriteRejected");
-    assert_eq!(world.only().secrets.len(), 1, "the value is kept");
+    assert_eq!(world.only().secrets.len(), 1, "the same value is written later");
     world.api.clear_scripts();
     pass(2 * MINUTE).await;
     assert_eq!(world.client_ready("reporting"), "True/ClientReady");
@@ -165,7 +165,7 @@ async fn a_write_that_is_refused_is_told_and_its_credential_not_made_anew() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deletion_that_cannot_be_carried_out_is_given_up_and_reported() {
+async fn a_deletion_that_keeps_failing_is_abandoned_and_reported() {
     let world = world().await;
     for name in ["down", "orphan"] {
         world.declare(name, &json!({"deletionPolicy": "Delete"}));
@@ -177,7 +177,7 @@ async fn a_deletion_that_cannot_be_carried_out_is_given_up_and_reported() {
     ));
     world.api.delete(Kind::QlikOAuthClient, "a", "down");
     pass(4 * MINUTE).await;
-    assert!(world.declared("down").is_object(), "it is tried until then");
+    assert!(world.declared("down").is_object(), "the deletion is retried until then");
     pass(2 * MINUTE).await;
     assert!(world.declared("down").is_null());
     assert_eq!((world.made().len(), world.notes("ClientNotDeleted").len()), (2, 1));
@@ -201,7 +201,7 @@ async fn a_hundred_objects_at_once_stay_within_the_limits_of_the_tenant() {
         pass(Duration::from_secs(1)).await;
         seconds += 1;
     }
-    // Two requests of tier 2 for each, of which a hundred may be sent in a minute and half are kept for others at first.
+    // Two requests of tier 2 for each object. A hundred can be sent in a minute, and at first half of them are reserved for others.
     assert!((60..=120).contains(&seconds), "{seconds} s");
     pass(10 * MINUTE).await;
     for n in 0..100 {
@@ -210,13 +210,13 @@ async fn a_hundred_objects_at_once_stay_within_the_limits_of_the_tenant() {
     }
     assert_eq!(world.made().len(), 100);
     let limited = world.cloud.ledger(|ledger| ledger.records.iter().filter(|record| record.status == 429).count());
-    assert_eq!(limited, 0, "the operator's own budget comes first");
+    assert_eq!(limited, 0, "the operator's own budget is smaller than the tenant's limit");
     let created = world.cloud.ledger(|ledger| ledger.at(Route::CreateClient));
     assert_eq!(created, 100);
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_reason_of_an_oauth_client_is_told_by_a_test_here() {
+async fn every_reason_of_an_oauth_client_is_reached_by_a_test_here() {
     let tests = [include_str!("lifecycle.rs"), include_str!("tenant_ways.rs"), include_str!("trouble.rs")];
     for reason in crate::reasons::OF_OAUTH_CLIENTS {
         let told = format!("/{reason}\"");
@@ -229,7 +229,7 @@ async fn every_reason_of_an_oauth_client_is_told_by_a_test_here() {
     assert_eq!(world.client_condition("reporting", "ClientSynced"), "True/ClientInSync");
     assert_eq!(world.client_condition("reporting", "CredentialVerified"), "True/CredentialConfirmed");
     let client = world.only();
-    // The answer to a creation is lost, and nobody can know what became of it.
+    // The response to a creation is lost, so the result is unknown.
     world.cloud.script(
         Script::at(
             Route::CreateClient,
@@ -267,7 +267,7 @@ async fn every_reason_of_an_oauth_client_is_told_by_a_test_here() {
     assert_eq!(world.client_condition("reporting", "ClientSynced"), "False/AdminTokenRejected");
 }
 
-/// Requests about OAuth clients that this host got.
+/// Requests for OAuth clients that this host received.
 fn asked(world: &World, host: &str) -> usize {
     let about = |path: &str| path.starts_with("/api/v1/oauth-clients");
     world
@@ -276,7 +276,7 @@ fn asked(world: &World, host: &str) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_a_token_that_its_context_vouches_for_manages_clients() {
+async fn only_a_token_whose_context_is_ready_manages_clients() {
     let world = world().await;
     // Nothing is repaired while it is suspended.
     let suspend = |object: &mut Value| object["spec"]["suspend"] = true.into();
@@ -305,7 +305,7 @@ async fn only_a_token_that_its_context_vouches_for_manages_clients() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_admin_token_is_sent_to_the_tenant_of_its_context_alone() {
+async fn an_admin_token_is_sent_only_to_the_tenant_of_its_context() {
     let world = world().await;
     world.cloud.tenant("other.eu.qlikcloud.com");
     world.cloud.tenant("elsewhere.example");
@@ -321,7 +321,7 @@ async fn an_admin_token_is_sent_to_the_tenant_of_its_context_alone() {
         assert_eq!(world.client_ready(&host.replace('.', "-")), reason);
         assert_eq!(asked(&world, host), 0, "{host}");
     }
-    // The credential's own list holds for the token that came of it, also while that still works.
+    // The credential's list of hosts also applies to a token that was issued for it and is still valid.
     let back = |object: &mut Value| object["spec"]["tenantUrl"] = "https://acme.eu.qlikcloud.com".into();
     world.api.edit(Kind::QlikContext, "a", "admin", back).unwrap();
     let narrow = |secret: &mut Value| {
