@@ -3,7 +3,7 @@
 //! Fails for a module that is not there or has no code, so that a renamed module cannot slip out of a rule. What a method call
 //! does, clippy checks (`disallowed-methods` in clippy.toml); here stands who is excused from that.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says no by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -2,7 +2,7 @@
 //!
 //! Also makes `deploy/argocd/argocd-cm.yaml` of the scripts: written when `WRITE_GENERATED` is set, compared otherwise.
 
-#![expect(clippy::unwrap_used, reason = "a test says no by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fmt::Write as _;
 use std::io::Write as _;

@@ -2,7 +2,7 @@
 //!
 //! The promises are those that `cargo xtask fuzz` looks for new inputs with; here they need no nightly compiler.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test says no by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 #[path = "../fuzz/src/lib.rs"]
 mod promises;

@@ -1,6 +1,6 @@
 //! The port that anyone in the cluster may reach: no client costs more than a bound, and none keeps out a probe.
 
-#![expect(clippy::unwrap_used, reason = "a test says no by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::disallowed_methods, reason = "sockets take real time")]
 
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,6 +1,6 @@
 //! Committed files that are made from the code are what the code makes of them now.
 
-#![expect(clippy::unwrap_used, reason = "a test says no by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! Traces reach a receiver that decodes them with OpenTelemetry's own types: from the whole controller on virtual time, and from
 //! the program with nothing but its environment. Needs the feature `otlp`, and Go.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says no by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _};

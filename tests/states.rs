@@ -2,7 +2,7 @@
 //!
 //! The answers are the table in docs/states.md, which this test writes when `WRITE_GENERATED` is set and compares otherwise.
 
-#![expect(clippy::unwrap_used, reason = "a test says no by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fmt::Write as _;
 use std::io::Write as _;

@@ -1,6 +1,6 @@
 //! What the chart makes of its values, by Helm itself; and what an API server says to that, in a dry run.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says no by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod deploy;
 mod flags;

@@ -4,7 +4,7 @@
 //! and their packages come from the registries once. What Helm makes of the values in `docs/install.md`, `tests/chart` asks; what the
 //! API server says of `examples/`, `tests/cluster` asks; what becomes of them at a tenant, `tests/controller`.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says no by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod book;
 mod foreign;

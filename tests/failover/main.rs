@@ -3,8 +3,8 @@
 //!
 //! Each test prints what it measured.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says no by panicking")]
-#![expect(clippy::disallowed_methods, reason = "what is real is measured by real time")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::disallowed_methods, reason = "real processes need real time")]
 
 mod audit;
 mod clocks;

@@ -2,7 +2,7 @@
 //!
 //! `cargo xtask test` makes the image and passes it on; without one every test here counts as ignored.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says no by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod archive;
 mod dockerfile;

@@ -3,8 +3,8 @@
 //! Needs root on Linux, containerd and the image; `cargo xtask node-test` says what is missing. Where it cannot run, every test
 //! here counts as ignored and the reason is printed.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says no by panicking")]
-#![expect(clippy::disallowed_methods, reason = "what is real is measured by real time")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::disallowed_methods, reason = "real processes need real time")]
 
 mod dns;
 mod figures;

@@ -2,7 +2,7 @@
 //!
 //! The rows of a table run side by side, each with a tenant of its own; the longest takes the fifteen seconds of a call.
 
-#![expect(clippy::unwrap_used, reason = "a test says no by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::panic, reason = "so does a helper")]
 #![expect(clippy::disallowed_methods, reason = "peers run beside the test, and know the real time")]
 

@@ -4,8 +4,8 @@
 //! There is no kubelet: the operator runs with the arguments and the ServiceAccount of the release's Deployment, and is
 //! started anew where a rollout would do so.
 
-#![expect(clippy::unwrap_used, reason = "a test says no by panicking")]
-#![expect(clippy::disallowed_methods, reason = "what is real is measured by real time")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::disallowed_methods, reason = "real processes need real time")]
 
 mod chart;
 mod contexts;

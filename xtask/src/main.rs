@@ -3,7 +3,7 @@
 //! They need Rust, a C compiler and, once, Go; no container engine, no cluster, no account. Only `fuzz` needs more,
 //! and prints what.
 
-#![expect(clippy::disallowed_methods, reason = "what is real is measured by real time")]
+#![expect(clippy::disallowed_methods, reason = "real processes need real time")]
 
 mod bench;
 mod cargo;

@@ -5,7 +5,7 @@
 //! printed, its arguments, and what it wrote to the cluster are searched for secrets when a test ends.
 
 #![expect(clippy::disallowed_methods, reason = "a person at a terminal waits in real time")]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says no by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod commands;
 mod doctor;

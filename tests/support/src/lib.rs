@@ -4,7 +4,7 @@
 //! Knows the operator only from outside, as a program, a chart and an API; so it cannot share a
 //! misunderstanding with it.
 
-#![expect(clippy::disallowed_methods, reason = "what is real is measured by real time")]
+#![expect(clippy::disallowed_methods, reason = "real processes need real time")]
 
 pub mod api_server;
 pub mod control_plane;

@@ -1,7 +1,7 @@
 //! The control plane of the tests, tested: it is a real one, and nothing of it stays behind.
 
 #![expect(clippy::unwrap_used, reason = "what the tests share is a test, too")]
-#![expect(clippy::disallowed_methods, reason = "what is real is measured by real time")]
+#![expect(clippy::disallowed_methods, reason = "real processes need real time")]
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,7 +1,7 @@
 //! The fake tenant is itself on trial: does it answer as the documentation says, and refuse what it
 //! should?
 
-#![expect(clippy::disallowed_methods, reason = "what is real is measured by real time")]
+#![expect(clippy::disallowed_methods, reason = "real processes need real time")]
 
 #[path = "tenant/assertions.rs"]
 mod assertions;
