@@ -118,7 +118,7 @@ fn the_proxy_of_the_kubeconfig_is_used_for_the_kubernetes_api() {
         .args(["run", "--listen", "127.0.0.1:0", "--watch-namespaces", "nobodys-namespace"])
         .env_clear()
         .env("KUBECONFIG", &kubeconfig)
-        // The proxy of the environment is for tenants. kubectl does not apply NO_PROXY to a proxy that the kubeconfig names.
+        // The proxy of the environment is for tenants. kubectl ignores NO_PROXY for a proxy that the kubeconfig names.
         .envs([("HTTPS_PROXY", "http://127.0.0.1:9"), ("NO_PROXY", "*")])
         .stderr(Stdio::piped())
         .spawn()

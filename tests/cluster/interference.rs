@@ -1,5 +1,5 @@
-//! Other clients of the cluster: admission webhooks that fail or are slow, controllers that revert changes, and restores
-//! of backups.
+//! Other clients of the cluster: admission webhooks that fail or are slow, controllers that revert changes, and
+//! restores of backups.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};

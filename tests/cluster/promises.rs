@@ -1,4 +1,5 @@
-//! Guarantees during edits, rotations and outages: no token is lost, none is requested without need, and the status is true.
+//! Guarantees during edits, rotations and outages: no token is lost, none is requested without need, and the status is
+//! true.
 
 use std::time::{Duration, Instant};
 

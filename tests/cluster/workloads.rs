@@ -1,5 +1,5 @@
-//! Workloads on a real API server, with the chart's permissions and the real Deployment controller. There is no kubelet: the
-//! tests write the status of Pods.
+//! Workloads on a real API server, with the chart's permissions and the real Deployment controller. There is no
+//! kubelet: the tests write the status of Pods.
 
 use std::time::{Duration, Instant};
 

@@ -21,8 +21,8 @@ pub const CLIENT_ID: &str = "82e0c353eca9a5d849c74d7e98f13f7e";
 pub const CLIENT_SECRET: &str = "planted-client-secret-0123456789abcdef";
 /// The prefix of every token of the fake tenant.
 pub const TOKEN_BEGINNING: &str = "eyJhbGciOiJFUzM4NCIsImtpZCI6";
-/// Texts that must not occur in any output of the operator: the prefix of every planted secret, of every token of the fake
-/// tenant and of every signed assertion, and a part of each private key.
+/// Texts that must not occur in any output of the operator: the prefix of every planted secret, of every token of the
+/// fake tenant and of every signed assertion, and a part of each private key.
 pub static PLANTED: LazyLock<Planted> = LazyLock::new(|| {
     Planted::new(&[
         "planted-",
@@ -116,8 +116,8 @@ impl Drop for Case {
 }
 
 impl Case {
-    /// Log, events, status and metrics contain no secret and no token, in any encoding. The API server denied no request of the
-    /// operator.
+    /// Log, events, status and metrics contain no secret and no token, in any encoding. The API server denied no
+    /// request of the operator.
     async fn search(&self) {
         let log = since(self.log_from, self.world.operator.process.log());
         let account = format!("\"username\":\"system:serviceaccount:{}:{}\"", operator::NAMESPACE, operator::RELEASE);

@@ -19,7 +19,8 @@ const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
-/// A context that was ready, and its Secret as in a backup: with labels and annotations, without owner reference and uid.
+/// A context that was ready, and its Secret as in a backup: with labels and annotations, without owner reference and
+/// uid.
 async fn backup() -> (World, Value) {
     let mut world = World::new();
     world.add("a", "acme", LIFE, &json!({"verifyInterval": "0s"}));

@@ -352,8 +352,8 @@ async fn crowd(contexts: usize, namespaces: usize) {
     for n in 0..contexts {
         world.add(&format!("ns{}", n % namespaces), &format!("c{n}"), LIFE, &quiet());
     }
-    // A host gets three quarters of the slots that are not reserved for working tokens: 18 of 32. Each context takes 0.9 s of the
-    // tenant's time and 50 ms until it is woken.
+    // A host gets three quarters of the slots that are not reserved for working tokens: 18 of 32. Each context takes
+    // 0.9 s of the tenant's time and 50 ms until it is woken.
     let ideal = Duration::from_millis(950) * u32::try_from(contexts).unwrap() / 18;
     pass(ideal * 11 / 10 + 5 * SECOND).await;
     assert_eq!(world.issued(), contexts as u64, "all within {ideal:?} and a tenth");

@@ -41,8 +41,8 @@ fn compete(world: &World, identity: &str, clock: Clock) -> Leadership {
     leadership
 }
 
-/// Lets this time pass and checks that never more than one candidate leads. Returns the last time at which none led, and
-/// which of them lead at the end.
+/// Lets this time pass and checks that never more than one candidate leads. Returns the last time at which none led,
+/// and which of them lead at the end.
 async fn watch(candidates: &[Leadership], time: Duration) -> (Duration, Vec<bool>) {
     let begin = Instant::now();
     let mut vacant = Duration::ZERO;
@@ -67,14 +67,14 @@ async fn an_instance_is_standby_only_when_it_sees_that_another_holds_the_lease()
     let stands_by = AtomicBool::new(false);
     world.api.script(Script::on(Verb::Get, Kind::Lease, Fault::Forbidden));
     tokio::select! {
-        () = second.acquire(|| stands_by.store(true, Ordering::Relaxed)) => panic!("acquired the Lease without permission to read it"),
+        () = second.acquire(|| stands_by.store(true, Ordering::Relaxed)) => panic!("acquired without permission"),
         () = pass(Duration::from_mins(1)) => {}
     }
     assert!(!stands_by.load(Ordering::Relaxed));
     world.api.clear_scripts();
     tokio::time::timeout(Duration::from_mins(1), first.acquire(|| ())).await.unwrap();
     tokio::select! {
-        () = second.acquire(|| stands_by.store(true, Ordering::Relaxed)) => panic!("acquired the Lease while another instance holds it"),
+        () = second.acquire(|| stands_by.store(true, Ordering::Relaxed)) => panic!("acquired a held Lease"),
         () = pass(Duration::from_secs(5)) => {}
     }
     assert!(stands_by.load(Ordering::Relaxed));
@@ -145,7 +145,8 @@ async fn a_killed_leader_is_replaced_within_seventeen_seconds() {
         let mut first = candidate(&world, "first", world.clock.clone());
         first.acquire(|| ()).await;
         let second = compete(&world, "second", world.clock.clone());
-        // The time from the last renewal to the kill differs in each phase, and so does the time at which the other reads the Lease.
+        // The time from the last renewal to the kill differs in each phase, and so does the time at which the other
+        // reads the Lease.
         let _ = tokio::time::timeout(Duration::from_millis(8000 + 250 * phase), first.keep()).await;
         let (vacant, lead) = watch(&[second], Duration::from_secs(20)).await;
         assert!(lead[0] && vacant <= Duration::from_secs(17), "{vacant:?}");

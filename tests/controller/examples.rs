@@ -9,7 +9,8 @@ use support::tenant::{Algorithm, Client, PublicKey};
 
 use crate::world::{CLIENT_SECRET, World, pass};
 
-/// The client, the user and the tenant of the examples. The fake tenant generates other ids for the user and the tenant.
+/// The client, the user and the tenant of the examples. The fake tenant generates other ids for the user and the
+/// tenant.
 const CLIENT_ID: &str = "82e0a4c1f7b94d0d9c6b13a57f02d3e8";
 const USER_ID: &str = "6305e7bf50be9f0018c1a2c4";
 const TENANT_ID: &str = "xqFQ0k66vSR8f9G7J-vZtHZQkiYrCpct";

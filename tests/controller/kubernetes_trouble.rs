@@ -1,4 +1,5 @@
-//! A Kubernetes API that rejects requests, fails or is slow: how it is reported, and that no token is requested or lost by it.
+//! A Kubernetes API that rejects requests, fails or is slow: how it is reported, and that no token is requested or lost
+//! by it.
 
 use std::time::Duration;
 

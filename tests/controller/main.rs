@@ -1,5 +1,5 @@
-//! The whole controller in memory, on virtual time: scenarios that take days, or that need an API server and a tenant that
-//! fail on demand.
+//! The whole controller in memory, on virtual time: scenarios that take days, or that need an API server and a tenant
+//! that fail on demand.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::unchecked_time_subtraction, reason = "times of a test are constants")]

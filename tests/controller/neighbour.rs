@@ -75,7 +75,8 @@ async fn one_wrong_secret_among_a_thousand_delays_no_context_and_causes_ten_requ
             world.put_context("bad", "broken", "broken", &quiet());
             pass(HOUR).await;
             let tried = world.cloud.ledger(|ledger| ledger.by("broken", Route::Token));
-            // A client that never worked gets three more attempts within two minutes, because it may have been created a moment ago.
+            // A client that never worked gets three more attempts within two minutes, because it may have been created
+            // a moment ago.
             assert!((1..=10).contains(&tried), "{tried} token requests in the first hour");
             assert_eq!(world.ready("bad", "broken"), "False/InvalidClient");
         } else {

@@ -1,4 +1,5 @@
-//! Each reason of the tables in docs/reference.md, reached through the whole controller, with its status, events and metrics.
+//! Each reason of the tables in docs/reference.md, reached through the whole controller, with its status, events and
+//! metrics.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -276,7 +277,8 @@ fn allow_only(world: &World, hosts: &str) {
 fn every_reason_is_reached_and_shown_as_documented() {
     let others = [&OF_OAUTH_CLIENTS[..], &OF_WORKLOADS].concat();
     for reason in Reason::iter().filter(|reason| !others.contains(reason)) {
-        // Each scenario has its own runtime. Otherwise the controllers of all earlier scenarios would run through its hours, too.
+        // Each scenario has its own runtime. Otherwise the controllers of all earlier scenarios would run through its
+        // hours, too.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         runtime.block_on(play(reason));
     }

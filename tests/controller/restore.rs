@@ -33,8 +33,8 @@ fn another_cluster(world: &World) -> World {
     other
 }
 
-/// An object as Velero restores it: without status, with only its name, namespace, labels and annotations as metadata, and with
-/// the labels of the restore (`resetMetadataAndStatus` and `addRestoreLabels` of velero/pkg/restore).
+/// An object as Velero restores it: without status, with only its name, namespace, labels and annotations as metadata,
+/// and with the labels of the restore (`resetMetadataAndStatus` and `addRestoreLabels` of velero/pkg/restore).
 fn by_velero(object: &Value) -> Value {
     let mut object = object.clone();
     object.as_object_mut().unwrap().remove("status");

@@ -55,7 +55,8 @@ async fn one_wrong_secret_shared_by_many_is_tried_once_for_all() {
     }
     world.start();
     pass(HOUR).await;
-    // A client that never worked gets three more attempts within two minutes, because it may have been created a moment ago.
+    // A client that never worked gets three more attempts within two minutes, because it may have been created a moment
+    // ago.
     assert!(world.token_requests() <= 10, "{} token requests in the first hour", world.token_requests());
     assert!((0..50).all(|n| world.ready(&format!("ns{n}"), "acme") == "False/InvalidClient"));
 }

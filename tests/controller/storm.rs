@@ -1,4 +1,5 @@
-//! A day with a thousand contexts on which one request in twenty fails, with every kind of failure that a tenant can have.
+//! A day with a thousand contexts on which one request in twenty fails, with every kind of failure that a tenant can
+//! have.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! A context that waits for its turn loses no known status, misses nothing that is due meanwhile, and delays no other context.
+//! A context that waits for its turn loses no known status, misses nothing that is due meanwhile, and delays no other
+//! context.
 
 use std::time::Duration;
 

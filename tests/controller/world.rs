@@ -57,8 +57,8 @@ pub struct World {
     running: Option<(JoinHandle<()>, CancellationToken)>,
 }
 
-/// Texts that must not occur in any output of the operator: the prefix of every planted secret, of every token of the fake
-/// tenant and of every signed assertion, and a part of the private key.
+/// Texts that must not occur in any output of the operator: the prefix of every planted secret, of every token of the
+/// fake tenant and of every signed assertion, and a part of the private key.
 static PLANTED: LazyLock<Planted> = LazyLock::new(|| {
     let key = "AN71/sSRT2CW+WYZO0bKJO9sDIUluzX2laMAloQB";
     let made = "-----BEGIN PRIVATE KEY-----";
@@ -257,8 +257,8 @@ pub type Weather = Arc<dyn Fn(&QlikCloud, &str, &str) -> Option<TransportFailure
 /// A transport without sockets. The code that uses the trait works the same as over sockets.
 struct InMemory(QlikCloud, Option<Weather>, Option<Arc<Killer>>);
 
-/// Counts requests to tenants and to the API server, and kills the controller at a chosen one: neither this request nor a later
-/// one gets a response until the controller is started again.
+/// Counts requests to tenants and to the API server, and kills the controller at a chosen one: neither this request nor
+/// a later one gets a response until the controller is started again.
 #[derive(Default)]
 pub struct Killer {
     count: AtomicUsize,

@@ -1,9 +1,9 @@
 //! A kill at every single request to the tenant or to the API server.
 //!
-//! Each scenario runs once to count its requests. Then it runs again for each request: the controller is killed at that request,
-//! once after the server processed it and once before it arrived, and is started again. In every case there is one client for
-//! one object, the credential in the Secret always works, the next reconciliation leaves nothing behind, and the scenario
-//! completes.
+//! Each scenario runs once to count its requests. Then it runs again for each request: the controller is killed at that
+//! request, once after the server processed it and once before it arrived, and is started again. In every case there is
+//! one client for one object, the credential in the Secret always works, the next reconciliation leaves nothing behind,
+//! and the scenario completes.
 
 use std::sync::Arc;
 use std::time::Duration;

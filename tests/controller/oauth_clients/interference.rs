@@ -1,5 +1,5 @@
-//! Another client that keeps changing the operator's objects, and a Kubernetes API that fails: the requests that this causes,
-//! and how it is reported.
+//! Another client that keeps changing the operator's objects, and a Kubernetes API that fails: the requests that this
+//! causes, and how it is reported.
 
 use std::time::Duration;
 

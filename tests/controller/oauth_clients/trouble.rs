@@ -201,7 +201,8 @@ async fn a_hundred_objects_at_once_stay_within_the_limits_of_the_tenant() {
         pass(Duration::from_secs(1)).await;
         seconds += 1;
     }
-    // Two requests of tier 2 for each object. A hundred can be sent in a minute, and at first half of them are reserved for others.
+    // Two requests of tier 2 for each object. A hundred can be sent in a minute, and at first half of them are reserved
+    // for others.
     assert!((60..=120).contains(&seconds), "{seconds} s");
     pass(10 * MINUTE).await;
     for n in 0..100 {
@@ -276,7 +277,7 @@ fn asked(world: &World, host: &str) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_a_token_whose_context_is_ready_manages_clients() {
+async fn only_a_token_that_matches_its_context_manages_clients() {
     let world = world().await;
     // Nothing is repaired while it is suspended.
     let suspend = |object: &mut Value| object["spec"]["suspend"] = true.into();
