@@ -1,7 +1,7 @@
-//! Ways to have a credential sent where it does not belong. What counts is not what is said, but that nobody connects.
+//! Attacks that try to have a credential sent to a wrong host. Each test checks that no connection is made.
 //!
-//! The gates stand one behind the other, and each is tried alone, with all before it open: the spelling ([`TenantUrl`]), the
-//! operator's list ([`AllowedHosts`]), and the address (the transport). The API server's own rules are not even there.
+//! There are three checks in sequence: the spelling ([`TenantUrl`]), the operator's list ([`AllowedHosts`]), and the
+//! address (the transport). Each is tested alone, with the earlier ones passing. The rules of the CRD are not involved.
 
 use std::net::IpAddr;
 
@@ -19,16 +19,16 @@ use qlik_context_operator::oauth::tenant::{AllowedHosts, TenantUrl};
 use crate::door::Door;
 use crate::world::{Names, World, https, request, request_token, stalls};
 
-/// The first gate that says no.
+/// The first check that fails.
 #[derive(Debug, PartialEq)]
 enum Stopped {
     Spelling,
     List,
-    /// Whatever the transport says.
+    /// The transport, with its failure.
     Transport(Failure),
 }
 
-/// One token request through every gate; it never succeeds, since nobody here is a tenant.
+/// One token request through every check. It never succeeds, because there is no tenant.
 async fn attempt(url: &str, list: &str, names: &Names, policy: AddressPolicy) -> Stopped {
     let Ok(tenant) = url.parse::<TenantUrl>() else { return Stopped::Spelling };
     if !list.parse::<AllowedHosts>().unwrap().allows(&tenant) {
@@ -37,7 +37,7 @@ async fn attempt(url: &str, list: &str, names: &Names, policy: AddressPolicy) ->
     Stopped::Transport(knock(&https(Matcher::builder().build(), names.clone(), policy, None), tenant).await)
 }
 
-/// One token request at the last gate.
+/// One token request at the last check.
 async fn knock(https: &Https, tenant: TenantUrl) -> Failure {
     let request = TokenRequest { tenant, ..request("https://stand.in") };
     request_token(https, &request, Clock::system().now()).await.err().unwrap()
@@ -49,7 +49,7 @@ fn not_public(row: &str, stopped: &Stopped) {
 }
 
 #[tokio::test]
-async fn a_spelling_that_another_parser_reads_as_an_address_gets_no_connection() {
+async fn a_url_that_another_parser_reads_as_an_address_gets_no_connection() {
     let door = Door::open().await;
     let (nowhere, lenient) = (Names::at(&[&["127.0.0.1"]]), reqwest::Client::builder().no_proxy().build().unwrap());
     let mut knocked = 0;
@@ -87,7 +87,7 @@ async fn a_spelling_that_another_parser_reads_as_an_address_gets_no_connection()
         let everything = format!("*:{0},127.0.0.1:{0},[::ffff:7f00:1]:{0}", door.port());
         assert_eq!(attempt(&url, &everything, &nowhere, PrivateToo).await, Stopped::Spelling, "{url:?}");
         assert_eq!(door.knocks().await, knocked, "{url:?}");
-        // The attack is real: who is not careful ends up at the door.
+        // The attack is real: a lenient client connects to the door.
         assert!(lenient.get(&url).send().await.is_err());
         let before = std::mem::replace(&mut knocked, door.knocks().await);
         assert!(knocked > before, "{url:?}");
@@ -95,7 +95,7 @@ async fn a_spelling_that_another_parser_reads_as_an_address_gets_no_connection()
 }
 
 #[tokio::test]
-async fn a_name_that_only_looks_like_a_tenants_gets_no_connection() {
+async fn a_name_that_only_resembles_a_tenants_name_gets_no_connection() {
     let door = Door::open().await;
     let here = Names::at(&[&["127.0.0.1"]]);
     let (default, at_door) = ("*.qlikcloud.com,*.qlikcloudgov.com", format!("*.qlikcloud.com:{}", door.port()));
@@ -108,7 +108,7 @@ async fn a_name_that_only_looks_like_a_tenants_gets_no_connection() {
         ("acme.eu.qlikcloud.co", Stopped::List),
         ("acme.eu.qlikcloud.comm", Stopped::List),
         ("acme.eu-qlikcloud.com", Stopped::List),
-        // Cyrillic а, in Unicode and as it is looked up.
+        // Cyrillic а, in Unicode and in the form for DNS.
         ("\u{430}cme.eu.qlikcloud.com", Stopped::Spelling),
         ("acme.eu.qlikcl\u{43e}ud.com", Stopped::Spelling),
         ("acme.eu.xn--qlikclud-sbh.com", Stopped::List),
@@ -138,18 +138,18 @@ async fn a_name_that_only_looks_like_a_tenants_gets_no_connection() {
         let url = format!("https://{host}:{}", door.port());
         assert_eq!(attempt(&url, &at_door, &here, PrivateToo).await, stopped, "{url:?}");
     }
-    // Another port than the list's, with a name that is right.
+    // An allowed name, with another port than in the list.
     let url = format!("https://acme.eu.qlikcloud.com:{}", door.port());
     for list in [default, "acme.eu.qlikcloud.com", "*", "*:8443", "*.qlikcloud.com:1", "", "127.0.0.1"] {
         assert_eq!(attempt(&url, list, &here, PrivateToo).await, Stopped::List, "{list:?}");
     }
-    assert_eq!((door.knocks().await, here.asked()), (0, 0), "nobody was even looked up");
-    // The door is there, and open to what is allowed.
+    assert_eq!((door.knocks().await, here.asked()), (0, 0), "no name was looked up");
+    // The door accepts connections, so an allowed URL reaches it.
     assert!(matches!(attempt(&url, &at_door, &here, PrivateToo).await, Stopped::Transport(_)));
     assert_eq!(door.knocks().await, 1);
 }
 
-/// Knows each address as the name `n<place in the list>`.
+/// Resolves the name `n<index>` to the address at this index of the list.
 struct Listed(Vec<&'static str>);
 
 impl Resolver for Listed {
@@ -160,13 +160,13 @@ impl Resolver for Listed {
     }
 }
 
-/// Both ways to each address, written out and behind a name, with what comes of it.
+/// Attempts for each address, as a literal and through a name, with their results.
 async fn to_addresses(list: &[&'static str], policy: AddressPolicy, door: &Door) -> Vec<(String, Stopped)> {
     let https = &https(Matcher::builder().build(), Listed(list.to_vec()), policy, None);
     let ways = list.iter().enumerate().flat_map(|(place, address)| {
         let literal = match address.parse().unwrap() {
             IpAddr::V4(address) => address.to_string(),
-            // As the parser of URLs writes it, which is the one spelling that passes the first gate.
+            // The form of the URL parser, which is the only spelling that passes the first check.
             IpAddr::V6(address) => url::Host::<String>::Ipv6(address).to_string(),
         };
         [(address, literal), (address, format!("n{place}.eu.qlikcloud.com"))]
@@ -179,7 +179,7 @@ async fn to_addresses(list: &[&'static str], policy: AddressPolicy, door: &Door)
 }
 
 #[tokio::test]
-async fn an_address_that_is_not_public_gets_no_connection_however_it_is_written_or_wrapped() {
+async fn an_address_that_is_not_public_gets_no_connection_in_any_notation() {
     let door = Door::open().await;
     let private = [
         "127.0.0.1",
@@ -247,7 +247,7 @@ async fn an_address_that_is_not_public_gets_no_connection_however_it_is_written_
         }
     }
     assert_eq!(door.knocks().await, 0);
-    // The door can be reached by these, once it may be.
+    // With a policy that allows them, these addresses reach the door.
     let _ = to_addresses(&["127.0.0.1", "::ffff:127.0.0.1"], PrivateToo, &door).await;
     assert_eq!(door.knocks().await, 4);
 }
@@ -257,7 +257,7 @@ async fn a_name_with_one_private_address_among_public_ones_is_refused() {
     let door = Door::open().await;
     let url = format!("https://acme.eu.qlikcloud.com:{}", door.port());
     let list = format!("*:{}", door.port());
-    // The good ones are of a net that was given back: public, and nobody is there.
+    // The public addresses are of a former network that is no longer in use.
     for answer in [
         &["3ffe::1", "127.0.0.1"][..],
         &["127.0.0.1", "3ffe::1"],
@@ -268,24 +268,27 @@ async fn a_name_with_one_private_address_among_public_ones_is_refused() {
         not_public(&format!("{answer:?}"), &stopped);
     }
     let stopped = attempt(&url, &list, &Names::at(&[&["127.0.0.1", "169.254.169.254"]]), PrivateToo).await;
-    not_public("one of metadata", &stopped);
+    not_public("a metadata address", &stopped);
     assert_eq!(door.knocks().await, 0);
 }
 
 #[tokio::test]
 async fn a_name_is_resolved_once_for_the_address_that_is_connected_to() {
     let door = Door::open().await;
-    // Were it asked again between the check and the connection, the second answer would be used unchecked.
+    // If the name were resolved again between the check and the connection, the second address would be used unchecked.
     let rebinding = Names::at(&[&["127.0.0.1"], &["169.254.169.254"]]);
     let world = World::with(|_| Matcher::builder().build(), rebinding.clone()).await;
     world.row().ask().await.unwrap();
-    assert_eq!(rebinding.asked(), 1, "one connection, for both calls");
-    // What was bound elsewhere since is judged anew with the next connection.
+    assert_eq!(rebinding.asked(), 1, "both calls use one connection");
+    // The next connection resolves and checks the name again.
     world.cloud.cut_connections();
     not_public("rebound", &Stopped::Transport(world.row().issue().await.err().unwrap()));
     assert_eq!(rebinding.asked(), 2);
     let url = format!("https://acme.eu.qlikcloud.com:{}", door.port());
     let rebinding = Names::at(&[&["10.0.0.1"], &["127.0.0.1"]]);
-    not_public("the other way", &attempt(&url, &format!("*:{}", door.port()), &rebinding, PublicOnly).await);
+    not_public(
+        "rebound to a public address",
+        &attempt(&url, &format!("*:{}", door.port()), &rebinding, PublicOnly).await,
+    );
     assert_eq!((door.knocks().await, rebinding.asked()), (0, 1));
 }

@@ -1,4 +1,4 @@
-//! The OAuth clients API over TLS: a client from its creation to its deletion, by secret and by key.
+//! The OAuth clients API over TLS: a client from its creation to its deletion, with a secret and with a key.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -79,7 +79,7 @@ async fn a_client_gets_tokens_from_its_creation_to_its_deletion() {
     assert_eq!(found.iter().map(|client| &client.id).collect::<Vec<_>>(), [&id]);
     assert_eq!(clients.list(Filter::Id(&id)).await.unwrap().len(), 1);
     assert_eq!(clients.list(Filter::Name("nobody")).await.unwrap(), []);
-    assert_eq!(clients.list(Filter::All).await.unwrap().len(), 2, "with the client of every row");
+    assert_eq!(clients.list(Filter::All).await.unwrap().len(), 2, "this client and the one of the row");
 
     let grants: BTreeSet<_> = [GrantType::ClientCredentials, GrantType::UserImpersonation].into();
     let changes = [
@@ -107,11 +107,11 @@ async fn a_client_gets_tokens_from_its_creation_to_its_deletion() {
     clients.delete(&id).await.unwrap();
     assert!(matches!(clients.get(&id).await, Err(ClientsError::NotFound(_))));
     assert!(by_secret(&row, &id, &second.value).await.is_err());
-    assert!(matches!(clients.delete(&id).await, Err(ClientsError::NotFound(_))), "once is enough");
+    assert!(matches!(clients.delete(&id).await, Err(ClientsError::NotFound(_))), "the client is already deleted");
 }
 
 #[tokio::test]
-async fn a_client_with_a_key_changes_it_with_overlap_however_keys_are_taken() {
+async fn a_client_rotates_its_key_with_overlap_in_every_format_of_keys() {
     let world = World::new().await;
     for (taken, encoding, other) in [
         (KeysTaken::AsObjects, KeyEncoding::Object, Some(KeyEncoding::Text)),
@@ -135,7 +135,7 @@ async fn a_client_with_a_key_changes_it_with_overlap_however_keys_are_taken() {
         if let Some(other) = other {
             let refused = clients.patch(&client, &changes, other).await;
             assert!(matches!(refused, Err(ClientsError::Rejected(_))), "{taken:?}: {refused:?}");
-            assert!(!clients.get(&id).await.unwrap().has_keys(&both), "all or nothing");
+            assert!(!clients.get(&id).await.unwrap().has_keys(&both), "a patch is atomic");
         }
         clients.patch(&client, &changes, encoding).await.unwrap();
         assert!(by_key(&row, &id, &old).await.is_ok() && by_key(&row, &id, &new).await.is_ok(), "{taken:?}");
@@ -149,7 +149,7 @@ async fn a_client_with_a_key_changes_it_with_overlap_however_keys_are_taken() {
 }
 
 #[tokio::test]
-async fn consent_is_told_apart_where_it_is_taken_refused_or_ignored() {
+async fn accepted_rejected_and_ignored_consent_are_distinguished() {
     let world = World::new().await;
     for choice in [ConsentAtCreation::Taken, ConsentAtCreation::Refused, ConsentAtCreation::Ignored] {
         let row = world.row();
@@ -159,7 +159,7 @@ async fn consent_is_told_apart_where_it_is_taken_refused_or_ignored() {
         let made = match clients.create(&wanted("reporting")).await {
             Err(ClientsError::Rejected(refusal)) => {
                 assert_eq!((choice, refusal.status), (ConsentAtCreation::Refused, 400));
-                assert_eq!(clients.list(Filter::Name("reporting")).await.unwrap(), [], "nothing was made");
+                assert_eq!(clients.list(Filter::Name("reporting")).await.unwrap(), [], "no client was created");
                 clients.create(&NewClient { trusted: false, ..wanted("reporting") }).await.unwrap()
             }
             made => made.unwrap(),
@@ -174,7 +174,7 @@ async fn consent_is_told_apart_where_it_is_taken_refused_or_ignored() {
 }
 
 #[tokio::test]
-async fn a_secret_beside_a_key_is_taken_as_it_comes() {
+async fn a_secret_that_is_returned_for_a_client_with_a_key_is_read() {
     let world = World::new().await;
     let pair = key::generate().unwrap();
     for (choice, made) in
@@ -196,7 +196,7 @@ async fn a_secret_beside_a_key_is_taken_as_it_comes() {
 }
 
 #[tokio::test]
-async fn a_hint_that_is_not_told_at_creation_is_found_by_looking() {
+async fn a_hint_that_is_missing_at_creation_is_found_by_a_read() {
     let world = World::new().await;
     let row = world.row();
     row.tenant.choose(|choices| choices.tells_hint_at_creation = false);
@@ -221,7 +221,7 @@ async fn a_list_is_read_to_its_end() {
 }
 
 #[tokio::test]
-async fn a_call_carries_what_it_must_and_nothing_else() {
+async fn a_call_sends_only_the_required_headers_and_body() {
     let world = World::new().await;
     let row = world.row();
     let (url, admin) = (row.url(), row.admin());

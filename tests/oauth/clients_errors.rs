@@ -1,4 +1,4 @@
-//! What the OAuth clients API refuses, and how that is told.
+//! Rejections by the OAuth clients API, and how they are reported.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::world::{PLANTED, Row, World};
 
 type Outcome<'a> = BoxFuture<'a, Result<(), ClientsError>>;
 
-/// Every call, for a client that was made before.
+/// Every call, for an existing client.
 fn calls<'a>(clients: OAuthClients<'a>, client: &'a OAuthClient) -> Vec<(Route, Outcome<'a>)> {
     let id = &client.id;
     vec![
@@ -91,7 +91,11 @@ async fn each_status_of_each_call_has_its_error_with_the_tenants_code_and_trace_
             assert_eq!((refusal.status, refusal.code.as_deref()), (status, Some(&*format!("HTTP-{status}"))));
             assert!(refusal.trace_id.is_some() && refusal.title.is_some(), "{route:?} {status}");
             assert_eq!(error.may_have_been_done(), status >= 500, "{route:?} {status}");
-            assert_eq!(world.cloud.ledger(|ledger| ledger.done(route)), done, "refused before it was done");
+            assert_eq!(
+                world.cloud.ledger(|ledger| ledger.done(route)),
+                done,
+                "the request was rejected and not processed"
+            );
             if let ClientsError::Conflict(conflict, _) = error {
                 let expected = match route {
                     Route::CreateClient => Conflict::Clients,
@@ -105,7 +109,7 @@ async fn each_status_of_each_call_has_its_error_with_the_tenants_code_and_trace_
 }
 
 #[tokio::test]
-async fn nothing_of_the_token_comes_back_in_an_error_or_an_answer() {
+async fn no_part_of_the_token_is_in_an_error_or_a_result() {
     let world = World::new().await;
     let row = world.row();
     let (url, admin) = (row.url(), row.admin());
@@ -132,7 +136,7 @@ async fn nothing_of_the_token_comes_back_in_an_error_or_an_answer() {
 }
 
 #[tokio::test]
-async fn a_pause_that_the_tenant_wants_is_told() {
+async fn retry_after_is_reported() {
     let world = World::new().await;
     let row = world.row();
     let (url, admin) = (row.url(), row.admin());
@@ -149,7 +153,7 @@ async fn a_pause_that_the_tenant_wants_is_told() {
             assert_eq!((kind(&error), error.retry_after()), ("rate limited", pause), "{route:?} {after:?}");
         }
     }
-    // The tenant's own limit, of writes and not of reads.
+    // The tenant limits writes, not reads.
     world.cloud.clear_scripts();
     row.tenant.choose(|choices| choices.writes_per_minute = Some(0));
     let clients = OAuthClients::new(&world.https, &url, &admin);
@@ -160,7 +164,7 @@ async fn a_pause_that_the_tenant_wants_is_told() {
 }
 
 #[tokio::test]
-async fn only_a_token_of_an_administrator_is_let_in() {
+async fn only_a_token_of_an_administrator_is_accepted() {
     let world = World::new().await;
     let row = world.row();
     let url = row.url();
@@ -197,7 +201,7 @@ async fn only_a_token_of_an_administrator_is_let_in() {
     }
     row.tenant.edit_user("auth0|admin", |user| user.admin = false);
     let clients = OAuthClients::new(&world.https, &url, &admin);
-    assert_eq!(clients.get(&client.id).await.err().as_ref().map(kind), Some("forbidden"), "the right was taken away");
+    assert_eq!(clients.get(&client.id).await.err().as_ref().map(kind), Some("forbidden"), "the permission was removed");
 }
 
 #[tokio::test]
@@ -223,7 +227,7 @@ async fn a_sixth_secret_and_a_two_hundred_and_first_client_are_conflicts() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_not_found() {
+async fn a_missing_client_or_secret_is_not_found() {
     let world = World::new().await;
     let row = world.row();
     let (url, admin) = (row.url(), row.admin());

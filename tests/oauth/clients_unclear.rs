@@ -1,4 +1,4 @@
-//! Calls of the OAuth clients API of which it is not clear what came of them: an answer that is lost, or is not the one expected.
+//! Calls of the OAuth clients API with an unknown result: the response is lost or unexpected.
 
 use qlik_context_operator::oauth::clients::{
     Change, ClientsError, Consent, Filter, KeyEncoding, OAuthClient, OAuthClients,
@@ -44,7 +44,7 @@ async fn with_client(world: &World) -> (Row<'_>, OAuthClient) {
 }
 
 #[tokio::test]
-async fn what_was_done_before_its_answer_was_lost_is_found_by_looking() {
+async fn the_result_of_a_call_whose_response_was_lost_is_found_by_a_read() {
     let world = World::new().await;
     for route in WRITES {
         let (row, client) = with_client(&world).await;
@@ -67,7 +67,7 @@ async fn what_was_done_before_its_answer_was_lost_is_found_by_looking() {
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_off_tells_no_secret() {
+async fn a_truncated_response_reveals_no_secret() {
     let world = World::new().await;
     for route in [Route::CreateClient, Route::AddSecret] {
         let (row, client) = with_client(&world).await;
@@ -81,7 +81,7 @@ async fn an_answer_that_breaks_off_tells_no_secret() {
 }
 
 #[tokio::test]
-async fn a_success_that_is_not_the_one_of_the_contract_may_have_been_done() {
+async fn an_undocumented_success_counts_as_possibly_processed() {
     let world = World::new().await;
     let token = "eyJhbGciOiJFUzM4NCIsImtpZCI6";
     let secret = json!({"clientId": "x", "clientSecret": "two words"}).to_string();
@@ -122,7 +122,7 @@ async fn no_redirect_is_followed() {
 }
 
 #[tokio::test]
-async fn a_list_that_does_not_end_is_none() {
+async fn a_list_without_an_end_is_an_error() {
     let world = World::new().await;
     let (row, _) = with_client(&world).await;
     let (url, admin) = (row.url(), row.admin());
@@ -130,7 +130,7 @@ async fn a_list_that_does_not_end_is_none() {
     let body = json!({"data": [], "links": {"next": {"href": "/api/v1/oauth-clients?next=MTAw"}}}).to_string();
     row.script(Route::ListClients, Fault::Says { status: 200, body });
     assert!(matches!(clients.list(Filter::All).await, Err(ClientsError::NotTheContract(_))));
-    assert_eq!(row.asked(Route::ListClients), 2, "the second page says that it is its own successor");
+    assert_eq!(row.asked(Route::ListClients), 2, "the second page links to itself");
     world.cloud.clear_scripts();
     for n in 0..25 {
         let body = json!({"data": [], "links": {"next": format!("/?next=page{n}")}}).to_string();
@@ -138,7 +138,7 @@ async fn a_list_that_does_not_end_is_none() {
         world.cloud.script(script.host(row.tenant.host()).once());
     }
     assert!(matches!(clients.list(Filter::All).await, Err(ClientsError::NotTheContract(_))));
-    assert_eq!(row.asked(Route::ListClients), 22, "twenty pages are enough");
+    assert_eq!(row.asked(Route::ListClients), 22, "at most twenty pages are read");
     world.cloud.clear_scripts();
     let huge = Fault::Page { status: 200, bytes: 5 << 20, retry_after: None, pacing: Pacing::AtOnce };
     row.script(Route::ListClients, huge);
@@ -147,7 +147,7 @@ async fn a_list_that_does_not_end_is_none() {
 }
 
 #[tokio::test]
-async fn another_client_than_the_one_asked_for_is_none() {
+async fn a_response_with_another_client_is_an_error() {
     let world = World::new().await;
     let (row, client) = with_client(&world).await;
     let (url, admin) = (row.url(), row.admin());

@@ -1,4 +1,4 @@
-//! A listener that counts who knocks: what is refused must not even get a connection.
+//! A listener that counts connections, for tests in which no connection must be made.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,7 +23,7 @@ impl Door {
         Self::saying("").await
     }
 
-    /// Reads one request and says this, whatever it was.
+    /// Reads one request and sends this response.
     pub async fn saying(answer: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -49,12 +49,12 @@ impl Door {
         format!("http://{}", self.address)
     }
 
-    /// What the requests said.
+    /// The text of the requests.
     pub fn heard(&self) -> String {
         self.heard.lock().unwrap().clone()
     }
 
-    /// How many came so far, with time for one that is on its way.
+    /// The number of connections so far. Waits a moment for one that is being made.
     pub async fn knocks(&self) -> usize {
         tokio::time::sleep(Duration::from_millis(20)).await;
         self.knocks.load(Ordering::SeqCst)
@@ -75,7 +75,7 @@ async fn serve(mut guest: TcpStream, answer: &str) -> String {
             Err(_) => break,
         }
     }
-    // Who is gone already needs no answer.
+    // A client that has already disconnected needs no response.
     let _ = guest.write_all(answer.as_bytes()).await;
     String::from_utf8_lossy(&head).into_owned()
 }

@@ -1,10 +1,11 @@
-//! The way to a tenant over real TLS: what arrives, what is refused, and what never gets a connection.
+//! Requests to a tenant over real TLS: what is sent, what is rejected, and which hosts never get a connection.
 //!
-//! The rows of a table run side by side, each with a tenant of its own; the longest takes the fifteen seconds of a call.
+//! The rows of a table run concurrently, each with its own tenant. The longest takes the fifteen seconds of a call's
+//! timeout.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(clippy::panic, reason = "so does a helper")]
-#![expect(clippy::disallowed_methods, reason = "peers run beside the test, and know the real time")]
+#![expect(clippy::panic, reason = "a test fails by panicking, also in its helpers")]
+#![expect(clippy::disallowed_methods, reason = "peers run concurrently with the test and need the real time")]
 
 mod attacks;
 mod clients;

@@ -1,4 +1,5 @@
-//! The way through a proxy: who is asked for what, what is said when it refuses, and where its credentials go.
+//! Requests through a proxy: what it receives, how its rejections are reported, and that its credentials are sent only
+//! to it.
 
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ fn by(proxy: &str) -> Matcher {
     Matcher::builder().https(proxy.to_owned()).build()
 }
 
-/// The world behind the fake's own proxy, at the port that is not written.
+/// The world behind the fake's proxy, at the default port.
 async fn proxied(names: impl Resolver) -> World {
     World::with(|cloud| by(&cloud.proxy_url()), names).await
 }
@@ -30,7 +31,7 @@ fn tunnels(cloud: &QlikCloud) -> (u64, u64) {
 }
 
 #[tokio::test]
-async fn a_tenant_is_reached_through_the_proxy_by_name_and_the_proxy_may_be_private() {
+async fn a_tenant_is_reached_by_name_through_a_proxy_with_a_private_address() {
     let names = Names::at(&[&["10.0.0.1"]]);
     let world = proxied(names.clone()).await;
     let row = Row { port: 443, ..world.named(HOST) };
@@ -39,12 +40,12 @@ async fn a_tenant_is_reached_through_the_proxy_by_name_and_the_proxy_may_be_priv
     let token = request_token(&public_only, &row.request(), now).await.unwrap();
     let identity = who_is(&public_only, Subject::Request(&row.request()), &token.access_token).await.unwrap();
     assert_eq!(identity.tenant_id, row.tenant.id());
-    assert_eq!(tunnels(&world.cloud), (1, 0), "one connection for both calls");
-    assert_eq!(names.asked(), 0, "the proxy looks names up, not we");
+    assert_eq!(tunnels(&world.cloud), (1, 0), "both calls use one connection");
+    assert_eq!(names.asked(), 0, "the proxy resolves names, not the operator");
 }
 
 #[tokio::test]
-async fn a_proxy_that_refuses_or_is_not_there_is_told_as_what_it_is() {
+async fn a_proxy_that_rejects_or_is_unreachable_is_reported_as_such() {
     let spelling = waits(TenantUnreachable, "the operator's HTTPS_PROXY and what that proxy allows");
     for (answer, told) in [
         ("HTTP/1.1 403 Forbidden\r\n\r\nplanted-proxy", spelling),
@@ -61,13 +62,17 @@ async fn a_proxy_that_refuses_or_is_not_there_is_told_as_what_it_is() {
         let world = World::with(|_| by(&door.url()), Names::at(&[&["127.0.0.1"]])).await;
         let row = Row { port: 443, ..world.named(HOST) };
         told.check(answer, TokenIssued, &row.issue().await.err().unwrap());
-        assert_eq!((door.knocks().await, world.cloud.ledger(|ledger| ledger.connections)), (1, 0), "never past it");
+        assert_eq!(
+            (door.knocks().await, world.cloud.ledger(|ledger| ledger.connections)),
+            (1, 0),
+            "no connection bypasses the proxy"
+        );
         assert!(door.heard().starts_with(&format!("CONNECT {HOST}:443 HTTP/1.1\r\n")), "{}", door.heard());
     }
     let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let world = World::with(|_| by(&format!("http://{closed}")), Names::at(&[&["127.0.0.1"]])).await;
     spelling.check("not there", TokenIssued, &world.row().issue().await.err().unwrap());
-    // Our own proxy knows its tenants and nobody else.
+    // The fake's proxy connects only to its own tenants.
     let world = proxied(Names::at(&[&["127.0.0.1"]])).await;
     let nobody = request_token(&world.https, &request("https://nobody.eu.qlikcloud.com"), clock()).await;
     spelling.check("an unknown name", TokenIssued, &nobody.err().unwrap());
@@ -75,7 +80,7 @@ async fn a_proxy_that_refuses_or_is_not_there_is_told_as_what_it_is() {
 }
 
 #[tokio::test]
-async fn the_proxys_credentials_go_to_the_proxy_and_nowhere_else() {
+async fn the_proxys_credentials_are_sent_only_to_the_proxy() {
     let door = Door::saying("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n").await;
     let url = door.url().replace("http://", "http://planted-proxy-user:planted-proxy-p%40ss@");
     let world = World::with(|_| by(&url), Names::at(&[&["127.0.0.1"]])).await;
@@ -89,8 +94,8 @@ async fn the_proxys_credentials_go_to_the_proxy_and_nowhere_else() {
     // Base64 of `planted-proxy-user:planted-proxy-p@ss`.
     let expected = "proxy-authorization: Basic cGxhbnRlZC1wcm94eS11c2VyOnBsYW50ZWQtcHJveHktcEBzcw==";
     assert!(door.heard().to_ascii_lowercase().contains(&expected.to_ascii_lowercase()), "{}", door.heard());
-    assert!(!door.heard().contains("planted-client"), "the credential waits for the tunnel");
-    // And with one that lets us through, the tenant hears none of it.
+    assert!(!door.heard().contains("planted-client"), "the credential is sent only through the tunnel");
+    // With a proxy that accepts the credentials, the tenant does not receive them.
     let world = World::with(
         |cloud| by(&cloud.proxy_url().replace("http://", "http://planted-proxy-user:planted-proxy-pass@")),
         Names::at(&[&["127.0.0.1"]]),
@@ -106,7 +111,7 @@ async fn the_proxys_credentials_go_to_the_proxy_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn what_stands_in_no_proxy_goes_straight_and_is_guarded_again() {
+async fn a_host_in_no_proxy_is_reached_directly_and_its_address_is_checked() {
     let door = Door::open().await;
     let names = Names::at(&[&["127.0.0.1"]]);
     for (except, by_proxy) in [
@@ -134,7 +139,7 @@ async fn what_stands_in_no_proxy_goes_straight_and_is_guarded_again() {
 }
 
 #[tokio::test]
-async fn a_proxy_for_plain_http_alone_is_not_asked() {
+async fn a_proxy_for_plain_http_only_is_not_used() {
     let door = Arc::new(Door::open().await);
     let at = door.clone();
     let world = World::with(move |_| Matcher::builder().http(at.url()).build(), Names::at(&[&["127.0.0.1"]])).await;
@@ -142,14 +147,14 @@ async fn a_proxy_for_plain_http_alone_is_not_asked() {
     assert_eq!(door.knocks().await, 0);
 }
 
-/// Tells this program that it is the child of the test below.
+/// Marks this process as the child of the test below.
 const CHILD: &str = "QLIK_CONTEXT_TEST_CHILD";
 
 #[tokio::test]
-async fn the_environment_names_the_proxy_and_what_goes_past_it() {
+async fn the_environment_sets_the_proxy_and_its_exceptions() {
     let names = Names::at(&[&["127.0.0.1"]]);
     if std::env::var_os(CHILD).is_some() {
-        // As the operator is wired, in a process whose environment is this test's to choose.
+        // Built as in the operator, in a process whose environment the test sets.
         log::listen();
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let transport = Https::new(names, AddressPolicy::PrivateToo, None).unwrap();
@@ -171,10 +176,7 @@ async fn the_environment_names_the_proxy_and_what_goes_past_it() {
         let door = Door::saying("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n").await;
         let url = door.url().replace("http://", "http://planted-proxy-user:planted-proxy-pass@");
         let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-        child
-            .args(["--exact", "proxy::the_environment_names_the_proxy_and_what_goes_past_it"])
-            .env_clear()
-            .env(CHILD, "1");
+        child.args(["--exact", "proxy::the_environment_sets_the_proxy_and_its_exceptions"]).env_clear().env(CHILD, "1");
         child.envs(variables.iter().map(|(name, value)| (*name, value.replace("DOOR", &url))));
         let ended = tokio::task::spawn_blocking(move || child.output()).await.unwrap().unwrap();
         let said = String::from_utf8_lossy(&ended.stdout);

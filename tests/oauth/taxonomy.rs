@@ -1,4 +1,4 @@
-//! Every answer that is a refusal, on both routes and in every shape: condition, reason, whose turn it is, and the cure.
+//! Every rejection, on both routes and in every shape: its condition, its reason, whether a retry helps, and the fix.
 
 use std::time::{Duration, SystemTime};
 
@@ -17,7 +17,7 @@ use crate::world::{CLIENT_ID, CLIENT_SECRET, Names, Told, World, request_token, 
 const SHAPES: [FaultBody; 6] =
     [FaultBody::Qlik, FaultBody::Rfc6749, FaultBody::Html, FaultBody::Empty, FaultBody::Truncated, FaultBody::NotUtf8];
 
-/// One request of each kind, the verification with a token that was issued rightly.
+/// One request of each kind. The verification uses a validly issued token.
 async fn refused(world: &World, route: Route, fault: &Fault, form: StatusForm) -> Failure {
     let row = world.row();
     row.tenant.write_status_as(form);
@@ -75,7 +75,7 @@ async fn a_status_has_its_reason_in_every_shape_of_body() {
 }
 
 #[tokio::test]
-async fn what_an_answer_says_of_itself_is_heard() {
+async fn the_error_code_and_text_of_a_response_are_used() {
     use Reason::*;
     let world = World::new().await;
     let scopes = stalls(InvalidScope, "spec.scopes");
@@ -160,8 +160,11 @@ async fn a_host_without_a_tenant_is_distinguished_from_a_wrong_secret() {
     row.tenant.edit_client(crate::world::CLIENT_ID, |client| client.secrets = vec!["another".into()]);
     let failure = row.ask().await.unwrap_err();
     stalls(Reason::InvalidClient, "(HTTP 401").check("a wrong secret", TokenIssued, &failure);
-    assert!(failure.trace_id.is_some(), "Qlik's support asks for it");
-    assert!(!failure.message.contains(failure.trace_id.as_deref().unwrap()), "or no message would be like the other");
+    assert!(failure.trace_id.is_some(), "Qlik's support needs it");
+    assert!(
+        !failure.message.contains(failure.trace_id.as_deref().unwrap()),
+        "otherwise no two messages would be equal"
+    );
     row.tenant = real;
     row.ask().await.unwrap();
     let nobody = crate::world::request(&format!("https://nobody.eu.qlikcloud.com:{}", row.port));
@@ -171,7 +174,7 @@ async fn a_host_without_a_tenant_is_distinguished_from_a_wrong_secret() {
 }
 
 #[tokio::test]
-async fn a_pause_is_read_in_every_form_and_bounded() {
+async fn retry_after_is_parsed_in_every_format_and_bounded() {
     let world = World::new().await;
     let seconds = |seconds| Some(Duration::from_secs(seconds));
     let rows = [
@@ -201,7 +204,7 @@ async fn a_pause_is_read_in_every_form_and_bounded() {
 }
 
 #[tokio::test]
-async fn an_answer_that_repeats_the_request_is_told_without_it() {
+async fn a_response_that_echoes_the_request_is_reported_without_it() {
     let world = World::new().await;
     for (status, reason) in [(400, Reason::RequestRejected), (401, Reason::InvalidClient), (403, Reason::AccessDenied)]
     {
@@ -217,7 +220,7 @@ async fn an_answer_that_repeats_the_request_is_told_without_it() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_judged_by_its_status_however_large_slow_or_broken_its_page_is() {
+async fn a_rejection_is_classified_by_its_status_for_any_large_slow_or_broken_body() {
     let world = World::new().await;
     let pacings =
         [Pacing::AtOnce, Pacing::Endless, Pacing::Reset { after: 1000 }, Pacing::Trickle { bytes: 1, millis: 500 }];
@@ -248,8 +251,8 @@ async fn a_refusal_is_judged_by_its_status_however_large_slow_or_broken_its_page
 }
 
 #[tokio::test]
-async fn a_date_to_wait_for_is_judged_by_the_date_of_the_same_answer() {
-    // A tenant whose clock is an hour behind: the wait is by its clock.
+async fn a_retry_after_date_is_relative_to_the_date_of_the_same_response() {
+    // A tenant whose clock is an hour behind: the delay is computed with its clock.
     let behind = support::tenant::Clock::starting_at(SystemTime::now() - Duration::from_hours(1));
     let cloud = QlikCloud::builder().clock(behind).start().await.unwrap();
     let world = World::of(cloud, Matcher::builder().build(), Names::at(&[&["127.0.0.1"]]));
@@ -261,7 +264,7 @@ async fn a_date_to_wait_for_is_judged_by_the_date_of_the_same_answer() {
 }
 
 #[tokio::test]
-async fn a_value_that_was_never_filled_in_gets_a_hint_once_it_was_refused() {
+async fn a_rejected_placeholder_value_gets_a_hint() {
     let world = World::new().await;
     for (id, secret, says) in [
         (CLIENT_ID, "ENC[AES256_GCM,data:planted-client-secret,type:str]", "the client secret is still encrypted"),

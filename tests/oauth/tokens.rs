@@ -1,4 +1,4 @@
-//! An answer of success that holds no token, or one of an odd life.
+//! Successful responses without a usable token, or with an unusual lifetime.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ async fn said(world: &World, body: &Value) -> Result<Token, qlik_context_operato
 }
 
 #[tokio::test]
-async fn a_token_is_issued_and_its_bot_confirmed() {
+async fn a_token_is_issued_and_users_me_returns_its_bot() {
     let world = World::new().await;
     let row = world.row();
     let token = row.issue().await.unwrap();
@@ -36,7 +36,7 @@ async fn a_token_is_issued_and_its_bot_confirmed() {
 }
 
 #[tokio::test]
-async fn a_request_carries_what_it_must_and_nothing_else() {
+async fn a_request_sends_only_the_required_headers_and_body() {
     let world = World::new().await;
     let row = world.row();
     row.ask().await.unwrap();
@@ -48,7 +48,7 @@ async fn a_request_carries_what_it_must_and_nothing_else() {
             names
         };
         assert_eq!(names(Route::Token), ["accept", "content-length", "content-type", "host", "user-agent"]);
-        // Neither cookies, nor an encoding to unpack, nor where the redirect came from.
+        // No cookies, no accept-encoding and no referer.
         assert_eq!(names(Route::UsersMe), ["accept", "authorization", "host", "user-agent"]);
         assert_eq!(names(Route::User), ["accept", "authorization", "host", "user-agent"]);
         let agents = ledger.records.iter().map(|record| record.headers["user-agent"].to_str().unwrap());
@@ -57,7 +57,7 @@ async fn a_request_carries_what_it_must_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_life_is_understood_however_it_is_stated() {
+async fn a_lifetime_is_parsed_in_every_format() {
     let world = World::new().await;
     let stated = |changes: Value| {
         let mut body = json!({"access_token": "planted-token", "token_type": "bearer"});
@@ -75,7 +75,7 @@ async fn a_life_is_understood_however_it_is_stated() {
         (json!({"expires_in": 3600, "expires_at": 7}), HOUR),
         (json!({"expires_in": null, "expires_at": null}), HOUR),
         (json!({"expires_at": "9999-01-01T00:00:00Z"}), MONTH),
-        // Qlik's own example: no token is issued that ended long ago.
+        // The date of Qlik's example is in the past. It cannot be the expiry of a new token.
         (json!({"expires_at": "1970-01-20T02:00:00.000Z"}), HOUR),
         (json!({"expires_at": "1999-01-01T00:00:00Z"}), HOUR),
         (json!({}), HOUR),
@@ -113,12 +113,12 @@ async fn a_life_is_understood_however_it_is_stated() {
 }
 
 #[tokio::test]
-async fn an_end_is_judged_by_the_clock_of_the_tenant_that_states_it() {
+async fn an_expiry_is_relative_to_the_clock_of_the_tenant() {
     let world = World::new().await;
     let row = world.row();
     row.tenant.edit_client(CLIENT_ID, |client| client.answer.expiry = ExpiryFields::At);
     assert!((life(&row.issue().await.unwrap()) - 6 * HOUR).abs() <= 1);
-    // A tenant whose date is an hour behind what it says of the end.
+    // A tenant whose `date` is an hour behind the clock of its `expires_at`.
     row.script(Route::Token, Fault::DateOff(-HOUR));
     assert!((life(&row.issue().await.unwrap()) - 7 * HOUR).abs() <= 1);
     let row = world.row();
@@ -127,7 +127,7 @@ async fn an_end_is_judged_by_the_clock_of_the_tenant_that_states_it() {
 }
 
 #[tokio::test]
-async fn only_what_is_a_bearer_token_is_taken() {
+async fn only_a_bearer_token_is_accepted() {
     let world = World::new().await;
     for kind in ["bearer", "Bearer", "BEARER"] {
         let row = world.row();
@@ -180,7 +180,7 @@ async fn only_what_is_a_bearer_token_is_taken() {
 }
 
 #[tokio::test]
-async fn an_answer_of_success_that_is_no_answer_is_not_taken() {
+async fn a_successful_response_without_a_token_is_rejected() {
     let world = World::new().await;
     let none = waits(Reason::UnexpectedResponse, "no proxy answers in its place");
     let large = waits(Reason::UnexpectedResponse, "too large");
@@ -229,7 +229,7 @@ async fn a_body_is_read_up_to_its_limit_and_no_further() {
 }
 
 #[tokio::test]
-async fn granted_scopes_are_shown_only_as_far_as_they_are_scopes() {
+async fn granted_scopes_are_shown_only_if_they_are_valid() {
     let world = World::new().await;
     let scopes = async |row: Row<'_>, text: &str| {
         row.script(Route::Token, Fault::TokenField { name: "scope".into(), value: text.into() });
@@ -247,7 +247,7 @@ async fn granted_scopes_are_shown_only_as_far_as_they_are_scopes() {
 }
 
 #[tokio::test]
-async fn a_token_that_the_tenant_itself_refuses_is_not_called_good() {
+async fn a_token_that_the_tenant_itself_rejects_is_not_reported_as_valid() {
     let world = World::new().await;
     let row = world.row();
     row.script(Route::Token, Fault::DeadToken);

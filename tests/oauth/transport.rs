@@ -1,4 +1,4 @@
-//! Every way in which no answer comes, on both routes.
+//! Every failure without a response, on both routes.
 
 use std::io::ErrorKind;
 
@@ -20,7 +20,7 @@ fn condition(route: Route) -> ConditionType {
     if route == Route::Token { TokenIssued } else { Verified }
 }
 
-/// Both calls at a tenant that cannot be reached.
+/// Both calls to a tenant that cannot be reached.
 async fn both(name: &str, row: &Row<'_>, told: Told) {
     let token = AccessToken::parse("planted-token").unwrap();
     let (issue, verify) = tokio::join!(row.issue(), row.verify(&token));
@@ -40,15 +40,15 @@ async fn a_failed_tls_handshake_says_what_to_do() {
     join_all(rows.map(async |(handshake, says)| {
         let world = World::meeting(handshake).await;
         both(&format!("{handshake:?}"), &world.row(), waits(TenantUnreachable, says)).await;
-        assert_eq!(world.cloud.ledger(|ledger| ledger.requests), 0, "{handshake:?}: nothing is said before that");
+        assert_eq!(world.cloud.ledger(|ledger| ledger.requests), 0, "{handshake:?}: no request before the handshake");
         world.cloud.show(Handshake::Valid);
-        assert!(world.row().ask().await.is_ok(), "{handshake:?}: and once it is mended, all is well");
+        assert!(world.row().ask().await.is_ok(), "{handshake:?}: works with a valid certificate");
     }))
     .await;
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_off_or_never_ends_is_no_answer() {
+async fn a_truncated_or_endless_response_is_a_failure() {
     let world = World::new().await;
     let broke = waits(TenantUnreachable, "broke off");
     let rows = [
@@ -62,7 +62,7 @@ async fn an_answer_that_breaks_off_or_never_ends_is_no_answer() {
     join_all(rows.into_iter().flat_map(|row| ROUTES.map(|route| (route, row.clone()))).map(
         async |(route, (fault, told))| {
             let row = world.row();
-            // A redirect has no body that would have to be read.
+            // The body of a redirect is not read.
             let bodiless =
                 route == Route::UsersMe && matches!(fault, Fault::Delivery(Pacing::Reset { .. } | Pacing::Endless));
             match row.script(route, fault.clone()).ask().await {
@@ -75,7 +75,7 @@ async fn an_answer_that_breaks_off_or_never_ends_is_no_answer() {
 }
 
 #[tokio::test]
-async fn requests_that_follow_each_other_share_their_connections_however_many_are_under_way() {
+async fn consecutive_requests_reuse_connections_with_any_number_in_flight() {
     let world = World::new().await;
     let row = world.row();
     for _ in 0..4 {
@@ -86,7 +86,7 @@ async fn requests_that_follow_each_other_share_their_connections_however_many_ar
 }
 
 #[tokio::test]
-async fn silence_ends_after_fifteen_seconds_and_in_the_handshake_after_five() {
+async fn a_request_times_out_after_fifteen_seconds_and_a_handshake_after_five() {
     let (world, silent) = (World::new().await, World::meeting(Handshake::Silent).await);
     let deaf = World::with(|_| Matcher::builder().build(), Deaf).await;
     let late = waits(TenantUnreachable, "no answer in time");
@@ -139,7 +139,7 @@ async fn a_tenant_that_does_not_exist_is_distinguished_from_an_invalid_name() {
 }
 
 #[tokio::test]
-async fn a_failure_is_of_one_call_alone() {
+async fn a_failure_affects_only_one_call() {
     let world = World::new().await;
     let row = world.row();
     for fault in [Fault::Delivery(Pacing::Hangup), Fault::Delivery(Pacing::Reset { after: 5 }), Fault::ManyHeaders(100)]
@@ -149,10 +149,10 @@ async fn a_failure_is_of_one_call_alone() {
         assert!(!failure.stalled);
         assert!(row.ask().await.is_ok(), "{}", failure.message);
     }
-    assert_eq!(row.asked(Route::Token), 6, "the client repeats nothing by itself");
+    assert_eq!(row.asked(Route::Token), 6, "the client does not retry");
 }
 
-/// Knows no name: has no address for it, or fails in this way.
+/// Resolves no name: returns no address, or this error.
 struct Failing(Option<ErrorKind>);
 
 impl Resolver for Failing {
@@ -162,7 +162,7 @@ impl Resolver for Failing {
     }
 }
 
-/// Never answers.
+/// Never responds.
 struct Deaf;
 
 impl Resolver for Deaf {

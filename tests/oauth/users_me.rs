@@ -11,7 +11,7 @@ use crate::door::Door;
 use crate::world::{CLIENT_ID, CLIENT_SECRET, PLANTED, Told, World, stalls, waits};
 
 #[tokio::test]
-async fn it_is_followed_where_the_contract_leads() {
+async fn a_documented_redirect_is_followed() {
     let world = World::new().await;
     let shapes = [
         (Route::UsersMe, Fault::Hop(Hop::Direct)),
@@ -62,7 +62,7 @@ async fn three_redirects_are_followed_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_redirect_to_another_place_is_refused_and_the_token_stays() {
+async fn a_redirect_to_another_host_is_rejected_and_gets_no_token() {
     let (world, door) = (World::new().await, Door::open().await);
     let elsewhere = waits(UnexpectedResponse, "redirects to another place");
     for location in [
@@ -111,11 +111,11 @@ async fn a_redirect_to_another_place_is_refused_and_the_token_stays() {
     );
     assert_eq!(door.knocks().await, 0);
     let known = world.cloud.ledger(|ledger| ledger.hosts.keys().all(|host| host.starts_with("row")));
-    assert!(known, "nobody else was asked for");
+    assert!(known, "no other host was requested");
 }
 
 #[tokio::test]
-async fn the_token_request_follows_nothing_at_all() {
+async fn the_token_request_follows_no_redirect() {
     let (world, door) = (World::new().await, Door::open().await);
     let elsewhere = waits(UnexpectedResponse, "redirects to another place. Use the tenant's original host name");
     for status in [300, 301, 302, 303, 304, 307, 308] {
@@ -158,7 +158,7 @@ async fn a_user_that_is_not_active_gets_no_token_published() {
                 Err(failure) if failure.reason == UserInactive => {
                     stalls(UserInactive, word).check(&format!("{status:?}"), Verified, &failure);
                 }
-                // Who is deleted has no resource any more.
+                // A deleted user has no resource.
                 Err(failure) => {
                     assert_eq!(status, UserStatus::Deleted);
                     waits(UnexpectedResponse, "HTTP 404").check("deleted", Verified, &failure);
@@ -170,18 +170,22 @@ async fn a_user_that_is_not_active_gets_no_token_published() {
 }
 
 #[tokio::test]
-async fn whose_it_is_comes_from_the_tenant_and_from_nothing_else() {
+async fn the_identity_comes_only_from_the_tenant() {
     let world = World::new().await;
     let row = world.row();
     row.script(Route::User, Fault::User(UserShape::ForeignTenant("somebody-elses".into())));
-    assert_eq!(row.ask().await.unwrap().tenant_id, "somebody-elses", "as it is said; a pin refuses it");
+    assert_eq!(
+        row.ask().await.unwrap().tenant_id,
+        "somebody-elses",
+        "the tenant's value is used; a pin would reject it"
+    );
     let row = world.row();
     row.script(Route::User, Fault::User(UserShape::Subject("auth0|eve".into())));
     assert_eq!(row.ask().await.unwrap().subject, "auth0|eve");
 }
 
 #[tokio::test]
-async fn what_is_no_user_is_not_taken_for_one() {
+async fn a_response_that_is_not_a_user_is_rejected() {
     let world = World::new().await;
     let user = json!({"id": "63ea", "name": "m2m", "subject": "x|1", "tenantId": "7jUt", "status": "active"});
     let with = |field: &str, value: Value| {
@@ -245,7 +249,7 @@ async fn what_is_no_user_is_not_taken_for_one() {
 }
 
 #[tokio::test]
-async fn an_identity_that_repeats_a_secret_is_not_shown_and_the_token_is_good() {
+async fn an_identity_that_contains_a_secret_is_not_shown_and_the_token_is_valid() {
     let world = World::new().await;
     let user = json!({"id": "63ea", "name": "m2m", "subject": "x|1", "tenantId": "7jUt", "status": "active"});
     for (field, shown, text) in [

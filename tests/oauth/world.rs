@@ -1,4 +1,4 @@
-//! A cloud over TLS, a transport to it, and a tenant for every row of a table, so that rows can run side by side.
+//! A fake cloud over TLS, a transport to it, and a tenant for every row of a table, so that rows can run concurrently.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -25,17 +25,17 @@ use support::tenant::{Client, Fault, Handshake, MADE_SECRET, QlikCloud, Route, S
 
 use crate::log;
 
-/// What no message and no line of the log may hold; the last one begins every token of the fake tenant, and one of them every
-/// secret that it makes.
+/// Texts that must not occur in a message or in the log. The last one is the prefix of every token of the fake tenant,
+/// and one of them the prefix of every secret that it creates.
 pub static PLANTED: LazyLock<Planted> = LazyLock::new(|| {
     let token = "eyJhbGciOiJFUzM4NCIsImtpZCI6";
     Planted::new(&[CLIENT_ID, CLIENT_SECRET, MADE_SECRET, "planted-token", "planted-proxy", token]).unwrap()
 });
-/// Shares no eight characters with the secret, since the tenant names the client by it.
+/// Has no eight characters in common with the secret, because the tenant uses it as the name of the client.
 pub const CLIENT_ID: &str = "82e0planted7f";
 pub const CLIENT_SECRET: &str = "planted-client-secret-0123456789abcdef";
 
-/// Answers every name with the same lists of addresses, one after the other, and counts.
+/// Resolves every name to the same lists of addresses, one after the other, and counts the requests.
 #[derive(Clone)]
 pub struct Names {
     answers: Arc<Vec<Vec<IpAddr>>>,
@@ -61,7 +61,7 @@ impl Resolver for Names {
     }
 }
 
-/// One cloud, and the operator's way to it.
+/// One cloud, and the operator's transport to it.
 pub struct World {
     pub cloud: QlikCloud,
     pub https: Https,
@@ -69,7 +69,7 @@ pub struct World {
 }
 
 impl World {
-    /// Every name leads to the cloud, which is private, and that is allowed.
+    /// Every name resolves to the cloud. Its address is private, and private addresses are allowed.
     pub async fn new() -> Self {
         Self::with(|_| Matcher::builder().build(), Names::at(&[&["127.0.0.1"]])).await
     }
@@ -87,13 +87,13 @@ impl World {
         Self::of(cloud, proxies, names)
     }
 
-    /// A cloud that was started already.
+    /// A world with a running cloud.
     pub fn of(cloud: QlikCloud, proxies: Matcher, names: impl Resolver) -> Self {
         let https = https(proxies, names, AddressPolicy::PrivateToo, Some(&cloud));
         Self { cloud, https, rows: Mutex::default() }
     }
 
-    /// A tenant of its own, with the client that every request here is from.
+    /// A new tenant, with the client that sends every request.
     pub fn row(&self) -> Row<'_> {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         *rows += 1;
@@ -115,16 +115,16 @@ impl Drop for World {
     }
 }
 
-/// A transport over TLS that trusts the cloud, where there is one.
+/// A transport over TLS that trusts the cloud, if there is one.
 pub fn https(proxies: Matcher, names: impl Resolver, policy: AddressPolicy, cloud: Option<&QlikCloud>) -> Https {
     log::listen();
-    // The provider that the program installs first thing.
+    // The provider that the program installs at its start.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let authority = cloud.map(QlikCloud::ca_pem);
     Https::through(proxies, names, policy, authority.as_ref().map(String::as_bytes)).unwrap()
 }
 
-/// Asks for a token; a failure is what a user is shown of it.
+/// Requests a token. A failure has the text that users see.
 pub async fn request_token(
     transport: &dyn Transport,
     request: &TokenRequest,
@@ -134,7 +134,7 @@ pub async fn request_token(
     token.map_err(|error| tenant_failure::of_token_request(request, error))
 }
 
-/// Asks whose a token is; a failure is what a user is shown of it.
+/// Verifies a token. A failure has the text that users see.
 pub async fn who_is(transport: &dyn Transport, subject: Subject<'_>, token: &AccessToken) -> Result<Identity, Failure> {
     let identity = identity::who_is(transport, subject, token).await;
     identity.map_err(|error| tenant_failure::of_verification(subject, error))
@@ -148,7 +148,7 @@ pub struct Row<'w> {
 }
 
 impl Row<'_> {
-    /// Makes it go wrong, for this tenant alone.
+    /// Adds a fault for this tenant only.
     pub fn script(&self, route: Route, fault: Fault) -> &Self {
         self.world.cloud.script(Script::at(route, fault).host(self.tenant.host()));
         self
@@ -159,7 +159,7 @@ impl Row<'_> {
         request(&format!("https://{}{port}", self.tenant.host()))
     }
 
-    /// The tenant's URL as the operator knows it.
+    /// The tenant's URL in the operator's type.
     pub fn url(&self) -> TenantUrl {
         self.request().tenant
     }
@@ -179,13 +179,13 @@ impl Row<'_> {
         who_is(&self.world.https, Subject::Request(&self.request()), token).await
     }
 
-    /// Asks for a token and whose it is.
+    /// Requests a token and verifies it.
     pub async fn ask(&self) -> Result<Identity, Failure> {
         let token = self.issue().await?;
         self.verify(&token.access_token).await
     }
 
-    /// How often a route of this tenant was asked for.
+    /// The number of requests to a route of this tenant.
     pub fn asked(&self, route: Route) -> usize {
         let host = self.tenant.host();
         let here = |ledger: &support::tenant::Ledger| {
@@ -204,7 +204,7 @@ pub fn request(url: &str) -> TokenRequest {
     }
 }
 
-/// What a row expects to be told.
+/// The failure that a row expects.
 #[derive(Clone, Copy, Debug)]
 pub struct Told {
     reason: Reason,
@@ -214,18 +214,18 @@ pub struct Told {
     says: &'static str,
 }
 
-/// Waiting does not help.
+/// A retry does not help.
 pub fn stalls(reason: Reason, says: &'static str) -> Told {
     Told { reason, stalled: true, says }
 }
 
-/// The operator retries by itself.
+/// The operator retries automatically.
 pub fn waits(reason: Reason, says: &'static str) -> Told {
     Told { reason, stalled: false, says }
 }
 
 impl Told {
-    /// Compares, and looks for what must not be there.
+    /// Compares the failure, and checks that it contains no secret.
     pub fn check(self, row: &str, condition: ConditionType, failure: &Failure) {
         let Failure { reason, stalled, message, trace_id, .. } = failure;
         assert_eq!((failure.condition, *reason, *stalled), (condition, self.reason, self.stalled), "{row}: {message}");
