@@ -1,12 +1,12 @@
-//! What the API server wrote down: each write came from the instance that had the Lease, within the time that a renewal counts.
+//! The audit log: each write came from the instance that held the Lease, before the deadline of its last renewal.
 
 use qlik_context_operator::clock::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-/// No write starts later than this after the renewal was begun; on its way to the API server it may lose a moment.
+/// No write starts later than this after the start of the renewal. Allows for the latency to the API server.
 const DEADLINE: SignedDuration = SignedDuration::from_secs(10 + 1);
 
-/// `known`: the credentials of the instances, with their names.
+/// `known`: the credential ids of the instances, with their names.
 pub fn judge(log: &str, known: &[(String, String)]) {
     let mut writes: Vec<_> =
         log.lines().filter_map(|line| write(&serde_json::from_str(line).unwrap(), known)).collect();
@@ -18,15 +18,17 @@ pub fn judge(log: &str, known: &[(String, String)]) {
             holder = Some((*at, instance));
             continue;
         }
-        let Some((renewed, leader)) = holder else { panic!("{instance} wrote {resource} at {at} before anybody led") };
+        let Some((renewed, leader)) = holder else {
+            panic!("{instance} wrote {resource} at {at} before there was a leader")
+        };
         assert_eq!(leader, instance, "{instance} wrote {resource} at {at}, and {leader} led since {renewed}");
         assert!(at.duration_since(renewed) < DEADLINE, "{instance} wrote {resource} at {at}, and led until {renewed}");
         judged += 1;
     }
-    assert!(judged > 10, "nothing was judged");
+    assert!(judged > 10, "only {judged} writes were checked");
 }
 
-/// When, by which instance and to what a write was made, if it is one and was not refused.
+/// Time, instance and resource of a write, if the entry is a write and was not rejected.
 fn write(event: &Value, known: &[(String, String)]) -> Option<(Timestamp, String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let is_write = ["create", "update", "patch", "delete"].contains(&event["verb"].as_str()?);

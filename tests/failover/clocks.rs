@@ -9,7 +9,7 @@ use crate::stage::Stage;
 const HOURS: u64 = 3;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn instances_whose_wall_clocks_are_hours_apart_wait_for_the_lease_as_long_as_any_others() {
+async fn instances_whose_wall_clocks_differ_by_hours_wait_for_the_lease_as_long_as_others() {
     let mut stage = Stage::with(1).await;
     let library = stage.control_plane.folder().join("wall_clock.so");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/failover/wall_clock.c");
@@ -18,7 +18,7 @@ async fn instances_whose_wall_clocks_are_hours_apart_wait_for_the_lease_as_long_
     let offset = (HOURS * 3600).to_string();
     stage.start_with(&[("LD_PRELOAD", &library.to_string_lossy()), ("WALL_CLOCK_OFFSET", &offset)]).await;
 
-    // By the clock of the second instance, the Lease was renewed hours ago.
+    // By the clock of the second instance, the last renewal of the Lease was hours ago.
     for _ in 0..20 {
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(stage.instances[0].leads().await, Some(true));
@@ -28,12 +28,12 @@ async fn instances_whose_wall_clocks_are_hours_apart_wait_for_the_lease_as_long_
     let before = stage.token_requests();
     let behind = take_over(&mut stage).await;
     let ready = stage.new_context_is_ready().await;
-    // By its clock the tokens in the Secrets have expired.
+    // By its clock, the tokens in the Secrets are expired.
     let again = stage.token_requests() - before - 1;
     assert_eq!(again, 5, "each token is requested once more");
     let renewed = stage.lease().await["spec"]["renewTime"].as_str().unwrap().to_owned();
 
-    // By the clock of the third instance, the Lease is renewed hours from now.
+    // By the clock of the third instance, the last renewal of the Lease is hours in the future.
     stage.start().await;
     let before = stage.token_requests();
     let ahead = take_over(&mut stage).await;
@@ -52,7 +52,7 @@ async fn instances_whose_wall_clocks_are_hours_apart_wait_for_the_lease_as_long_
     stage.judge_writes();
 }
 
-/// The leader is killed; how long it takes until the other leads.
+/// Kills the leader and returns how long it takes until the other instance leads.
 async fn take_over(stage: &mut Stage) -> Duration {
     let leader = stage.leader().await;
     let mut killed = stage.instances.remove(leader);

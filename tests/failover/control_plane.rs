@@ -1,11 +1,11 @@
-//! What befalls the control plane.
+//! Failures of the control plane.
 
 use std::time::{Duration, Instant};
 
 use crate::stage::Stage;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_outage_of_the_api_server_or_of_etcd_ends_no_process_and_costs_no_token() {
+async fn an_outage_of_the_api_server_or_of_etcd_ends_no_process_and_requests_no_token() {
     let mut stage = Stage::with(3).await;
     for fault in ["the API server is gone", "etcd is gone"] {
         let leader = stage.leader().await;

@@ -1,4 +1,4 @@
-//! What befalls single instances, and their Lease.
+//! Failures of single instances, and changes to their Lease.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use support::control_plane::process::Signal;
 
 use crate::stage::Stage;
 
-/// A candidate looks every 2 s and waits for 15 s from the last change that it saw.
+/// A candidate reads the Lease every 2 s and waits for 15 s after the last change that it saw.
 pub const TAKE_OVER: Duration = Duration::from_secs(20);
 
 fn told(fault: &str, measured: &[(&str, Duration)]) {
@@ -20,12 +20,13 @@ async fn wait(seconds: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_two_replicas_a_leader_that_is_killed_frozen_or_cut_off_is_replaced_and_never_acts_beside_the_next() {
+async fn with_two_replicas_a_leader_that_is_killed_frozen_or_disconnected_is_replaced_and_never_acts_beside_the_next() {
     a_leader_fails(2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_three_replicas_a_leader_that_is_killed_frozen_or_cut_off_is_replaced_and_never_acts_beside_the_next() {
+async fn with_three_replicas_a_leader_that_is_killed_frozen_or_disconnected_is_replaced_and_never_acts_beside_the_next()
+{
     a_leader_fails(3).await;
 }
 
@@ -58,7 +59,7 @@ async fn a_leader_fails(replicas: usize) {
         &[
             ("another leads after", taken),
             ("a new context is Ready after", ready),
-            ("once woken it stands by after", stopped),
+            ("after it continues it becomes standby after", stopped),
         ],
     );
     assert!(taken < TAKE_OVER && stopped < Duration::from_secs(5), "{taken:?} {stopped:?}");
@@ -84,7 +85,7 @@ async fn a_leader_fails(replicas: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lease_that_is_deleted_or_edited_by_hand_lets_no_two_instances_act() {
+async fn a_deleted_or_edited_lease_never_lets_two_instances_act() {
     let mut stage = Stage::with(2).await;
     let leader = stage.leader().await;
     let identity = stage.lease().await["spec"]["holderIdentity"].clone();
@@ -104,16 +105,16 @@ async fn a_lease_that_is_deleted_or_edited_by_hand_lets_no_two_instances_act() {
         }
         assert_eq!(stage.lease().await["spec"]["holderIdentity"], identity, "{fault}");
         let ready = stage.new_context_is_ready().await;
-        told(fault, &[("the leader goes on; a new context is Ready after", ready)]);
+        told(fault, &[("the leader continues; a new context is Ready after", ready)]);
     }
 
     stage.edit_lease(&json!({"holderIdentity": "somebody"})).await;
     let stopped = stage.stops_leading(leader).await;
     let taken = stopped + stage.another_leads(usize::MAX).await;
-    told("given to nobody there is", &[("the leader stops after", stopped), ("one leads after", taken)]);
+    told("given to an unknown holder", &[("the leader stops after", stopped), ("one leads after", taken)]);
     assert!(stopped < Duration::from_secs(6) && taken < TAKE_OVER, "{stopped:?} {taken:?}");
 
-    // Handed to an instance that stands by: it waits for the other, which may not know yet.
+    // The Lease is assigned to a standby: it waits, because the leader may not have read the Lease yet.
     let (leader, holder) = (stage.leader().await, stage.lease().await["spec"]["holderIdentity"].clone());
     if holder == identity {
         stage.edit_lease(&json!({"holderIdentity": "somebody"})).await;

@@ -1,7 +1,7 @@
-//! Several instances on a real API server, and what befalls them: there is never more than one that acts, no token is asked
-//! for twice, and all is normal again within the times that docs/operations.md names.
+//! Several instances on a real API server, with faults. Never more than one instance acts, no token is requested twice,
+//! and the system recovers within the times in docs/operations.md.
 //!
-//! Each test prints what it measured.
+//! Each test prints its measurements.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![expect(clippy::disallowed_methods, reason = "real processes need real time")]

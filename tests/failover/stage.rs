@@ -1,4 +1,4 @@
-//! A cluster, a cloud, and some instances of the operator, each with a wire of its own to the API server.
+//! A cluster, a fake cloud, and some instances of the operator, each with its own connection to the API server.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,11 +17,12 @@ use crate::audit;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_qlik-context-operator");
 const SECRET: &str = "planted-secret-0123456789";
-/// So short that renewals fall into the longer tests: half of it is left then, and any minute without a leader is survived.
+/// Short enough that the longer tests include renewals. Half of it is left at a renewal, which is longer than any time
+/// without a leader.
 const LIFE: Duration = Duration::from_mins(5);
-/// No renewal is earlier: half of the life, less the jitter of a tenth, less the way.
+/// The earliest renewal: half the lifetime, less the jitter of a tenth, less the latency.
 const EARLIEST: Duration = Duration::from_secs(150 - 15 - 1);
-/// From the tenant's record of a token to the Secret.
+/// The time from the tenant's record of a token to the write of the Secret.
 const PUBLISHED: Duration = Duration::from_secs(5);
 
 pub struct Instance {
@@ -31,7 +32,7 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Whether it says that it leads; `None` when it does not answer.
+    /// Whether the instance reports that it leads; `None` if it does not respond.
     pub async fn leads(&self) -> Option<bool> {
         let metrics = timeout(Duration::from_secs(1), self.operator.get("/metrics")).await.ok()?.ok()?;
         Some(metrics.contains("\nqlik_context_leader 1\n"))
@@ -55,7 +56,7 @@ pub struct Stage {
     pub instances: Vec<Instance>,
     ca: PathBuf,
     contexts: u64,
-    /// Instances so far, the gone ones too: the credentials by which the audit log knows them, and their names.
+    /// All instances, including stopped ones: their credential ids in the audit log, and their names.
     known: Vec<(String, String)>,
 }
 
@@ -82,12 +83,12 @@ impl Stage {
         stage
     }
 
-    /// One more instance.
+    /// Starts another instance.
     pub async fn start(&mut self) {
         self.start_with(&[]).await;
     }
 
-    /// One more instance, with this in its environment.
+    /// Starts another instance, with these environment variables.
     pub async fn start_with(&mut self, more: &[(&str, &str)]) {
         let name = format!("operator-{}", self.known.len());
         let server: SocketAddr = self.control_plane.url().trim_start_matches("https://").parse().unwrap();
@@ -111,7 +112,7 @@ impl Stage {
         self.instances.push(Instance { name, operator, wire });
     }
 
-    /// The one that leads, among those that answer, as soon as there is one.
+    /// Waits for a leader among the instances that respond, and returns it.
     pub async fn leader(&self) -> usize {
         let begin = Instant::now();
         loop {
@@ -125,7 +126,7 @@ impl Stage {
         }
     }
 
-    /// One leads that is not this one; how long that took.
+    /// Waits until another instance leads. Returns how long that took.
     pub async fn another_leads(&self, than: usize) -> Duration {
         let begin = Instant::now();
         loop {
@@ -134,33 +135,33 @@ impl Stage {
                     return begin.elapsed();
                 }
             }
-            assert!(begin.elapsed() < Duration::from_mins(1), "no other leads: {}", self.logs());
+            assert!(begin.elapsed() < Duration::from_mins(1), "no other instance leads: {}", self.logs());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
-    /// This one says that it does not lead, after so long.
+    /// Waits until this instance reports that it does not lead. Returns how long that took.
     pub async fn stops_leading(&self, index: usize) -> Duration {
         let begin = Instant::now();
         while self.instances[index].leads().await != Some(false) {
-            assert!(begin.elapsed() < Duration::from_mins(1), "it goes on leading: {}", self.logs());
+            assert!(begin.elapsed() < Duration::from_mins(1), "the instance still leads: {}", self.logs());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         begin.elapsed()
     }
 
-    /// A new context with a client of its own gets a token; how long that took.
+    /// Waits until a new context with its own client gets a token. Returns how long that took.
     pub async fn new_context_is_ready(&mut self) -> Duration {
         self.new_contexts_are_ready(1).await
     }
 
-    /// So many new contexts, each with a client of its own, get a token; how long that took.
+    /// Waits until this many new contexts, each with its own client, get a token. Returns how long that took.
     pub async fn new_contexts_are_ready(&mut self, count: u64) -> Duration {
         let begin = Instant::now();
         let mut items = Vec::new();
         let added: Vec<_> = (self.contexts..self.contexts + count).map(|n| format!("qctx/c{n}")).collect();
         for n in self.contexts..self.contexts + count {
-            // Fifty at most for each tenant, which has a request budget.
+            // At most fifty for each tenant, because of its request budget.
             let tenant = self.cloud.tenant(&format!("t{}.eu.qlikcloud.com", n / 50));
             tenant.add_client(tenant::Client::new(&format!("client-{n}")).secret(SECRET).lifetime(LIFE));
             let data = json!({"client-id": format!("client-{n}"), "client-secret": SECRET});
@@ -183,7 +184,7 @@ impl Stage {
         begin.elapsed()
     }
 
-    /// The Lease as it stands.
+    /// The current Lease.
     pub async fn lease(&self) -> Value {
         let args = ["get", "lease", operator::RELEASE, "-n", operator::NAMESPACE, "-o", "json"];
         serde_json::from_str(&self.control_plane.kubectl(&args).await.unwrap()).unwrap()
@@ -201,7 +202,7 @@ impl Stage {
         self.control_plane.kubectl(&args).await.unwrap();
     }
 
-    /// Every process still runs and is alive.
+    /// Checks that every process still runs and passes its liveness probe.
     pub async fn all_live(&mut self) {
         for instance in &mut self.instances {
             instance.operator.process.check().unwrap();
@@ -209,12 +210,12 @@ impl Stage {
         }
     }
 
-    /// No token before its renewal was due and none after the last one had expired: the tenant's own record says so. Never two
-    /// instances that acted.
+    /// Checks the tenant's record: no token was requested before its renewal was due, and none after the last one had
+    /// expired. Also checks that never two instances acted.
     pub async fn judge(&self) {
         let mut issued: BTreeMap<String, Vec<SystemTime>> = BTreeMap::new();
         self.cloud.ledger(|ledger| {
-            assert_eq!(ledger.requests, ledger.records.len() as u64, "nothing was left out");
+            assert_eq!(ledger.requests, ledger.records.len() as u64, "the record is complete");
             for record in ledger.records.iter().filter(|record| record.route == Route::Token && record.done) {
                 issued.entry(record.client_id.clone().unwrap()).or_default().push(record.at);
             }
@@ -225,7 +226,7 @@ impl Stage {
             tokens += times.len();
             times.push(SystemTime::now());
             let ages: Vec<_> = times.windows(2).map(|two| two[1].duration_since(two[0]).unwrap()).collect();
-            // The last one ends now, and is no request.
+            // The last age ends now, not at a request.
             surplus += ages[..ages.len() - 1].iter().filter(|age| **age < EARLIEST).count();
             oldest = oldest.max(ages.into_iter().max().unwrap());
             assert!(oldest + PUBLISHED < LIFE, "{client}: a token was served for {oldest:?}");
@@ -244,13 +245,13 @@ impl Stage {
         self.judge_writes();
     }
 
-    /// Never two instances that acted: the API server's record says so.
+    /// Checks in the audit log that never two instances acted.
     pub fn judge_writes(&self) {
         let log = std::fs::read_to_string(self.control_plane.audit_log()).unwrap();
         audit::judge(&log, &self.known);
     }
 
-    /// Token requests that the tenants have answered.
+    /// Token requests to which the tenants have responded.
     pub fn token_requests(&self) -> usize {
         self.cloud
             .ledger(|ledger| ledger.records.iter().filter(|record| record.route == Route::Token && record.done).count())
@@ -265,7 +266,7 @@ impl Stage {
     }
 }
 
-/// The id of the token in a kubeconfig, as the audit log has it.
+/// The id of the token in a kubeconfig, as in the audit log.
 fn credential_id(kubeconfig: &str) -> String {
     let claims = kubeconfig[kubeconfig.find("eyJ").unwrap()..].split('.').nth(1).unwrap();
     let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims).unwrap();

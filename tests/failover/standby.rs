@@ -1,10 +1,10 @@
-//! What it costs to stand by.
+//! The memory of a standby.
 
 use std::time::Duration;
 
 use crate::stage::Stage;
 
-/// MiB by which a standby may differ, as the allocator and the API server's answers have it.
+/// The tolerance in MiB, for the allocator and the API server's responses.
 const NOISE: f64 = 2.0;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,4 @@
-//! The chart under test, and one that is older.
+//! The chart under test, and an older one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,8 +10,8 @@ pub fn current() -> String {
     repository().join("charts/qlik-context-operator").to_string_lossy().into_owned()
 }
 
-/// A chart as it may have been released before this one: an older version, whose CRD lacks `spec.renewBeforePercentage` and
-/// has another type for `spec.suspend`. The rest is the current chart: no version is released yet that could stand here.
+/// A chart that stands for an earlier release: an older version, whose CRD lacks `spec.renewBeforePercentage` and has
+/// another type for `spec.suspend`. The rest is the current chart, because no version is released yet.
 pub fn older(folder: &Path) -> String {
     let chart = folder.join("older");
     copy(Path::new(&current()), &chart);
@@ -28,7 +28,7 @@ pub fn older(folder: &Path) -> String {
     chart.to_string_lossy().into_owned()
 }
 
-/// A context that only the older schema takes.
+/// A context that only the older schema accepts.
 pub fn of_the_older_schema(namespace: &str) -> Value {
     let spec = json!({
         "tenantUrl": "https://acme.eu.qlikcloud.com", "suspend": "yes", "auth": {"clientSecret": {"secretRef": {"name": "none"}}},
@@ -39,7 +39,7 @@ pub fn of_the_older_schema(namespace: &str) -> Value {
     })
 }
 
-/// A chart with these templates and nothing else.
+/// A chart with only these templates.
 pub fn of(folder: &Path, templates: &[(&str, String)]) -> PathBuf {
     fs::create_dir_all(folder.join("templates")).unwrap();
     fs::write(folder.join("Chart.yaml"), "{apiVersion: v2, name: team, version: 1.0.0}").unwrap();
@@ -49,7 +49,7 @@ pub fn of(folder: &Path, templates: &[(&str, String)]) -> PathBuf {
     folder.to_owned()
 }
 
-/// What is JSON is YAML, too.
+/// JSON is valid YAML.
 fn edit(file: &Path, edit: impl FnOnce(&mut Value)) {
     let mut value = serde_saphyr::from_str(&fs::read_to_string(file).unwrap()).unwrap();
     edit(&mut value);

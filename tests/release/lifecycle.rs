@@ -1,5 +1,5 @@
-//! From an older release to this one and back, away and here again: what people have made stays, and no token is asked for
-//! that is still valid.
+//! Upgrade from an older release, rollback, uninstallation and re-installation: the objects of users are kept, and no
+//! token is requested while the old one is valid.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const CONTEXTS: [&str; 8] =
     ["acme", "acme-as-subject", "acme-as-user", "acme-env", "acme-pinned", "acme-signed", "acme-user", "reports"];
 
 impl Stage {
-    /// The examples as they stand, with the credentials they ask for.
+    /// The unchanged examples, with the credentials that they name.
     async fn apply_the_examples(&self) {
         let keys = repository().join("tests/keys");
         let public = std::fs::read_to_string(keys.join("p384-public.pem")).unwrap();
@@ -33,7 +33,7 @@ impl Stage {
         self.kubectl(&[&create, &with_api_key[..]].concat()).await;
         for entry in std::fs::read_dir(repository().join("examples")).unwrap() {
             let path = entry.unwrap().path();
-            // The older chart does not know QlikOAuthClient; `tests/cluster` applies these.
+            // The older chart has no QlikOAuthClient. `tests/cluster` applies these.
             if path.file_name().unwrap().to_string_lossy().starts_with("oauth-client") {
                 continue;
             }
@@ -41,7 +41,7 @@ impl Stage {
             let filled = manifest
                 .replace("REPLACE-WITH-CLIENT-ID", CLIENT_ID)
                 .replace("REPLACE-WITH-CLIENT-SECRET", CLIENT_SECRET)
-                // What the examples name, and the fake tenant makes up.
+                // Values of the examples for which the fake tenant generates others.
                 .replace("6305e7bf50be9f0018c1a2c4", &user.id)
                 .replace("xqFQ0k66vSR8f9G7J-vZtHZQkiYrCpct", &self.tenant.id())
                 .replace("82e0a4c1f7b94d0d9c6b13a57f02d3e8", CLIENT_ID);
@@ -49,19 +49,19 @@ impl Stage {
         }
     }
 
-    /// The Secrets with tokens, to the byte and the version.
+    /// The token Secrets: data and resource version.
     async fn tokens(&self) -> String {
         let ours = "app.kubernetes.io/managed-by=qlik-context-operator";
         self.kubectl(&["get", "secrets", "-n", "team", "-l", ours, "-o", "yaml"]).await
     }
 
-    /// What a rollout does: the old Pod ends in order, a new one takes over and looks at every context.
+    /// A rollout: the old Pod shuts down gracefully, a new one takes over and reconciles every context.
     async fn roll_out(&self, old: Option<Operator>, release: (&str, &str)) -> Operator {
         if let Some(old) = old {
             stop(old).await;
         }
         let new = self.operator(release).await;
-        until("every context was looked at and is ready", async || {
+        until("every context was reconciled and is ready", async || {
             let metrics = new.get("/metrics").await.unwrap();
             CONTEXTS.iter().all(|name| metrics.contains(&format!("namespace=\"team\",name=\"{name}\"}} 1\n")))
         })
@@ -77,7 +77,7 @@ impl Stage {
 }
 
 #[tokio::test]
-async fn upgrade_rollback_uninstall_and_installing_again_keep_what_people_made_and_mint_nothing() {
+async fn upgrade_rollback_uninstall_and_reinstallation_keep_the_objects_of_users_and_request_no_token() {
     let stage = Stage::set(&[]).await;
     let (current, older) = (chart::current(), chart::older(stage.control_plane.folder()));
     let package = ["package", &older, "--destination", &stage.control_plane.folder().to_string_lossy()];
@@ -91,25 +91,25 @@ async fn upgrade_rollback_uninstall_and_installing_again_keep_what_people_made_a
     stage.apply_the_examples().await;
     stage.kubectl(&["wait", "-n", "team", "--for=condition=Ready", "qctx", "--all", "--timeout=60s"]).await;
     assert_eq!(stage.newest_field().await, "");
-    // A client with a secret, whose token three contexts share, one with a key, and one that acts as a user, who is named in
-    // two ways; an API key is nothing that is issued.
+    // One token for a client with a secret, which three contexts share, one for a client with a key, and two for a
+    // client that impersonates a user, who is named by id and by subject. An API key is not issued.
     assert_eq!(stage.issued(), 4);
     stage.cloud.clear_ledger();
     let tokens = stage.tokens().await;
     let unchanged = async |step: &str| {
         assert_eq!(stage.issued(), 0, "{step} minted");
-        assert!(stage.tokens().await == tokens, "{step} changed a Secret");
+        assert!(stage.tokens().await == tokens, "a Secret changed during {step}");
     };
 
     stage.helm(&[&["upgrade"], &here[..], &[&*current]].concat()).await;
     let operator = stage.roll_out(Some(operator), RELEASE).await;
     unchanged("the upgrade").await;
-    assert_eq!(stage.newest_field().await, "integer", "the CRD goes with the release");
+    assert_eq!(stage.newest_field().await, "integer", "the CRD is upgraded and rolled back with the release");
 
     stage.helm(&[&["rollback"], &here[..], &["1"]].concat()).await;
     let operator = stage.roll_out(Some(operator), RELEASE).await;
     unchanged("the rollback").await;
-    assert_eq!(stage.newest_field().await, "", "the CRD goes with the release");
+    assert_eq!(stage.newest_field().await, "", "the CRD is upgraded and rolled back with the release");
     stage.kubectl(&["create", "namespace", "rights"]).await;
     stage.apply("rights", &chart::of_the_older_schema("rights").to_string()).await;
 
@@ -118,7 +118,7 @@ async fn upgrade_rollback_uninstall_and_installing_again_keep_what_people_made_a
     unchanged("the second upgrade").await;
     rights::exercise(&stage, "rights").await;
     rights::are_just_enough(&stage, RELEASE.0, RELEASE.1).await;
-    assert_eq!(stage.issued(), 1, "for the new context");
+    assert_eq!(stage.issued(), 1, "one token for the new context");
     stage.cloud.clear_ledger();
 
     stage.helm(&[&["uninstall"], &here[..]].concat()).await;
@@ -127,7 +127,7 @@ async fn upgrade_rollback_uninstall_and_installing_again_keep_what_people_made_a
     assert_eq!(left.lines().count(), CONTEXTS.len(), "{left}");
     unchanged("uninstalling").await;
     let refused = stage.control_plane.kubectl(&["get", "clusterrole", "qlik-system:qlik-context-operator"]).await;
-    assert!(refused.is_err(), "the rights go with the release");
+    assert!(refused.is_err(), "the permissions are deleted with the release");
 
     stage.helm(&[&["install"], &here[..], &[&*current]].concat()).await;
     let operator = stage.roll_out(None, RELEASE).await;

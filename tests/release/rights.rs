@@ -1,4 +1,4 @@
-//! Least privilege, by the API server's own books: what a ServiceAccount was granted, and what it asked for.
+//! Least privilege, from the API server's audit log: the permissions that a ServiceAccount has, and those that it used.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::stage::{CLIENT_SECRET, Stage, until};
 
-/// One verb on one resource, in a namespace or in all, on an object or on all.
+/// One verb on one resource, in one namespace or all, on one object or all.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 struct Right {
     namespace: Option<String>,
@@ -29,24 +29,24 @@ impl Right {
     }
 }
 
-/// Does in a namespace everything that the operator has a right for.
+/// Makes the operator use all of its permissions in a namespace.
 pub async fn exercise(stage: &Stage, namespace: &str) {
     stage.put(namespace, "rights", CLIENT_SECRET).await;
     stage.wait_for(namespace, "rights", "TokenValid").await;
-    // A write to a Secret that is there.
+    // A write to an existing Secret.
     stage.kubectl(&["label", "secret", "rights-token", "-n", namespace, "qlikcontext.dev/context-"]).await;
     let restored = ["get", "secret", "-n", namespace, "-l", "qlikcontext.dev/context=rights", "-o", "name"];
     until("the label is back", async || !stage.kubectl(&restored).await.is_empty()).await;
-    // An event that was told before, which is counted on the one that is there.
+    // A repeated event, which increases the count of the existing one.
     for (suspend, reason) in [(true, "Suspended"), (false, "TokenValid")] {
         let patch = format!("{{\"spec\":{{\"suspend\":{suspend}}}}}");
         stage.kubectl(&["patch", "qctx", "rights", "-n", namespace, "--type=merge", "-p", &patch]).await;
         stage.wait_for(namespace, "rights", reason).await;
     }
-    // What cannot be read is asked for as it stands.
+    // An object that cannot be parsed is read as unstructured JSON.
     stage.wait_for(namespace, "of-older-schema", "SpecInvalid").await;
     assert!(stage.status(namespace, "of-older-schema").await.contains("Stalled"));
-    // Nothing of that stays when it is mended, although the server has no record of who wrote it.
+    // After the fix these conditions are gone, although the server has no record of their field manager.
     let mend = ["--type=merge", "-p", "{\"spec\":{\"suspend\":false}}"];
     stage.kubectl(&[&["patch", "qctx", "of-older-schema", "-n", namespace], &mend[..]].concat()).await;
     stage.wait_for(namespace, "of-older-schema", "SecretNotFound").await;
@@ -54,7 +54,7 @@ pub async fn exercise(stage: &Stage, namespace: &str) {
     assert!(!status.contains("Stalled") && !status.contains("SpecInvalid"), "{status}");
 }
 
-/// Every verb that the account used is granted to it, every verb that is granted was used, and nothing was refused.
+/// Checks that the account used exactly the permissions that it has, and that no request was denied.
 pub async fn are_just_enough(stage: &Stage, namespace: &str, account: &str) {
     let granted = granted(stage, namespace, account).await;
     assert!(!granted.is_empty());
@@ -62,14 +62,14 @@ pub async fn are_just_enough(stage: &Stage, namespace: &str, account: &str) {
     loop {
         let asked = asked(stage.control_plane.audit_log(), namespace, account);
         let foreign: Vec<_> = asked.iter().filter(|asked| !granted.iter().any(|right| right.covers(asked))).collect();
-        assert!(foreign.is_empty(), "asked for, and not granted by the chart: {foreign:#?}");
-        // There is no QlikOAuthClient here; `tests/cluster` has some.
+        assert!(foreign.is_empty(), "requested, and not granted by the chart: {foreign:#?}");
+        // There is no QlikOAuthClient here. `tests/cluster` has some.
         let granted = granted.iter().filter(|right| !right.resource.starts_with("qlikoauthclients"));
         let unused: Vec<_> = granted.filter(|right| !asked.iter().any(|asked| right.covers(asked))).collect();
         if unused.is_empty() {
             return;
         }
-        // The log may lag, and the lease is renewed every 2 s.
+        // The log can lag behind, and the Lease is renewed every 2 s.
         assert!(begin.elapsed() < Duration::from_secs(20), "granted by the chart, and not used: {unused:#?}");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
@@ -109,7 +109,7 @@ async fn rights(stage: &Stage, namespace: Option<String>, role: &RoleRef) -> Vec
     };
     let mut rights = Vec::new();
     for rule in rules.into_iter().flatten() {
-        assert_eq!(rule.non_resource_urls, None, "paths are not looked at here");
+        assert_eq!(rule.non_resource_urls, None, "this check does not support paths");
         let names = rule.resource_names.map_or(vec![None], |names| names.into_iter().map(Some).collect());
         for group in rule.api_groups.as_deref().unwrap_or_default() {
             for resource in rule.resources.as_deref().unwrap_or_default() {
@@ -128,18 +128,18 @@ async fn rights(stage: &Stage, namespace: Option<String>, role: &RoleRef) -> Vec
     rights
 }
 
-/// What the account asked the API server for; that it was never refused is checked on the way.
+/// The requests of the account to the API server. Also checks that none was denied.
 fn asked(audit_log: &Path, namespace: &str, account: &str) -> Vec<Right> {
     let user = format!("system:serviceaccount:{namespace}:{account}");
     let log = std::fs::read_to_string(audit_log).unwrap();
-    // The last line may be half written.
+    // The last line can be incomplete.
     let entries = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let mut asked = Vec::new();
     for entry in entries.filter(|entry| entry["user"]["username"] == user.as_str()) {
         assert_eq!(entry["annotations"]["authorization.k8s.io/decision"], "allow", "refused: {entry}");
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let object = &entry["objectRef"];
-        assert!(object.is_object(), "asked for a path: {entry}");
+        assert!(object.is_object(), "a request to a path: {entry}");
         let subresource = object["subresource"].as_str().map(|name| format!("/{name}")).unwrap_or_default();
         let right = Right {
             namespace: object["namespace"].as_str().map(str::to_owned),
@@ -148,7 +148,7 @@ fn asked(audit_log: &Path, namespace: &str, account: &str) -> Vec<Right> {
             verb: text(&entry["verb"]),
             name: object["name"].as_str().map(str::to_owned),
         };
-        // An apply that creates takes both rights.
+        // An apply that creates an object needs both permissions.
         if right.verb == "patch" && entry["responseStatus"]["code"] == 201 {
             asked.push(Right { verb: "create".into(), ..right.clone() });
         }

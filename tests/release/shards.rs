@@ -1,9 +1,9 @@
-//! A fleet in shards: two releases for the whole cluster, each for the contexts with its label.
+//! Shards: two releases for the whole cluster, each for the contexts with its label.
 
 use crate::chart;
 use crate::stage::{CLIENT_SECRET, Stage, stop, until};
 
-/// The Helm command for one shard, in a namespace of its own.
+/// The Helm command for one shard, in its own namespace.
 fn install<'a>(chart: &'a str, namespace: &'a str, value: &'a str) -> Vec<&'a str> {
     vec!["install", "qlik-context-operator", chart, "--namespace", namespace, "--create-namespace", "--set", value]
 }
@@ -37,13 +37,13 @@ async fn a_context_that_moves_to_another_shard_keeps_its_secret_and_its_token() 
     let before = (stage.kubectl(&token).await, stage.issued());
 
     label("moves", "y").await;
-    until("the second shard has it", async || knows(&y, "moves").await).await;
-    until("the first one has forgotten it", async || !knows(&x, "moves").await).await;
+    until("the second shard has the context", async || knows(&y, "moves").await).await;
+    until("the first shard has dropped the context", async || !knows(&x, "moves").await).await;
     assert!(knows(&x, "stays").await && !knows(&y, "stays").await);
-    assert!((stage.kubectl(&token).await, stage.issued()) == before, "a move mints and writes nothing");
+    assert!((stage.kubectl(&token).await, stage.issued()) == before, "a move requests no token and writes nothing");
     assert_eq!(stage.status("default", "unlabelled").await, "");
 
-    // With the first one gone, the second still serves.
+    // After the first shard is removed, the second still works.
     stop(x).await;
     stage.kubectl(&["delete", "secret", "moves-token"]).await;
     stage.kubectl(&["wait", "--for=create", "secret/moves-token", "--timeout=30s"]).await;

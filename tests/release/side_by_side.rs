@@ -1,4 +1,4 @@
-//! Two releases of one name, each for namespaces of its own.
+//! Two releases with the same name, each for its own namespaces.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use crate::{chart, rights};
 const NORTH: (&str, &str) = ("north", "qlik-context-operator");
 const SOUTH: (&str, &str) = ("south", "qlik-context-operator");
 
-/// North for two namespaces; south for one, and for another that has no Role.
+/// North watches two namespaces. South watches one, and another in which it has no Role.
 async fn stage() -> Stage {
     let stage = Stage::set(&[]).await;
     let folder = stage.control_plane.folder();
@@ -16,7 +16,7 @@ async fn stage() -> Stage {
     for namespace in ["north", "n1", "n2", "south", "s1", "s2", "nobodys"] {
         stage.kubectl(&["create", "namespace", namespace]).await;
     }
-    // The CRD is the north's, and was an older one.
+    // The CRD belongs to the north release, and was an older one.
     let north = ["--namespace", "north", "--set", "watchNamespaces={n1,n2}"];
     stage.helm(&[&["install", "qlik-context-operator", &older], &north[..]].concat()).await;
     for namespace in ["n1", "n2", "s1"] {
@@ -28,7 +28,7 @@ async fn stage() -> Stage {
     stage
 }
 
-/// The namespaces of all that an account has asked for, and of cluster-wide requests, if there were any, an empty one.
+/// The namespaces of all requests of an account. A cluster-wide request has an empty one.
 fn touched(stage: &Stage, (namespace, account): (&str, &str)) -> Vec<String> {
     let user = format!("system:serviceaccount:{namespace}:{account}");
     let log = std::fs::read_to_string(stage.control_plane.audit_log()).unwrap();
@@ -42,7 +42,7 @@ fn touched(stage: &Stage, (namespace, account): (&str, &str)) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn two_releases_for_namespaces_of_their_own_never_touch_each_other_and_have_no_right_too_many() {
+async fn two_releases_for_different_namespaces_do_not_affect_each_other_and_have_least_privilege() {
     let stage = stage().await;
     let north = stage.operator(NORTH).await;
     let south = stage.operator(SOUTH).await;
@@ -59,11 +59,11 @@ async fn two_releases_for_namespaces_of_their_own_never_touch_each_other_and_hav
     for (operator, contexts) in [(&north, 4), (&south, 2)] {
         let metrics = operator.get("/metrics").await.unwrap();
         assert_eq!(metrics.lines().filter(|line| line.starts_with("qlik_context_ready{")).count(), contexts);
-        assert!(metrics.contains("\nqlik_context_leader 1\n"), "each leads its own");
+        assert!(metrics.contains("\nqlik_context_leader 1\n"), "each release has its own leader");
     }
     stop(south).await;
 
-    // From here on south has a namespace more, without the right to it at first.
+    // From here on south watches one more namespace, at first without permissions for it.
     let wider = ["--namespace", "south", "--set", "watchNamespaces={s1,s2}", "--set", "crds.enabled=false"];
     let chart = chart::current();
     stage.helm(&[&["upgrade", "qlik-context-operator", &chart], &wider[..]].concat()).await;
@@ -73,7 +73,7 @@ async fn two_releases_for_namespaces_of_their_own_never_touch_each_other_and_hav
     let south = stage.operator(SOUTH).await;
     stage.put("s1", "new", CLIENT_SECRET).await;
     stage.wait_for("s1", "new", "TokenValid").await;
-    assert_eq!(stage.status("s2", "acme").await, "", "there is no right to");
+    assert_eq!(stage.status("s2", "acme").await, "", "the operator has no permission yet");
     assert!(south.get("/metrics").await.unwrap().contains("watch_errors_total{watch=\"Contexts\"}"));
     stage.helm(&[&["upgrade", "qlik-context-operator", &chart], &wider[..]].concat()).await;
     stage.wait_for("s2", "acme", "TokenValid").await;

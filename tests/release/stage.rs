@@ -1,4 +1,4 @@
-//! A control plane with an audit log, a cloud, and the few words the tests here are written in.
+//! A control plane with an audit log, a fake cloud, and the helper functions of these tests.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -20,9 +20,9 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Boots with these Helm commands run, without streaming lists: so every permission of the chart is needed, and the
-    /// operator is seen with an API server that refuses them. Whoever changes an owner reference there needs the rights for it: that is more
-    /// than a cluster asks for by default, never less.
+    /// Starts a control plane and runs these Helm commands. Streaming lists are disabled, so that every permission of
+    /// the chart is used, and the operator runs with an API server that rejects them.
+    /// `OwnerReferencesPermissionEnforcement` is enabled: it requires more permissions than a cluster does by default.
     pub async fn set(helm: &[Vec<&str>]) -> Self {
         let helm = helm.iter().map(|words| words.iter().map(|word| (*word).to_owned()).collect()).collect();
         let plugins = vec!["OwnerReferencesPermissionEnforcement".to_owned()];
@@ -38,7 +38,7 @@ impl Stage {
         Self { control_plane, cloud, tenant, ca }
     }
 
-    /// The operator of a release: namespace, and name.
+    /// The operator of a release: namespace and name.
     pub async fn operator(&self, release: (&str, &str)) -> Operator {
         let log = self.control_plane.folder().join(format!("{}.{}.log", release.0, release.1));
         let (proxy, ca) = (self.cloud.proxy_url(), self.ca.to_string_lossy());
@@ -58,20 +58,20 @@ impl Stage {
         self.control_plane.kubectl_with_input(&["apply", "-n", namespace, "-f", "-"], manifest).await.unwrap();
     }
 
-    /// A credential, right or wrong, and a context that uses it, both called `name`.
+    /// Creates a valid or wrong credential and a context that uses it, both called `name`.
     pub async fn put(&self, namespace: &str, name: &str, client_secret: &str) {
         for object in objects(&self.tenant, name, client_secret) {
             self.apply(namespace, &object.to_string()).await;
         }
     }
 
-    /// Waits until a context is ready, or not, for this reason.
+    /// Waits until the `Ready` condition of a context has this reason.
     pub async fn wait_for(&self, namespace: &str, name: &str, reason: &str) {
         let path = format!("--for=jsonpath={{.status.conditions[?(@.type==\"Ready\")].reason}}={reason}");
         self.kubectl(&["wait", "-n", namespace, &path, &format!("qctx/{name}"), "--timeout=60s"]).await;
     }
 
-    /// The status of a context, or nothing.
+    /// The status of a context, or an empty text.
     pub async fn status(&self, namespace: &str, name: &str) -> String {
         self.kubectl(&["get", "qctx", name, "-n", namespace, "-o", "jsonpath={.status.conditions}"]).await
     }
@@ -92,17 +92,17 @@ pub fn objects(tenant: &Tenant, name: &str, client_secret: &str) -> [Value; 2] {
     ]
 }
 
-/// Ends an operator as a rollout does: in order, its lease released.
+/// Stops an operator as a rollout does: gracefully, so that it releases its Lease.
 pub async fn stop(mut operator: Operator) {
     let ended = operator.process.stop(Duration::from_secs(10)).await.unwrap();
     assert_eq!(ended.code(), Some(0), "{}", operator.process.log_tail());
 }
 
-/// Waits until what is asked is so.
+/// Waits until `holds` returns true.
 pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let begin = Instant::now();
     while !holds().await {
-        assert!(begin.elapsed() < Duration::from_mins(1), "waited in vain: {what}");
+        assert!(begin.elapsed() < Duration::from_mins(1), "timed out waiting until {what}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
