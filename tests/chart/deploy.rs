@@ -1,4 +1,4 @@
-//! The ways in beside Helm: the manifest as a base of Kustomize, and what Flux is given.
+//! Installation without the Helm CLI: the manifest as a base of Kustomize, and the objects for Flux.
 
 use std::fs;
 
@@ -50,7 +50,7 @@ fn the_overlay_of_the_readme_sets_image_namespace_and_flag() {
     let built = Rendered(kustomize(overlay.to_str().unwrap()));
     assert_eq!(built.container()["image"], "REGISTRY/qlik-context-operator:TAG");
     assert!(built.args().contains(&"--allowed-tenant-hosts=acme.eu.qlikcloud.com"));
-    // Nothing in it names the namespace in a way that Kustomize does not find.
+    // Kustomize changes the namespace everywhere.
     for object in &built.0 {
         assert!(object["metadata"]["namespace"].is_null() || object["metadata"]["namespace"] == "elsewhere");
         for subject in object["subjects"].as_array().into_iter().flatten() {
@@ -81,14 +81,14 @@ fn flux_installs_the_chart_first_and_waits_for_operator_and_context() {
     }
 }
 
-/// As the operator understands it.
+/// The context as the operator parses it.
 fn assert_understood(context: Value) {
     let context: QlikContext = serde_json::from_value(context).unwrap();
     Desired::parse(&context).unwrap();
 }
 
 #[test]
-fn every_context_that_is_shown_to_a_newcomer_is_understood() {
+fn every_context_for_new_users_is_valid() {
     assert_understood(documents(&read("deploy/flux/context.yaml")).remove(0));
     let metadata: Value = serde_saphyr::from_str(&chart("Chart.yaml")).unwrap();
     let annotations = metadata["annotations"].as_object().unwrap();
@@ -99,7 +99,7 @@ fn every_context_that_is_shown_to_a_newcomer_is_understood() {
     let notes = chart("templates/NOTES.txt").replace("\n  ", "\n");
     let yaml = notes.split("<<'YAML'\n").nth(1).unwrap().split("YAML\n").next().unwrap().to_owned();
     assert_understood(documents(&yaml).remove(0));
-    // And what else Artifact Hub shows is what there is.
+    // The other annotations for Artifact Hub match the chart, too.
     let crd = &documents(&read("crds/qlikcontexts.yaml"))[0];
     assert_eq!(list("crds")[0]["name"], crd["metadata"]["name"]);
     assert_eq!(list("crds")[0]["version"], crd["spec"]["versions"][0]["name"]);
@@ -108,7 +108,7 @@ fn every_context_that_is_shown_to_a_newcomer_is_understood() {
     assert_eq!(metadata["appVersion"], env!("CARGO_PKG_VERSION"));
 }
 
-/// The block of YAML on a page that holds this text.
+/// The block of YAML on a page that contains this text.
 fn block(page: &str, text: &str) -> String {
     let page = read(page);
     let mut blocks = page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());

@@ -1,4 +1,4 @@
-//! The flags that the chart passes are flags of the program, and mean what the values say.
+//! The chart passes only flags that the program has, with the meaning of its values.
 
 use clap::Parser as _;
 use qlik_context_operator::oauth::address::AddressPolicy;
@@ -9,7 +9,7 @@ use serde_json::json;
 use super::helm::Rendered;
 use super::values::{alternatives, everything};
 
-/// Looks at the flags as the program itself reads them.
+/// Parses the flags with the program's own parser.
 fn read<T>(what: &str, rendered: &Rendered, look: impl FnOnce(&RunArgs) -> T) -> T {
     let words = ["qlik-context-operator"].into_iter().chain(rendered.args());
     match CommandLine::try_parse_from(words) {
@@ -19,25 +19,25 @@ fn read<T>(what: &str, rendered: &Rendered, look: impl FnOnce(&RunArgs) -> T) ->
 }
 
 #[test]
-fn the_program_takes_every_flag_that_the_chart_passes() {
+fn the_program_accepts_every_flag_that_the_chart_passes() {
     for (what, values) in alternatives() {
         read(what, &Rendered::new(&values), |_| ());
     }
 }
 
 #[test]
-fn what_no_value_asks_for_is_left_to_the_operator() {
+fn an_unset_value_passes_no_flag() {
     let rendered = Rendered::new(&json!({}));
     let flags = ["run", "--oauth-clients", "--leader-elect", "--lease-name=qlik-context-operator", "--log-format=json"];
     assert_eq!(rendered.args(), flags);
     assert!(rendered.container()["env"].is_null());
-    // Nor is an empty list a flag without a value.
+    // An empty list does not become a flag without a value.
     let empty = json!({"watchNamespaces": [], "allowedTenantHosts": [], "concurrency": null, "budget": {}});
     assert_eq!(Rendered::new(&empty).args(), flags);
 }
 
 #[test]
-fn a_flag_says_what_its_value_says() {
+fn a_flag_has_the_meaning_of_its_value() {
     let rendered = Rendered::new(&everything());
     read("everything", &rendered, |args| {
         let limits = args.limits();
@@ -62,7 +62,7 @@ fn scope_and_budget_are_passed_on() {
         "watchNamespaces": ["a", "b"],
         "contextSelector": "shard in (a, b)",
         "credentialSelector": "qlik=yes",
-        // No limit is not the same as no wish.
+        // `0` (no limit) differs from an unset value.
         "budget": {"hostTokenRequestsPerMinute": 50, "hostApiRequestsPerMinute": 0, "keyTokenRequestsPerMinute": 5},
     }));
     let passed = rendered.args();
@@ -85,7 +85,7 @@ fn large_numbers_are_written_out() {
 }
 
 #[test]
-fn authorities_are_mounted_and_their_file_is_named() {
+fn ca_certificates_are_mounted_and_their_file_is_passed() {
     let sources = [
         (
             json!({"configMap": {"name": "authorities", "key": "bundle.pem"}}),

@@ -1,5 +1,5 @@
-//! What is made from the chart and committed: the table of its values, and manifests for who does not use Helm. Written when
-//! `WRITE_GENERATED` is set, as `cargo xtask generate` does, and compared otherwise.
+//! Files that are generated from the chart and committed: the table of its values, and manifests for use without Helm.
+//! They are written if `WRITE_GENERATED` is set, as `cargo xtask generate` does, and compared otherwise.
 
 use std::fmt::Write as _;
 
@@ -19,9 +19,10 @@ pub struct Row {
     text: String,
 }
 
-/// The values of values.yaml in order: each key with a comment that begins with two dashes.
+/// The values of values.yaml, in order: each key with a comment that starts with two dashes.
 ///
-/// Reads keys and comments by their place in the line, which is enough for our own file; what is set, the YAML parser says.
+/// Keys and comments are found by their position in the line, which is sufficient for our own file. A YAML parser reads
+/// the values.
 pub fn rows() -> Vec<Row> {
     let yaml = chart("values.yaml");
     let values: Value = serde_saphyr::from_str(&yaml).unwrap();
@@ -46,7 +47,7 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-/// Every value has a comment of its own, or is part of one that has.
+/// Checks that every value has its own comment or is part of a value that has one.
 fn undocumented(value: &Value, path: &str, rows: &[Row]) {
     for (key, value) in value.as_object().unwrap_or_else(|| panic!("values.yaml: {path} has no comment")) {
         let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
@@ -59,7 +60,7 @@ fn undocumented(value: &Value, path: &str, rows: &[Row]) {
 fn table() -> String {
     let mut table = String::from("| value | default | what it is |\n| --- | --- | --- |\n");
     for Row { path, default, text } in rows() {
-        // A line is for a table's cell; `|` would end it.
+        // The text goes into one cell of a table. `|` would end the cell.
         let default = match default {
             Value::Null => String::new(),
             value => format!("`{value}`").replace('|', "\\|"),
@@ -75,7 +76,10 @@ fn compare(file: &str, wanted: &str) {
         std::fs::create_dir_all(file_path.parent().unwrap()).unwrap();
         std::fs::write(&file_path, wanted).unwrap();
     }
-    assert!(std::fs::read_to_string(&file_path).unwrap_or_default() == wanted, "{file} is old: cargo xtask generate");
+    assert!(
+        std::fs::read_to_string(&file_path).unwrap_or_default() == wanted,
+        "{file} is out of date: run cargo xtask generate"
+    );
 }
 
 #[test]
@@ -85,7 +89,7 @@ fn the_table_of_values_in_the_charts_readme_is_that_of_values_yaml() {
     compare(README, &format!("{before}{BEGIN}{}", table()));
 }
 
-/// Without what only Helm understands.
+/// Removes labels and annotations that only Helm uses.
 fn plain(mut object: Value) -> Value {
     fn strip(value: &mut Value) {
         let Some(fields) = value.as_object_mut() else { return };

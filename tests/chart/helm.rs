@@ -1,4 +1,4 @@
-//! Helm, and what it renders.
+//! Runs Helm and reads the objects that it renders.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ pub fn chart(file: &str) -> String {
     read(&format!("charts/qlik-context-operator/{file}"))
 }
 
-/// Runs a program with a home of its own, and returns its standard output; the error is its standard error.
+/// Runs a program with its own home folder and returns its standard output. The error is its standard error.
 pub fn run(program: &Path, args: &[&str], input: &str) -> anyhow::Result<String> {
     let mut child = Command::new(program)
         .args(args)
@@ -47,12 +47,12 @@ pub fn run(program: &Path, args: &[&str], input: &str) -> anyhow::Result<String>
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// The objects of a release, or why Helm does not make them.
+/// The objects of a release, or Helm's error.
 #[derive(Debug)]
 pub struct Rendered(pub Vec<Value>);
 
 impl Rendered {
-    /// Of the usual release, with these values.
+    /// The objects of the default release with these values.
     pub fn new(values: &Value) -> Self {
         Self::try_new(RELEASE, NAMESPACE, values).unwrap_or_else(|error| panic!("{values}: {error}"))
     }

@@ -1,4 +1,4 @@
-//! What the chart makes of its values, by Helm itself; and what an API server says to that, in a dry run.
+//! The objects that Helm renders from the chart and its values, and the API server's response to them in a dry run.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 

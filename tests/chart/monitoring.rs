@@ -1,4 +1,4 @@
-//! What watches the operator: each alert and panel asks for metrics that there are.
+//! Alerts and dashboard: each alert and panel queries only metrics that exist.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::helm::{Rendered, chart};
 use super::values::everything;
 
-/// The metrics that a query asks for.
+/// The metrics in a query.
 fn asked(query: &str) -> Vec<&str> {
     let words = query.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_'));
     let metrics: Vec<_> = words.filter(|word| word.starts_with("qlik_context_")).collect();
@@ -20,7 +20,7 @@ fn asked(query: &str) -> Vec<&str> {
     metrics
 }
 
-/// What the operator's endpoint serves once everything has happened.
+/// The response of the operator's endpoint after every kind of event has been recorded.
 static METRICS: LazyLock<String> = LazyLock::new(|| {
     let (metrics, now) = (Arc::new(Metrics::new()), Timestamp::UNIX_EPOCH);
     metrics.context("namespace", "name", true, Some((now, now)), now);
@@ -53,7 +53,7 @@ fn rules(values: &Value) -> Vec<Value> {
 }
 
 #[test]
-fn every_alert_asks_for_metrics_that_there_are_and_says_what_is_wrong() {
+fn every_alert_queries_existing_metrics_and_says_what_is_wrong() {
     let alerts = rules(&json!({"enabled": true}));
     assert!(alerts.len() >= 8);
     for alert in &alerts {
@@ -70,7 +70,7 @@ fn every_alert_asks_for_metrics_that_there_are_and_says_what_is_wrong() {
 }
 
 #[test]
-fn an_alert_can_be_changed_and_left_out() {
+fn an_alert_can_be_changed_and_disabled() {
     let change = json!({"for": "30m", "labels": {"severity": "info"}});
     let values = json!({
         "enabled": true, "alertLabels": {"team": "a", "severity": "mine"},
@@ -109,7 +109,7 @@ fn the_service_monitor_finds_the_service_and_keeps_the_namespaces_of_contexts() 
 }
 
 #[test]
-fn every_panel_of_the_dashboard_asks_for_metrics_that_there_are() {
+fn every_panel_of_the_dashboard_queries_existing_metrics() {
     let rendered = Rendered::new(&everything());
     let mut maps = rendered.of_kind("ConfigMap");
     maps.retain(|map| map["metadata"]["labels"]["grafana_dashboard"] == "1");

@@ -1,10 +1,10 @@
-//! NOTES.txt: what Helm prints after an installation, above all what is still missing.
+//! NOTES.txt: the text that Helm prints after an installation, with the steps that are still missing.
 
 use serde_json::{Value, json};
 
 use super::helm::{NAMESPACE, PROGRAMS, RELEASE, run};
 
-/// What a person reads after `helm install` with these values; no cluster is asked.
+/// The text after `helm install` with these values, rendered without a cluster.
 fn notes(values: &Value) -> String {
     let chart = "charts/qlik-context-operator";
     let args = ["install", RELEASE, chart, "--namespace", NAMESPACE, "--dry-run=client", "--values", "-"];
@@ -40,7 +40,7 @@ fn the_notes_say_that_nothing_runs_without_replicas() {
 }
 
 #[test]
-fn the_notes_name_what_else_has_to_be_there() {
+fn the_notes_name_what_has_to_be_installed_separately() {
     let said = notes(&json!({"crds": {"enabled": false}, "rbac": {"create": false}, "watchNamespaces": ["a", "b"]}));
     assert!(said.contains("installed for a, b. Add -n"), "{said}");
     assert!(said.contains("The CRD is not part of this release (crds.enabled=false)"), "{said}");

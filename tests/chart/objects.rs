@@ -1,4 +1,4 @@
-//! The other objects: their names and labels, budget, network, and what users add.
+//! The other objects: names and labels, PodDisruptionBudget, NetworkPolicy, and objects that users add.
 
 use std::collections::HashSet;
 
@@ -19,13 +19,13 @@ fn selects(selector: &Value, labels: &Value) -> bool {
 }
 
 #[test]
-fn names_have_at_most_63_characters_however_long_the_releases_is() {
+fn names_have_at_most_63_characters_for_a_release_name_of_any_length() {
     let release = "r".repeat(53);
     let values = [everything(), json!({"fullnameOverride": format!("{}-{}", "f".repeat(60), "aa")})];
     for values in values {
         let rendered = Rendered::try_new(&release, NAMESPACE, &values).unwrap();
         for (kind, _, name) in rendered.0.iter().map(key) {
-            // Roles may be longer: their names are no labels and no part of an address.
+            // Names of roles can be longer, because they are not used as labels or in addresses.
             let name = name.strip_prefix("qlik-system:").unwrap_or(&name);
             let name = name.trim_end_matches(":view").trim_end_matches(":edit");
             assert!(name.len() <= 63 && !name.ends_with('-'), "{kind} {name}");
@@ -38,7 +38,7 @@ fn names_have_at_most_63_characters_however_long_the_releases_is() {
 }
 
 #[test]
-fn a_release_may_be_called_what_yaml_takes_for_something_else() {
+fn a_release_name_that_yaml_reads_as_another_type_works() {
     for release in ["y", "on", "1", "null"] {
         let rendered = Rendered::try_new(release, NAMESPACE, &everything()).unwrap();
         let labels = rendered.0.iter().filter_map(|object| object["metadata"]["labels"].as_object()).flatten();
@@ -49,11 +49,11 @@ fn a_release_may_be_called_what_yaml_takes_for_something_else() {
 }
 
 #[test]
-fn two_releases_of_one_cluster_share_no_object_but_the_crd() {
+fn two_releases_in_one_cluster_share_only_the_crd() {
     let releases = [(RELEASE, "a"), (RELEASE, "a-b"), ("b-qlik-context-operator", "a"), ("x", "a")];
     let values = json!({"watchNamespaces": ["shared"], "rbac": {"aggregateToView": true, "aggregateToEdit": true}});
     let mut everything = everything();
-    // What users add is theirs to name.
+    // Users choose the names of objects that they add.
     everything["extraObjects"] = json!([]);
     for values in [everything, values] {
         let mut seen = HashSet::new();
@@ -67,7 +67,7 @@ fn two_releases_of_one_cluster_share_no_object_but_the_crd() {
 }
 
 #[test]
-fn everything_of_a_namespace_is_in_the_releases_and_has_the_usual_labels() {
+fn namespaced_objects_are_in_the_namespace_of_the_release_and_have_the_usual_labels() {
     for (what, values) in alternatives() {
         for object in Rendered::new(&values).0 {
             let (kind, namespace, name) = key(&object);
@@ -82,7 +82,7 @@ fn everything_of_a_namespace_is_in_the_releases_and_has_the_usual_labels() {
 }
 
 #[test]
-fn common_labels_are_on_everything_and_never_in_place_of_the_charts() {
+fn common_labels_are_on_every_object_and_do_not_replace_the_charts_labels() {
     let mut values = everything();
     values["extraObjects"] = json!([]);
     values["commonLabels"] = json!({"team": "analytics", "app.kubernetes.io/name": "mine"});
@@ -98,7 +98,7 @@ fn common_labels_are_on_everything_and_never_in_place_of_the_charts() {
 }
 
 #[test]
-fn whatever_selects_pods_selects_the_operators() {
+fn every_selector_of_pods_matches_the_operators_pods() {
     let rendered = Rendered::new(&everything());
     let labels = &rendered.pod()["metadata"]["labels"];
     assert!(selects(&rendered.only("Service")["spec"]["selector"], labels));
@@ -107,7 +107,7 @@ fn whatever_selects_pods_selects_the_operators() {
 }
 
 #[test]
-fn the_crd_is_kept_unless_it_is_not_to_be() {
+fn the_crd_is_kept_unless_the_values_disable_that() {
     let policy = |values: &Value| {
         let rendered = Rendered::new(values);
         let crds = rendered.of_kind("CustomResourceDefinition");
@@ -120,7 +120,7 @@ fn the_crd_is_kept_unless_it_is_not_to_be() {
 }
 
 #[test]
-fn a_disruption_budget_has_one_of_its_two_numbers() {
+fn a_disruption_budget_has_exactly_one_of_its_two_numbers() {
     let spec = |values: Value| {
         let mut budget = values;
         budget["enabled"] = true.into();
@@ -141,7 +141,7 @@ fn a_disruption_budget_has_one_of_its_two_numbers() {
 }
 
 #[test]
-fn the_network_policy_lets_out_what_the_operator_needs_and_in_who_reads_metrics() {
+fn the_network_policy_allows_the_operators_egress_and_ingress_to_the_metrics() {
     let spec = |values: Value| {
         let mut values = values;
         values["networkPolicy"]["enabled"] = true.into();
@@ -175,7 +175,7 @@ fn the_network_policy_lets_out_what_the_operator_needs_and_in_who_reads_metrics(
 }
 
 #[test]
-fn extra_objects_are_templates() {
+fn extra_objects_are_rendered_as_templates() {
     let rendered = Rendered::new(&everything());
     let names: Vec<_> = rendered.of_kind("ConfigMap").iter().map(|object| object["metadata"]["name"].clone()).collect();
     for name in ["qlik-context-operator-object", "qlik-context-operator-text"] {

@@ -1,11 +1,11 @@
-//! The Pod: what it may do, where it comes from and where it runs.
+//! The Pod: its security context, its image and its scheduling.
 
 use serde_json::{Value, json};
 
 use super::helm::Rendered;
 use super::values::alternatives;
 
-/// The controls of Pod Security `restricted`, as far as this Pod has to do with them.
+/// The controls of Pod Security `restricted` that apply to this Pod.
 fn assert_restricted(what: &str, pod: &Value) {
     let spec = &pod["spec"];
     for host in ["hostNetwork", "hostPID", "hostIPC"] {
@@ -32,7 +32,7 @@ fn assert_restricted(what: &str, pod: &Value) {
 }
 
 #[test]
-fn the_pod_fits_pod_security_restricted_whatever_the_values() {
+fn the_pod_meets_pod_security_restricted_with_any_values() {
     for (what, values) in alternatives() {
         assert_restricted(what, Rendered::new(&values).pod());
     }
@@ -57,7 +57,7 @@ fn the_image_is_what_the_values_say() {
 }
 
 #[test]
-fn only_the_operators_own_pods_get_the_token_of_its_account() {
+fn only_the_operators_pods_mount_the_token_of_its_service_account() {
     let rendered = Rendered::new(&json!({}));
     assert_eq!(rendered.only("ServiceAccount")["automountServiceAccountToken"], false);
     assert_eq!(rendered.pod()["spec"]["automountServiceAccountToken"], true);
@@ -68,7 +68,7 @@ fn only_the_operators_own_pods_get_the_token_of_its_account() {
 }
 
 #[test]
-fn probes_and_what_kubernetes_itself_defines_are_passed_on() {
+fn probes_and_fields_that_kubernetes_defines_are_passed_on() {
     let probe = json!({"tcpSocket": {"port": "http"}, "httpGet": null, "periodSeconds": 7});
     let passed_on = [
         ("nodeSelector", json!({"a": "b"})),

@@ -1,10 +1,10 @@
-//! What the operator's account may do, and who may do what with QlikContexts: these rights and no others.
+//! The permissions of the operator's ServiceAccount, and of users for QlikContexts: exactly these.
 
 use serde_json::{Value, json};
 
 use super::helm::{NAMESPACE, RELEASE, Rendered};
 
-/// What design and README promise.
+/// The documented permissions.
 fn operator_rules() -> Value {
     json!([
         {"apiGroups": ["qlikcontext.dev"], "resources": ["qlikcontexts"], "verbs": ["get", "list", "watch"]},
@@ -23,7 +23,7 @@ fn lease_rules() -> Value {
     ])
 }
 
-/// Namespace, name and rules of every role, cluster-wide ones without a namespace.
+/// Namespace, name and rules of every role. A cluster-wide role has no namespace.
 fn roles(rendered: &Rendered) -> Vec<(Option<&str>, &str, &Value)> {
     let roles = rendered.0.iter().filter(|object| object["kind"] == "Role" || object["kind"] == "ClusterRole");
     roles
@@ -35,7 +35,8 @@ fn roles(rendered: &Rendered) -> Vec<(Option<&str>, &str, &Value)> {
         .collect()
 }
 
-/// Every binding binds a role beside it of its own name to the release's account, and to nobody else.
+/// Every binding binds the role of the same name and namespace to the ServiceAccount of the release and to no other
+/// subject.
 fn assert_bindings(rendered: &Rendered, account: &str) {
     let bindings = rendered.0.iter().filter(|object| object["kind"].as_str().unwrap().ends_with("Binding"));
     for binding in bindings {
@@ -66,7 +67,7 @@ fn without_a_list_the_operator_has_one_role_in_the_cluster_and_one_for_its_lease
 }
 
 #[test]
-fn with_a_list_it_has_a_role_in_each_namespace_and_nothing_in_the_cluster_but_the_crd() {
+fn with_a_list_it_has_a_role_in_each_namespace_and_cluster_wide_only_reads_the_crd() {
     let rendered = Rendered::new(&json!({"watchNamespaces": ["a", NAMESPACE]}));
     let (operator, lease) = (operator_rules(), lease_rules());
     let mut found = roles(&rendered);
@@ -88,7 +89,7 @@ fn with_a_list_it_has_a_role_in_each_namespace_and_nothing_in_the_cluster_but_th
 }
 
 #[test]
-fn without_oauth_clients_there_is_neither_their_crd_nor_a_right_nor_the_flag() {
+fn without_oauth_clients_there_is_no_crd_permission_or_flag_for_them() {
     for values in
         [json!({}), json!({"watchNamespaces": ["a"], "rbac": {"aggregateToView": true, "aggregateToEdit": true}})]
     {
@@ -105,7 +106,7 @@ fn without_oauth_clients_there_is_neither_their_crd_nor_a_right_nor_the_flag() {
 }
 
 #[test]
-fn with_workloads_there_are_the_rights_for_pods_and_workloads_and_the_flag_and_without_neither() {
+fn with_workloads_there_are_their_permissions_and_the_flag_and_otherwise_neither() {
     for (namespaces, roles_with_them) in [(json!([]), 1), (json!(["a", "b"]), 2)] {
         let without = Rendered::new(&json!({ "watchNamespaces": namespaces }));
         let text = serde_json::to_string(&without.0).unwrap();
@@ -123,7 +124,7 @@ fn with_workloads_there_are_the_rights_for_pods_and_workloads_and_the_flag_and_w
 }
 
 #[test]
-fn the_lease_role_goes_with_the_election_and_every_role_with_rbac_create() {
+fn the_lease_role_depends_on_leader_election_and_every_role_on_rbac_create() {
     let rendered = Rendered::new(&json!({"leaderElection": {"enabled": false}}));
     assert!(rendered.of_kind("Role").is_empty() && rendered.of_kind("RoleBinding").is_empty());
     assert_eq!(rendered.only("Deployment")["spec"]["strategy"], json!({"type": "Recreate"}));
@@ -132,7 +133,7 @@ fn the_lease_role_goes_with_the_election_and_every_role_with_rbac_create() {
 }
 
 #[test]
-fn rights_go_to_the_account_that_the_pods_use() {
+fn permissions_are_granted_to_the_service_account_of_the_pods() {
     let rendered = Rendered::new(&json!({"serviceAccount": {"create": false, "name": "other"}}));
     assert_bindings(&rendered, "other");
     assert_eq!(rendered.pod()["spec"]["serviceAccountName"], "other");
@@ -140,7 +141,7 @@ fn rights_go_to_the_account_that_the_pods_use() {
 }
 
 #[test]
-fn the_clusters_own_roles_see_and_edit_contexts_and_nothing_else() {
+fn the_aggregated_roles_read_and_edit_contexts_and_nothing_else() {
     let rule = |verbs: Value| json!([{"apiGroups": ["qlikcontext.dev"], "resources": ["qlikcontexts", "qlikoauthclients"], "verbs": verbs}]);
     let view = rule(json!(["get", "list", "watch"]));
     let edit = rule(json!(["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"]));

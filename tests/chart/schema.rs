@@ -1,11 +1,11 @@
-//! What may be set: what values.yaml has, and nothing else.
+//! Only the values of values.yaml can be set.
 
 use serde_json::{Value, json};
 
 use super::helm::{NAMESPACE, PROGRAMS, RELEASE, Rendered, chart, read, run};
 use super::values::{alternatives, everything};
 
-/// Why Helm refuses these values.
+/// Helm's error for these values.
 fn refusal(values: &Value) -> String {
     match Rendered::try_new(RELEASE, NAMESPACE, values) {
         Ok(_) => panic!("{values} is accepted"),
@@ -33,11 +33,11 @@ fn helm_lint_finds_nothing() {
 }
 
 #[test]
-fn every_recipe_of_the_readme_and_the_docs_is_accepted() {
+fn every_set_of_values_in_the_readme_and_the_docs_is_accepted() {
     for page in ["charts/qlik-context-operator/README.md", "docs/install.md", "docs/rbac.md"] {
         let text = read(page);
         let blocks = text.split("```yaml\n").skip(1).map(|text| text.split("```").next().unwrap());
-        // The rest are manifests.
+        // The other blocks are manifests.
         let recipes: Vec<_> = blocks.filter(|block| !block.contains("kind: ")).collect();
         assert!(!recipes.is_empty(), "{page}");
         for recipe in recipes {
@@ -47,7 +47,7 @@ fn every_recipe_of_the_readme_and_the_docs_is_accepted() {
 }
 
 #[test]
-fn an_older_kubernetes_is_refused_and_a_vendors_version_is_not() {
+fn an_older_kubernetes_is_rejected_and_a_vendors_version_is_accepted() {
     for (version, taken) in [("v1.31.9", false), ("v1.32.0", true), ("v1.32.1-gke.100", true), ("v1.33.1+k3s1", true)] {
         let args = ["template", RELEASE, "charts/qlik-context-operator", "--kube-version", version];
         assert_eq!(run(&PROGRAMS.helm, &args, "").is_ok(), taken, "{version}");
@@ -55,11 +55,11 @@ fn an_older_kubernetes_is_refused_and_a_vendors_version_is_not() {
 }
 
 #[test]
-fn a_mistake_is_refused_and_named() {
+fn a_wrong_value_is_rejected_with_its_name() {
     let cases = [
         (json!({"replicas": 2}), "replicas"),
         (json!({"image": {"registry": "https://registry.example.com"}}), "registry"),
-        // The password would stand in the Deployment for everybody who may read that.
+        // Anyone who can read the Deployment would see the password.
         (json!({"proxy": {"httpsProxy": "http://user:word@proxy:3128"}}), "httpsProxy"),
         (json!({"image": {"name": "x"}}), "name"),
         (json!({"tenantCA": {"configmap": {"name": "x"}}}), "configmap"),
@@ -119,7 +119,7 @@ fn a_mistake_is_refused_and_named() {
     }
 }
 
-/// The paths of a schema's values, where the shape is ours.
+/// The paths of the values in a schema, except where Kubernetes defines the fields.
 fn paths(schema: &Value, definitions: &Value, path: &str, found: &mut Vec<String>) {
     let schema = match schema["$ref"].as_str() {
         Some(reference) => &definitions[reference.trim_start_matches("#/$defs/")],
@@ -129,15 +129,15 @@ fn paths(schema: &Value, definitions: &Value, path: &str, found: &mut Vec<String
         found.push(path.to_owned());
         return;
     };
-    // A parent chart puts values of its own beside ours there.
-    assert!(schema["additionalProperties"] == false || path == "global", "{path} takes anything");
+    // A parent chart adds its own values there.
+    assert!(schema["additionalProperties"] == false || path == "global", "{path} accepts unknown fields");
     for (name, property) in properties {
         let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
         paths(property, definitions, &path, found);
     }
 }
 
-/// The parts of values.yaml that hold values, and so are never left out.
+/// The sections of values.yaml that contain values. They cannot be omitted.
 fn groups(paths: &[String]) -> Vec<String> {
     let mut groups: Vec<_> = paths.iter().filter_map(|path| Some(path.split_once('.')?.0.to_owned())).collect();
     groups.sort();
@@ -155,7 +155,7 @@ fn schema_and_values_have_the_same_values() {
     documented.sort();
     assert_eq!(known, documented);
 
-    // Without this a `null` in place of one ends in a message about Go.
+    // Without this, a `null` in place of a section gives an error message from Go.
     let mut required: Vec<_> =
         schema["required"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
     required.retain(|name| *name != "replicaCount");

@@ -1,4 +1,5 @@
-//! What an API server says to all that the chart renders: a dry run with strict validation, where a warning is an error.
+//! Everything that the chart renders is sent to an API server, as a dry run with strict validation. A warning is an
+//! error.
 
 use serde_json::{Value, json};
 use support::control_plane::{ControlPlane, Options};
@@ -6,7 +7,7 @@ use support::control_plane::{ControlPlane, Options};
 use super::helm::{NAMESPACE, Rendered, documents, read};
 use super::values::alternatives;
 
-/// Kinds of the Prometheus operator, as far as the server has to know them: its own schemas are not part of this project.
+/// Minimal CRDs of the Prometheus operator, whose own schemas are not part of this project.
 fn kind_of_monitoring(kind: &str, plural: &str) -> Value {
     let group = "monitoring.coreos.com";
     let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}});
@@ -22,7 +23,7 @@ fn kind_of_monitoring(kind: &str, plural: &str) -> Value {
 }
 
 async fn dry_run(control_plane: &ControlPlane, objects: &[Value]) -> anyhow::Result<String> {
-    // Not as a list: kubectl would then look at it by itself, with an older schema.
+    // Not as a list, because kubectl would validate that with an older schema.
     let documents: Vec<_> = objects.iter().map(Value::to_string).collect();
     let apply = [
         "apply",
@@ -36,7 +37,7 @@ async fn dry_run(control_plane: &ControlPlane, objects: &[Value]) -> anyhow::Res
 }
 
 #[tokio::test]
-async fn an_api_server_takes_all_that_the_chart_renders_without_a_warning() {
+async fn an_api_server_accepts_everything_that_the_chart_renders_without_a_warning() {
     let control_plane = ControlPlane::shared(&Options::default()).await.unwrap();
     for (kind, plural) in [("ServiceMonitor", "servicemonitors"), ("PrometheusRule", "prometheusrules")] {
         let crd = kind_of_monitoring(kind, plural).to_string();
@@ -46,7 +47,7 @@ async fn an_api_server_takes_all_that_the_chart_renders_without_a_warning() {
     }
     for namespace in [NAMESPACE, "a", "team"] {
         control_plane.kubectl(&["create", "namespace", namespace]).await.unwrap();
-        // Then the server warns of a Deployment whose Pods it would refuse.
+        // With this label the server warns about a Deployment whose Pods it would reject.
         let label = "pod-security.kubernetes.io/warn=restricted";
         control_plane.kubectl(&["label", "namespace", namespace, label]).await.unwrap();
     }
@@ -54,7 +55,7 @@ async fn an_api_server_takes_all_that_the_chart_renders_without_a_warning() {
         let said = dry_run(control_plane, &Rendered::new(&values).0).await;
         assert!(said.is_ok(), "{what}: {said:?}");
     }
-    // Also over a release with the defaults: what the server filled in for them does not hold up another strategy.
+    // Also over a release with the defaults: fields that the server defaulted do not prevent another strategy.
     let created: Vec<_> = Rendered::new(&json!({})).of_kind("Deployment").iter().map(ToString::to_string).collect();
     let apply = ["apply", "--server-side", "--field-manager=helm", "-f", "-"];
     control_plane.kubectl_with_input(&apply, &created.join("\n---\n")).await.unwrap();
@@ -66,7 +67,7 @@ async fn an_api_server_takes_all_that_the_chart_renders_without_a_warning() {
     let manifest = documents(&read("deploy/kubernetes/qlik-context-operator.yaml"));
     let said = dry_run(control_plane, &manifest).await;
     assert!(said.is_ok(), "the manifest: {said:?}");
-    // A warning is an error indeed.
+    // Checks that a warning is an error.
     let root = Rendered::new(&json!({"podSecurityContext": {"runAsNonRoot": false, "runAsUser": 0}}));
     let said = dry_run(control_plane, &root.0).await.unwrap_err().to_string();
     assert!(said.contains("would violate PodSecurity"), "{said}");

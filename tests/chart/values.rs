@@ -1,8 +1,8 @@
-//! Values that switch everything on, for tests that look at all that the chart can make.
+//! Values that enable everything, for tests of all objects that the chart can render.
 
 use serde_json::{Value, json};
 
-/// Everything at once. What excludes another is in [`alternatives`].
+/// Everything at once. Values that exclude each other are in [`alternatives`].
 pub fn everything() -> Value {
     serde_saphyr::from_str(include_str!("everything.yaml")).unwrap()
 }
@@ -14,15 +14,15 @@ pub fn alternatives() -> Vec<(&'static str, Value)> {
         ("everything", everything()),
         ("namespaces", json!({"watchNamespaces": ["a", "qlik-system"]})),
         ("no CRDs", json!({"crds": {"enabled": false}})),
-        ("CRDs that go", json!({"crds": {"keep": false}, "commonLabels": {"a": "b"}})),
+        ("CRDs that are not kept", json!({"crds": {"keep": false}, "commonLabels": {"a": "b"}})),
         ("no rights", json!({"rbac": {"create": false}})),
         ("another account", json!({"serviceAccount": {"create": false, "name": "other"}})),
         ("no election", json!({"leaderElection": {"enabled": false}})),
-        ("a Secret with authorities", json!({"tenantCA": {"secret": {"name": "authorities"}}})),
+        ("a Secret with CA certificates", json!({"tenantCA": {"secret": {"name": "authorities"}}})),
         ("a digest", json!({"image": {"registry": "r.example.com", "digest": format!("sha256:{}", "a".repeat(64))}})),
         ("percentages", json!({"podDisruptionBudget": {"enabled": true, "minAvailable": "50%"}})),
         ("OpenShift", json!({"podSecurityContext": {"runAsUser": null, "runAsGroup": null}})),
         ("no probes", json!({"livenessProbe": null, "readinessProbe": null})),
-        ("a parent chart's", json!({"enabled": true, "global": {"domain": "example.com"}})),
+        ("values of a parent chart", json!({"enabled": true, "global": {"domain": "example.com"}})),
     ]
 }
