@@ -1,7 +1,7 @@
-//! Which module may use what, read from the sources.
+//! Which modules can use which others, checked by reading the sources.
 //!
-//! Fails for a module that is not there or has no code, so that a renamed module cannot slip out of a rule. What a method call
-//! does, clippy checks (`disallowed-methods` in clippy.toml); here stands who is excused from that.
+//! Fails for a module that does not exist or has no code, so that a renamed module does not escape a rule. Clippy
+//! checks method calls (`disallowed-methods` in clippy.toml). This file lists the modules that are exempt from that.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Modules that decide: values in, values out. Time and chance are arguments.
+/// Pure modules: they take values and return values. Time and randomness are arguments.
 const PURE: [&str; 23] = [
     "api",
     "binding",
@@ -35,9 +35,9 @@ const PURE: [&str; 23] = [
     "workloads/pods",
     "workloads/rollout",
 ];
-/// The words for what a pure module never does: call the Kubernetes API, wait, read a clock.
+/// Words that a pure module does not contain, because it does not call the Kubernetes API, wait or read a clock.
 const EFFECTS: [&str; 6] = ["Api", "Client", "Instant", "async", "await", "tokio"];
-/// Modules that wait for others or change something outside of the process.
+/// Modules that await other tasks or change something outside of the process.
 const EFFECTFUL: [&str; 20] = [
     "controller",
     "health",
@@ -65,7 +65,7 @@ fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
 
-/// The files below a folder, without those that hold only tests.
+/// The files below a folder, without those that contain only tests.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -79,13 +79,13 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The lines of a file that are code: no comment, and no `mod tests`, whether it is in this file or in one of its own.
+/// The lines of code of a file, without comments and without `mod tests`, inline or in its own file.
 fn code_of(text: &str) -> Vec<String> {
     let mut code = Vec::new();
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
         if line == "mod tests {" {
-            // rustfmt indents everything up to the brace that ends it.
+            // rustfmt indents everything up to the closing brace.
             assert!(lines.any(|line| line == "}"), "`mod tests` has no end");
         } else if line != "mod tests;" && !line.trim_start().starts_with("//") {
             code.push(line.to_owned());
@@ -105,7 +105,7 @@ fn code(module: &str) -> Vec<String> {
     code
 }
 
-/// Every module at the top.
+/// Every top-level module.
 fn modules() -> Vec<String> {
     let names = fs::read_dir(source()).unwrap().map(|entry| entry.unwrap().path());
     let names = names.filter(|path| path.is_file()).map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned());
@@ -114,14 +114,14 @@ fn modules() -> Vec<String> {
     modules
 }
 
-/// The lines that use one of these words as a whole.
+/// The lines that contain one of these as a whole word.
 fn with_words<'c>(code: &'c [String], words: &[&str]) -> Vec<&'c str> {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
     let uses = |line: &&String| line.split(|c| !is_part(c)).any(|word| words.contains(&word));
     code.iter().filter(uses).map(String::as_str).collect()
 }
 
-/// The lines that hold one of these texts.
+/// The lines that contain one of these texts.
 fn with_texts<'c>(code: &'c [String], texts: &[&str]) -> Vec<&'c str> {
     code.iter().filter(|line| texts.iter().any(|text| line.contains(text))).map(String::as_str).collect()
 }
@@ -129,7 +129,7 @@ fn with_texts<'c>(code: &'c [String], texts: &[&str]) -> Vec<&'c str> {
 const NONE: [&str; 0] = [];
 
 #[test]
-fn oauth_knows_nothing_of_kubernetes_nor_of_what_uses_it() {
+fn oauth_does_not_use_kubernetes_or_the_modules_that_use_oauth() {
     let kubernetes = ["kube", "k8s_openapi"];
     assert_eq!(with_words(&code("oauth"), &kubernetes), NONE);
     for module in modules() {
@@ -140,14 +140,14 @@ fn oauth_knows_nothing_of_kubernetes_nor_of_what_uses_it() {
 }
 
 #[test]
-fn pure_modules_call_nothing_wait_for_nothing_and_read_no_clock() {
+fn pure_modules_call_no_api_do_not_wait_and_read_no_clock() {
     for module in PURE {
         assert_eq!(with_words(&code(module), &EFFECTS), NONE, "{module}");
     }
 }
 
 #[test]
-fn pure_modules_use_no_module_that_acts() {
+fn pure_modules_use_no_module_with_side_effects() {
     for module in PURE {
         for effectful in EFFECTFUL {
             let path = effectful.replace('/', "::");
@@ -158,7 +158,7 @@ fn pure_modules_use_no_module_that_acts() {
 }
 
 #[test]
-fn every_word_of_a_rule_is_one_that_the_code_uses_elsewhere() {
+fn every_word_of_a_rule_is_used_in_the_code() {
     let all: Vec<_> = modules().iter().flat_map(|module| code(module)).collect();
     for word in EFFECTS.into_iter().chain(["kube", "k8s_openapi"]) {
         assert_ne!(with_words(&all, &[word]), NONE, "{word}");
@@ -169,7 +169,7 @@ fn every_word_of_a_rule_is_one_that_the_code_uses_elsewhere() {
 }
 
 #[test]
-fn no_module_at_the_top_is_used_by_what_it_uses() {
+fn top_level_modules_have_no_cycle() {
     let modules = modules();
     let used = |module: &str| -> BTreeSet<String> {
         let code = code(module);
@@ -180,7 +180,7 @@ fn no_module_at_the_top_is_used_by_what_it_uses() {
             .map(ToOwned::to_owned)
             .collect()
     };
-    // A module whose every use is known takes its arrows with it; what is left in the end stands in a circle.
+    // Removes modules whose users are all removed, until none is left. Modules that remain use each other in a cycle.
     let mut left: BTreeMap<_, _> = modules.iter().map(|module| (module.clone(), used(module))).collect();
     assert!(left.values().map(BTreeSet::len).sum::<usize>() > 50, "{left:?}");
     while let Some(leaf) = left.iter().find(|(_, used)| used.is_empty()).map(|(module, _)| module.clone()) {
@@ -193,7 +193,7 @@ fn no_module_at_the_top_is_used_by_what_it_uses() {
 }
 
 #[test]
-fn every_module_that_mutants_are_made_of_is_there() {
+fn every_module_in_the_list_of_mutants_exists() {
     let text = fs::read_to_string(source().parent().unwrap().join(".cargo/mutants.toml")).unwrap();
     let globs: Vec<_> =
         text.lines().filter_map(|line| line.trim().strip_prefix("\"src/")?.strip_suffix("\",")).collect();
@@ -219,7 +219,7 @@ fn only_the_clock_may_read_the_wall_clock() {
         assert!(rules.contains(&format!("path = \"{method}\"")), "{method}");
     }
     let excused = modules().into_iter().filter(|module| !with_words(&code(module), &["disallowed_methods"]).is_empty());
-    // `run` spawns tasks; that it reads no clock, the words say.
+    // `run` is exempt because it spawns tasks. The last check shows that it reads no clock.
     let mut excused: Vec<_> = excused.collect();
     excused.sort();
     assert_eq!(excused, ["clock", "run"]);
@@ -227,7 +227,7 @@ fn only_the_clock_may_read_the_wall_clock() {
 }
 
 #[test]
-fn tests_are_no_code_wherever_they_stand() {
+fn tests_do_not_count_as_code_inline_or_in_their_own_file() {
     let text = "mod a;\n#[cfg(test)]\nmod tests;\nmod b;\n\n// c\n#[cfg(test)]\nmod tests {\n    d\n}\n\nfn e() {}";
     let code = code_of(text);
     assert_eq!(with_words(&code, &["a", "b", "c", "d", "e", "tests"]), ["mod a;", "mod b;", "fn e() {}"]);

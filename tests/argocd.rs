@@ -1,6 +1,7 @@
-//! The action that Argo CD offers for a QlikContext, run by Argo CD's own Lua; its health script is in tests/states.rs.
+//! The Argo CD action for a QlikContext, run by Argo CD's own Lua. tests/states.rs tests the health script.
 //!
-//! Also makes `deploy/argocd/argocd-cm.yaml` of the scripts: written when `WRITE_GENERATED` is set, compared otherwise.
+//! Also generates `deploy/argocd/argocd-cm.yaml` from the scripts: written if `WRITE_GENERATED` is set, compared
+//! otherwise.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -20,7 +21,7 @@ fn script(file: &str) -> String {
     std::fs::read_to_string(path(file)).unwrap()
 }
 
-/// Which actions there are for each object, and what the action makes of it.
+/// The available actions for each object, and the object after the action.
 fn acted_on(objects: &Value) -> Vec<Value> {
     let mut child = Command::new("go")
         .args(["run", "."])
@@ -37,7 +38,7 @@ fn acted_on(objects: &Value) -> Vec<Value> {
 }
 
 #[test]
-fn the_action_asks_for_a_new_token_and_changes_nothing_else() {
+fn the_action_requests_a_new_token_and_changes_nothing_else() {
     let plain = json!({
         "apiVersion": "qlikcontext.dev/v1alpha1", "kind": "QlikContext",
         "metadata": {"name": "acme", "namespace": "demo", "generation": 2},
@@ -64,7 +65,7 @@ fn the_action_asks_for_a_new_token_and_changes_nothing_else() {
     }
 }
 
-/// The lines of a script, so deep in a block of YAML.
+/// The lines of a script, with the indentation of its block of YAML.
 fn block(script: &str, depth: usize) -> String {
     let line = |line: &str| if line.is_empty() { "\n".to_owned() } else { format!("{}{line}\n", " ".repeat(depth)) };
     script.lines().map(line).collect()
@@ -88,7 +89,7 @@ fn the_config_map_holds_the_scripts() {
     writeln!(file, "    definitions:\n      - name: refresh\n        action.lua: |").unwrap();
     file += &block(&script("actions/refresh/action.lua"), 10);
 
-    // What Argo CD reads from it are the scripts to the byte.
+    // Argo CD reads exactly the bytes of the scripts from it.
     let data = serde_saphyr::from_str::<Value>(&file).unwrap()["data"].clone();
     for kind in kinds {
         assert_eq!(data[format!("resource.customizations.health.{kind}")], script("health.lua"));
@@ -102,5 +103,5 @@ fn the_config_map_holds_the_scripts() {
         std::fs::write(path("argocd-cm.yaml"), &file).unwrap();
     }
     let found = std::fs::read_to_string(path("argocd-cm.yaml")).unwrap_or_default();
-    assert!(found == file, "deploy/argocd/argocd-cm.yaml is old: cargo xtask generate");
+    assert!(found == file, "deploy/argocd/argocd-cm.yaml is out of date: run cargo xtask generate");
 }

@@ -1,4 +1,5 @@
-//! `cargo xtask bench` at its small sizes: every scenario, with the counts held to their bounds. Times are not looked at.
+//! `cargo xtask bench` at its small sizes: every scenario, with counts compared with their bounds. Times are not
+//! checked.
 
 use std::process::Command;
 

@@ -1,7 +1,8 @@
-//! The port that anyone in the cluster may reach: no client costs more than a bound, and none keeps out a probe.
+//! The port that anyone in the cluster can reach: the memory that clients take is bounded, and no client blocks a
+//! probe.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(clippy::disallowed_methods, reason = "sockets take real time")]
+#![expect(clippy::disallowed_methods, reason = "sockets need real time")]
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -17,13 +18,13 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 const SECOND: Duration = Duration::from_secs(1);
-/// For a connection, and some for a busy machine.
+/// The time for a connection, with a reserve for a busy machine.
 const ENDS: Duration = Duration::from_secs(10 + 5);
 
-/// One test at a time: they look at the memory of the process.
+/// One test at a time, because they measure the memory of the process.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
-/// Serves as the operator does.
+/// Starts the operator's server.
 async fn serve(metrics: Arc<Metrics>) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -31,7 +32,7 @@ async fn serve(metrics: Arc<Metrics>) -> SocketAddr {
     address
 }
 
-/// Of so many contexts that their metrics fit into no buffer of a socket.
+/// Metrics of so many contexts that they do not fit into the buffer of a socket.
 fn large() -> Arc<Metrics> {
     let (metrics, now) = (Arc::new(Metrics::new()), Clock::system().now());
     for n in 0..50_000 {
@@ -55,14 +56,14 @@ async fn answer(address: SocketAddr, path: &str) -> String {
     answer
 }
 
-/// Writes again and again until the other side has ended the connection; how long that took.
+/// Writes repeatedly until the server closes the connection. Returns how long that took.
 async fn until_ended(address: SocketAddr, head: &str, again: &[u8]) -> Duration {
     let begin = Instant::now();
     let stream = TcpStream::connect(address).await.unwrap();
     let (mut reader, mut writer) = stream.into_split();
     let ended = async {
         let mut answer = Vec::new();
-        // A reset is an end, too.
+        // A reset also closes the connection.
         let _ = reader.read_to_end(&mut answer).await;
     };
     let endless = async {
@@ -78,7 +79,7 @@ async fn until_ended(address: SocketAddr, head: &str, again: &[u8]) -> Duration 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_that_are_slow_or_endless_are_ended_and_keep_no_memory() {
+async fn slow_and_endless_requests_are_closed_and_keep_no_memory() {
     let _alone = ALONE.lock().await;
     let address = serve(Arc::new(Metrics::new())).await;
     let before = memory();
@@ -92,7 +93,7 @@ async fn requests_that_are_slow_or_endless_are_ended_and_keep_no_memory() {
     for (head, again) in kinds {
         let clients = (0..16).map(|_| timeout(ENDS, until_ended(address, head, again)));
         let ended = futures::future::join_all(clients).await;
-        assert!(ended.iter().all(Result::is_ok), "{head:?} is never ended");
+        assert!(ended.iter().all(Result::is_ok), "{head:?}: the connection is never closed");
     }
     let after = memory();
     assert!(after < before + 32, "{before} MiB, then {after} MiB");
@@ -109,18 +110,18 @@ async fn a_probe_is_answered_while_hundreds_of_clients_hold_connections() {
     }
     for _ in 0..5 {
         let answered = timeout(SECOND, answer(address, "/livez")).await;
-        assert!(answered.is_ok_and(|answer| answer.ends_with("\r\n\r\nok")), "a probe has to wait");
+        assert!(answered.is_ok_and(|answer| answer.ends_with("\r\n\r\nok")), "a probe is blocked");
     }
     let mut ended = 0;
     for stream in &mut idle {
         let mut byte = [0];
         ended += usize::from(timeout(Duration::from_millis(5), stream.read(&mut byte)).await.is_ok());
     }
-    assert!(ended >= 300 - 64, "only {ended} made way");
+    assert!(ended >= 300 - 64, "only {ended} connections were closed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_that_ask_for_the_metrics_and_do_not_read_hold_four_answers_at_most() {
+async fn clients_that_request_metrics_and_do_not_read_take_the_memory_of_four_responses_at_most() {
     let _alone = ALONE.lock().await;
     let metrics = large();
     let size = metrics.render(Clock::system().now()).unwrap().len() as u64 / 1024 / 1024;
@@ -136,12 +137,12 @@ async fn clients_that_ask_for_the_metrics_and_do_not_read_hold_four_answers_at_m
     let (mut most, begin) = (0, Instant::now());
     while begin.elapsed() < 5 * SECOND {
         most = most.max(memory());
-        assert!(timeout(2 * SECOND, answer(address, "/livez")).await.is_ok(), "a probe has to wait");
+        assert!(timeout(2 * SECOND, answer(address, "/livez")).await.is_ok(), "a probe is blocked");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    // Four texts, each twice while it is made in the other format.
-    assert!(most < before + 4 * 2 * size + 32, "{before} MiB, then {most} MiB, with answers of {size} MiB");
+    // Four responses, each twice in memory while it is converted to the other format.
+    assert!(most < before + 4 * 2 * size + 32, "{before} MiB, then {most} MiB, with responses of {size} MiB");
     drop(readers);
     let whole = timeout(ENDS, answer(address, "/metrics")).await.unwrap();
-    assert!(whole.contains("context-with-a-name-of-some-length-49999"), "a client that reads gets all of it");
+    assert!(whole.contains("context-with-a-name-of-some-length-49999"), "a client that reads gets the whole response");
 }

@@ -1,4 +1,4 @@
-//! Committed files that are made from the code are what the code makes of them now.
+//! Committed files that are generated from the code are up to date.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -13,18 +13,18 @@ fn read(path: &str) -> String {
 }
 
 #[test]
-fn the_committed_crds_are_what_the_types_say() {
+fn the_committed_crds_match_the_types() {
     for (name, crd) in crd::all() {
         let crd = serde_saphyr::to_string(&crd).unwrap();
         for folder in ["crds", "charts/qlik-context-operator/files/crds"] {
             let path = format!("{folder}/{name}");
-            assert!(read(&path) == crd, "{path} is old: run `cargo xtask generate`");
+            assert!(read(&path) == crd, "{path} is out of date: run `cargo xtask generate`");
         }
     }
 }
 
 #[test]
-fn the_crds_have_only_formats_that_the_api_server_knows_and_no_nullable_fields() {
+fn the_crds_have_only_formats_that_the_api_server_supports_and_no_nullable_fields() {
     for (name, crd) in crd::all() {
         let crd = serde_json::to_string(&crd).unwrap();
         assert!(!crd.contains("nullable") && !crd.contains("uint"), "{name}");
@@ -54,7 +54,7 @@ fn every_reason_is_in_the_reference_with_cause_and_fix() {
 }
 
 #[test]
-fn a_reason_is_marked_as_stalled_in_the_reference_where_it_is() {
+fn the_reference_marks_exactly_the_stalled_reasons() {
     let page = read("docs/reference.md");
     for row in documented(&page) {
         let reason: Reason = row[0].trim_end_matches('`').parse().unwrap();

@@ -1,5 +1,5 @@
-//! Traces reach a receiver that decodes them with OpenTelemetry's own types: from the whole controller on virtual time, and from
-//! the program with nothing but its environment. Needs the feature `otlp`, and Go.
+//! Traces reach a receiver that decodes them with OpenTelemetry's own types. They come from the whole controller on
+//! virtual time, and from the program, configured only by its environment. Needs the feature `otlp`, and Go.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -17,14 +17,14 @@ use tracing_subscriber::layer::SubscriberExt as _;
 
 use self::world::{CLIENT_SECRET, HOUR, LIFE, World, pass};
 
-#[expect(dead_code, reason = "a part of what the controller's tests need")]
+#[expect(dead_code, reason = "this test uses a part of the world of the controller's tests")]
 #[path = "controller/world.rs"]
 mod world;
 
-/// A receiver of its own on 127.0.0.1.
+/// A receiver on 127.0.0.1.
 struct Receiver {
     process: Child,
-    /// What it writes is read at once: a full pipe would hold it up.
+    /// Its output is read immediately, because a full pipe would block it.
     lines: JoinHandle<Vec<String>>,
     address: String,
 }
@@ -43,7 +43,7 @@ impl Receiver {
         Self { process, lines, address: address.trim().to_owned() }
     }
 
-    /// Every span that it received, each with its resource.
+    /// Every received span, with its resource.
     fn spans(mut self) -> Vec<Span> {
         drop(self.process.stdin.take());
         let mut spans = Vec::new();
@@ -56,7 +56,7 @@ impl Receiver {
                 }
             }
         }
-        assert_eq!(said(&mut self.process), "", "what was sent is no OTLP");
+        assert_eq!(said(&mut self.process), "", "the program sent invalid OTLP");
         self.process.wait().unwrap();
         spans
     }
@@ -82,7 +82,7 @@ impl Span {
         self.span["name"].as_str().unwrap()
     }
 
-    /// An attribute as text; empty where there is none.
+    /// An attribute as text; empty if it does not exist.
     fn is(&self, key: &str) -> String {
         value(&self.span, key)
     }
@@ -98,7 +98,7 @@ fn value(holder: &Value, key: &str) -> String {
     value.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)).unwrap_or_default()
 }
 
-/// The attributes that docs/reference.md names for a span.
+/// The attributes of a span in docs/reference.md.
 fn documented(span: &str) -> BTreeSet<String> {
     let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference.md")).unwrap();
     let section = page.split("\n## Traces\n").nth(1).unwrap().split("\n## ").next().unwrap();
@@ -107,7 +107,7 @@ fn documented(span: &str) -> BTreeSet<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_run_and_every_request_is_a_span_with_the_documented_attributes_and_nothing_secret() {
+async fn every_reconciliation_and_request_is_a_span_with_the_documented_attributes_and_no_secret() {
     let receiver = Receiver::start();
     let (layer, traces) = otlp::to(Some(&format!("http://{}/v1/traces", receiver.address))).unwrap();
     let mut world = World::new();
@@ -135,7 +135,7 @@ async fn every_run_and_every_request_is_a_span_with_the_documented_attributes_an
         _ => spans.iter().filter(|span| !span.is("kubernetes.verb").is_empty()).collect(),
     };
     let kinds = ["a run", "a request to a tenant", "a request to the Kubernetes API"];
-    assert_eq!(kinds.iter().map(|kind| of(kind).len()).sum::<usize>(), spans.len(), "a span of no kind");
+    assert_eq!(kinds.iter().map(|kind| of(kind).len()).sum::<usize>(), spans.len(), "a span of an unknown kind");
     for kind in kinds {
         let documented = documented(kind);
         let seen: BTreeSet<_> = of(kind).iter().flat_map(|span| span.keys()).map(str::to_owned).collect();
@@ -158,7 +158,7 @@ async fn every_run_and_every_request_is_a_span_with_the_documented_attributes_an
         .map(Span::name)
         .collect();
     let expected = ["GET /api/v1/users/me", "POST /oauth/token", "get secrets", "patch qlikcontexts", "patch secrets"];
-    assert_eq!(children, BTreeSet::from(expected), "what a new token costs");
+    assert_eq!(children, BTreeSet::from(expected), "the requests for a new token");
     let failed = of("a request to a tenant").into_iter().find(|span| span.is("error.type") == "503").unwrap();
     assert_eq!(failed.span["status"]["code"], "STATUS_CODE_ERROR");
 
@@ -166,10 +166,13 @@ async fn every_run_and_every_request_is_a_span_with_the_documented_attributes_an
     for secret in ["planted", "eyJ", "?", "Bearer"] {
         assert!(!text.contains(secret), "{secret} in a span");
     }
-    assert!(spans.iter().all(|span| span.span["events"].is_null()), "an event, with its message");
+    assert!(
+        spans.iter().all(|span| span.span["events"].is_null()),
+        "a span has an event, which could contain a message"
+    );
 }
 
-/// Runs the program, which finds nobody where its API server should be; its end, and what it said.
+/// Runs the program with an API server that does not respond. Returns its exit code and its standard error.
 fn run(endpoint: &str) -> (Option<i32>, String) {
     let folder = support::control_plane::Folder::new().unwrap();
     let kubeconfig = json!({
@@ -186,7 +189,7 @@ fn run(endpoint: &str) -> (Option<i32>, String) {
 }
 
 #[test]
-fn the_program_sends_its_traces_where_the_environment_says_and_what_is_left_at_its_end() {
+fn the_program_sends_its_traces_to_the_endpoint_in_the_environment_and_flushes_them_at_its_end() {
     let receiver = Receiver::start();
     let (code, said) = run(&format!("http://{}", receiver.address));
     assert_eq!(code, Some(1), "{said}");
@@ -197,7 +200,7 @@ fn the_program_sends_its_traces_where_the_environment_says_and_what_is_left_at_i
 }
 
 #[test]
-fn a_collector_that_does_not_answer_is_one_line_in_the_log_that_does_not_repeat_the_endpoint() {
+fn a_collector_that_does_not_respond_gives_one_line_in_the_log_without_the_endpoint() {
     let (code, said) = run("http://user:planted@127.0.0.1:1");
     assert_eq!(code, Some(1), "{said}");
     assert_eq!(said.matches("traces cannot be sent").count(), 1, "{said}");

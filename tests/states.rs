@@ -1,6 +1,7 @@
-//! What other tools make of every state: `kubectl wait`, kstatus (Flux, Helm 4) and Argo CD, asked themselves.
+//! How other tools assess every state: `kubectl wait`, kstatus (Flux, Helm 4) and Argo CD, by their own code.
 //!
-//! The answers are the table in docs/states.md, which this test writes when `WRITE_GENERATED` is set and compares otherwise.
+//! The results are the table in docs/states.md, which this test writes if `WRITE_GENERATED` is set and compares
+//! otherwise.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -60,7 +61,7 @@ fn published(expires_at: i64) -> Published {
     }
 }
 
-/// The condition that fails for a reason, in the table of the reasons.
+/// The condition that fails for a reason, from the table of reasons.
 fn stage(reason: Reason) -> Option<ConditionType> {
     use Reason::*;
     Some(match reason {
@@ -268,7 +269,7 @@ struct Verdict {
     argo: String,
 }
 
-/// Asks the tools' own libraries.
+/// Calls the tools' own libraries.
 fn verdicts(objects: &[&Value]) -> Vec<Verdict> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut child = Command::new("go")
@@ -289,7 +290,7 @@ fn condition<'v>(object: &'v Value, name: &str) -> Option<&'v Value> {
     object["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == name)
 }
 
-/// `kubectl wait --for=condition=Ready`: true, and of the generation at hand.
+/// `kubectl wait --for=condition=Ready`: `True`, for the current generation.
 fn wait_returns(object: &Value) -> bool {
     condition(object, "Ready").is_some_and(|ready| {
         ready["status"] == "True" && ready["observedGeneration"] == object["metadata"]["generation"]
@@ -297,7 +298,7 @@ fn wait_returns(object: &Value) -> bool {
 }
 
 #[test]
-fn every_tool_says_the_same_of_every_state() {
+fn every_tool_agrees_on_every_state() {
     let states = states();
     let objects: Vec<_> = states.iter().map(|(_, object)| object).collect();
     let mut page = String::from(
@@ -347,5 +348,8 @@ fn every_tool_says_the_same_of_every_state() {
     if std::env::var_os("WRITE_GENERATED").is_some() {
         std::fs::write(&path, &page).unwrap();
     }
-    assert!(std::fs::read_to_string(&path).unwrap_or_default() == page, "docs/states.md is old: cargo xtask generate");
+    assert!(
+        std::fs::read_to_string(&path).unwrap_or_default() == page,
+        "docs/states.md is out of date: run cargo xtask generate"
+    );
 }

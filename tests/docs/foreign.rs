@@ -1,8 +1,8 @@
-//! Manifests of other projects that the guides show have only fields that those projects document.
+//! Manifests of other projects in the guides have only fields that those projects document.
 
 use serde_json::Value;
 
-/// API version and kind, and the fields that the guides use, as they are documented. `*` is any name.
+/// API version and kind, and the documented fields that the guides use. `*` matches any name.
 const KINDS: [(&str, &str, &[&str]); 3] = [
     // https://external-secrets.io/latest/api/externalsecret/
     (
@@ -42,7 +42,7 @@ const KINDS: [(&str, &str, &[&str]); 3] = [
     ),
 ];
 
-/// Every path of a document that leads to a value; items of a list have that of the list.
+/// The path of every value in a document. Items of a list have the path of the list.
 fn paths(value: &Value, path: &[&str], found: &mut Vec<Vec<String>>) {
     match value {
         Value::Object(fields) => fields.iter().for_each(|(name, value)| paths(value, &[path, &[name]].concat(), found)),
@@ -60,13 +60,13 @@ fn is_known(path: &[String], known: &[&str]) -> bool {
     head.contains(&path.iter().map(String::as_str).collect::<Vec<_>>().as_slice()) || known.iter().any(fits)
 }
 
-/// Whether this is a kind of another project; then it has to have the fields that are documented there.
+/// Whether this is a kind of another project. If so, checks that it has only documented fields.
 pub fn knows(place: &str, document: &Value) -> bool {
     let kind = KINDS.iter().find(|(version, kind, _)| document["apiVersion"] == *version && document["kind"] == *kind);
     let Some((_, _, known)) = kind else { return false };
     let mut found = Vec::new();
     paths(document, &[], &mut found);
     found.retain(|path| !is_known(path, known));
-    assert_eq!(found, Vec::<Vec<String>>::new(), "{place}: neither documented nor known here");
+    assert_eq!(found, Vec::<Vec<String>>::new(), "{place}: fields that are not in the list of documented fields");
     true
 }

@@ -1,4 +1,4 @@
-//! One word for one thing: the words that the glossary of CONTRIBUTING.md rules out are not used.
+//! One word for one thing: words that the glossary in CONTRIBUTING.md bans are not used.
 
 use std::path::Path;
 
@@ -26,19 +26,19 @@ fn words(text: &str) -> String {
     separated.split_whitespace().fold(" ".to_owned(), |text, word| text + &word.to_lowercase() + " ")
 }
 
-/// A page without its spans of code, which name tests, fields and flags as they are called.
+/// A page without its spans of code. They contain names of tests, fields and flags.
 fn without_spans(page: &str) -> String {
     page.lines().map(|line| line.split('`').step_by(2).collect::<Vec<_>>().join(" ") + "\n").collect()
 }
 
-/// The words in the text of a file that are ruled out.
+/// The banned words in the text of a file.
 fn found(text: &str, banned: &[String]) -> Vec<String> {
     let text = words(text);
     banned.iter().filter(|word| text.contains(&words(word))).cloned().collect()
 }
 
 #[test]
-fn no_page_and_no_text_of_the_chart_or_an_example_has_a_word_that_the_glossary_rules_out() {
+fn no_page_chart_text_or_example_contains_a_word_that_the_glossary_bans() {
     let banned = banned();
     let mut texts = Vec::new();
     for path in files("", ".md") {
@@ -86,7 +86,7 @@ fn strings(code: &str) -> Vec<String> {
     found
 }
 
-/// Where a string ends whose opening quotation mark was read.
+/// The end of a string, given the text after its opening quotation mark.
 fn end(text: &str) -> usize {
     let mut escaped = false;
     text.find(|c: char| match (escaped, c) {
@@ -108,7 +108,7 @@ fn raw_end(text: &str, marks: usize) -> usize {
 }
 
 #[test]
-fn no_message_of_the_programs_has_a_word_that_the_glossary_rules_out() {
+fn no_message_of_the_programs_contains_a_word_that_the_glossary_bans() {
     let banned = banned();
     assert_eq!(strings(r#"f("one \" two", '"', r"three"); // "four""#), ["one \\\" two", "three"]);
     let mut seen = 0;

@@ -1,10 +1,10 @@
-//! Every link leads somewhere, and something leads to every page.
+//! Every link has a target, and every page is linked.
 
 use std::collections::BTreeSet;
 
 use super::pages::{files, pages, prose, read, root};
 
-/// The anchors of a page, as GitHub makes them of headings.
+/// The anchors of a page, as GitHub generates them from headings.
 fn anchors(page: &str) -> BTreeSet<String> {
     let headings = prose(page).filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
     let kept = |c: &char| c.is_alphanumeric() || "-_ ".contains(*c);

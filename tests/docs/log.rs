@@ -15,7 +15,7 @@ use super::pages::{code, files, read, section};
 /// Message, level and keys.
 type Event = (String, String, BTreeSet<String>);
 
-/// Every event in the sources, but for those in their tests.
+/// Every event in the sources, except in tests.
 fn events() -> BTreeSet<Event> {
     let mut found = BTreeSet::new();
     for path in files("src", ".rs") {
@@ -30,7 +30,7 @@ fn events() -> BTreeSet<Event> {
     found
 }
 
-/// What stands between the parentheses, at the commas that are in no other parentheses and in no text.
+/// The arguments up to the closing parenthesis, split at commas outside of nested brackets and strings.
 fn arguments(text: &str) -> Vec<String> {
     let (mut depth, mut quoted, mut parts, mut escaped) = (0, false, vec![String::new()], false);
     for c in text.chars() {
@@ -53,7 +53,7 @@ fn arguments(text: &str) -> Vec<String> {
 
 fn event(level: &str, arguments: &[String]) -> Event {
     let message = arguments.iter().position(|part| part.starts_with('"')).unwrap_or_else(|| panic!("{arguments:?}"));
-    // A text over several lines of the source is one line.
+    // A string literal that spans several source lines is one line.
     let text = arguments[message].trim_matches('"').replace("\\\n", "");
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let keys = arguments[..message].iter().map(|field| {
@@ -76,13 +76,13 @@ fn every_line_that_the_operator_logs_is_in_the_reference_with_its_level_and_keys
             (message.to_owned(), code(row[1]).to_owned(), keys.map(str::to_owned).collect())
         })
         .collect();
-    assert_eq!(documented.len(), table.len(), "a line stands there twice");
+    assert_eq!(documented.len(), table.len(), "a line is listed twice");
     let events = events();
     assert!(events.len() > 15, "{events:?}");
     assert_eq!(documented, events);
 }
 
-/// Keeps what is written.
+/// A writer that keeps its input in memory.
 #[derive(Clone, Default)]
 struct Kept(Arc<Mutex<Vec<u8>>>);
 
@@ -104,7 +104,7 @@ impl<'a> MakeWriter<'a> for Kept {
     }
 }
 
-/// A line of the log, as it is written in this format.
+/// A line of the log in this format.
 fn line(format: LogFormat) -> String {
     let kept = Kept::default();
     let subscriber = tracing_subscriber::registry().with(log(format, "info", false, kept.clone()).unwrap());

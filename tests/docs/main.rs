@@ -1,8 +1,8 @@
-//! The documentation speaks of what there is: links, names, manifests and tests that a page mentions exist under that name.
+//! The documentation matches the code: links, names, manifests and tests that a page mentions exist under that name.
 //!
-//! Reads files alone, but for the snippets in programming languages: those are compiled and run against a tenant on 127.0.0.1,
-//! and their packages come from the registries once. What Helm makes of the values in `docs/install.md`, `tests/chart` asks; what the
-//! API server says of `examples/`, `tests/cluster` asks; what becomes of them at a tenant, `tests/controller`.
+//! Most tests only read files. Snippets in programming languages are compiled and run against a tenant on 127.0.0.1;
+//! their packages are downloaded once. `tests/chart` renders the values of `docs/install.md` with Helm. `tests/cluster`
+//! applies `examples/` to a real API server, and `tests/controller` runs them with a fake tenant.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! What a reader copies is understood: every QlikContext on a page and in `examples/`.
+//! Every QlikContext on a page and in `examples/` is valid, so that readers can copy it.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use super::foreign;
 use super::pages::{blocks, files, pages, read};
 
-/// Fields that the schema does not know; the API server would drop them.
+/// Fields that are not in the schema. The API server would drop them.
 fn unknown(value: &Value, schema: &Value, path: &str) -> Vec<String> {
     match value {
         Value::Object(fields) => fields
@@ -39,7 +39,7 @@ fn documents(yaml: &str) -> Vec<Value> {
     documents.into_iter().filter(|document| !document.is_null()).collect()
 }
 
-/// The contexts of a YAML text, as the operator understands them.
+/// The contexts of a YAML text, as the operator parses them.
 fn contexts(place: &str, yaml: &str) -> Vec<Desired> {
     let crd = &documents(&read("crds/qlikcontexts.yaml"))[0];
     let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
@@ -55,7 +55,7 @@ fn contexts(place: &str, yaml: &str) -> Vec<Desired> {
 }
 
 #[test]
-fn every_context_on_a_page_is_understood_and_every_manifest_is_yaml() {
+fn every_context_on_a_page_is_valid_and_every_manifest_is_yaml() {
     let mut seen = 0;
     for (path, text) in pages() {
         for block in blocks(&text, "yaml").into_iter().chain(piped(&text)) {
@@ -65,7 +65,7 @@ fn every_context_on_a_page_is_understood_and_every_manifest_is_yaml() {
     assert!(seen >= 7, "{seen}");
 }
 
-/// What a command on a page gets on its standard input.
+/// The standard input of a command on a page.
 fn piped(page: &str) -> Vec<String> {
     let commands = blocks(page, "sh").into_iter();
     let inputs =
@@ -74,7 +74,7 @@ fn piped(page: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_examples_show_every_method_and_fit_together() {
+fn the_examples_show_every_method_and_are_consistent() {
     let (mut all, mut mounted) = (Vec::new(), Vec::new());
     for path in files("examples", "") {
         let text = read(&path);
@@ -95,17 +95,17 @@ fn the_examples_show_every_method_and_fit_together() {
             Grant::UserImpersonation(lookup) => std::mem::discriminant(lookup) == kind,
             Grant::ClientCredentials => false,
         };
-        assert!(all.iter().any(shows), "no example of each way to impersonate");
+        assert!(all.iter().any(shows), "impersonation by id or by subject has no example");
     }
     assert!(!mounted.is_empty());
     for name in mounted {
-        assert!(all.iter().any(|desired| desired.target_name == name), "no example makes the Secret {name}");
+        assert!(all.iter().any(|desired| desired.target_name == name), "no example creates the Secret {name}");
     }
     let names: BTreeSet<_> = all.iter().map(|desired| &desired.target_name).collect();
     assert_eq!(names.len(), all.len(), "two examples write one Secret");
 }
 
-/// Fields that a type of Kubernetes drops, since it does not know them.
+/// Unknown fields, which a type of Kubernetes drops.
 fn dropped(written: &Value, read: &Value, path: &str) -> Vec<String> {
     match (written, read) {
         (Value::Object(written), Value::Object(read)) => written
@@ -122,10 +122,10 @@ fn dropped(written: &Value, read: &Value, path: &str) -> Vec<String> {
     }
 }
 
-/// `0440` is an octal number to kubectl, and to YAML 1.2, which is read here, one with a fraction.
+/// kubectl reads `0440` as an octal number; the YAML 1.2 parser of this test reads a number with a fraction.
 fn with_whole_numbers(value: &Value) -> Value {
     match value {
-        #[expect(clippy::cast_possible_truncation, reason = "a mode of a file")]
+        #[expect(clippy::cast_possible_truncation, reason = "file modes are small")]
         Value::Number(number) if number.is_f64() => Value::from(number.as_f64().unwrap() as i64),
         Value::Array(items) => items.iter().map(with_whole_numbers).collect(),
         Value::Object(fields) => {
@@ -141,7 +141,7 @@ fn is_known_to_kubernetes<T: DeserializeOwned + Serialize>(place: &str, written:
 }
 
 #[test]
-fn every_manifest_and_every_part_of_one_has_only_fields_that_kubernetes_or_the_chart_knows() {
+fn every_manifest_or_part_of_one_has_only_fields_of_kubernetes_or_the_chart() {
     let values: Value = serde_saphyr::from_str(&read("charts/qlik-context-operator/values.yaml")).unwrap();
     let examples = files("examples", ".yaml").into_iter().map(|path| (path.clone(), vec![read(&path)]));
     let on_pages = pages().into_iter().map(|(path, text)| (path, blocks(&text, "yaml")));
@@ -153,7 +153,7 @@ fn every_manifest_and_every_part_of_one_has_only_fields_that_kubernetes_or_the_c
             let kind = document["kind"].as_str().unwrap_or_default();
             seen.insert(kind.to_owned());
             match kind {
-                // The schema says what a context knows.
+                // The schema defines the fields of a context.
                 "QlikContext" => {}
                 "QlikOAuthClient" => is_known_to_kubernetes::<QlikOAuthClient>(&place, &document),
                 // `tests/chart` builds with Kustomize.
@@ -167,10 +167,13 @@ fn every_manifest_and_every_part_of_one_has_only_fields_that_kubernetes_or_the_c
                 "" if document["containers"].is_array() => is_known_to_kubernetes::<PodSpec>(&place, &document),
                 "" => {
                     for name in document.as_object().unwrap().keys() {
-                        assert!(values.get(name).is_some(), "{place}: neither of Kubernetes nor of the chart: {name}");
+                        assert!(
+                            values.get(name).is_some(),
+                            "{place}: {name} is neither a Kubernetes field nor a value of the chart"
+                        );
                     }
                 }
-                other => panic!("{place}: nobody checks a {other}"),
+                other => panic!("{place}: no test checks a {other}"),
             }
         }
     }

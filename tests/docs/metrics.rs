@@ -1,5 +1,5 @@
-//! The table of metrics in docs/reference.md is made from the code: written when `WRITE_GENERATED` is set, compared otherwise.
-//! The alerts in docs/operations.md are those of the chart.
+//! The table of metrics in docs/reference.md is generated from the code: written if `WRITE_GENERATED` is set, compared
+//! otherwise. docs/operations.md has the alerts of the chart.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -15,7 +15,7 @@ use super::pages::{pages, read, root, section};
 
 const PAGE: &str = "docs/reference.md";
 
-/// A metric as Prometheus sees it.
+/// A metric in the format of Prometheus.
 struct Metric {
     name: String,
     kind: String,
@@ -26,7 +26,7 @@ struct Metric {
 /// Every metric, in the order of the registry.
 fn metrics() -> Vec<Metric> {
     let (metrics, now) = (Arc::new(Metrics::new()), Timestamp::UNIX_EPOCH);
-    // The others are there from the beginning.
+    // The other series exist from the start.
     metrics.context("namespace", "name", true, Some((now, now)), now);
     metrics.oauth_client("namespace", "name", true, Some(now));
     metrics.stale_pods("namespace", "name", Some(0));
@@ -65,12 +65,12 @@ fn the_table_of_metrics_is_what_the_registry_says() {
     if std::env::var_os("WRITE_GENERATED").is_some() {
         std::fs::write(root().join(PAGE), page.replace(old, table.trim_end())).unwrap();
     } else {
-        assert!(old == table.trim_end(), "{PAGE} is old: cargo xtask generate");
+        assert!(old == table.trim_end(), "{PAGE} is out of date: run cargo xtask generate");
     }
 }
 
 #[test]
-fn a_metric_that_a_page_names_is_one_that_there_is() {
+fn every_metric_on_a_page_exists() {
     let names: BTreeSet<_> = metrics().into_iter().map(|metric| metric.name).collect();
     assert!(names.len() > 20);
     for (path, text) in pages() {
@@ -82,7 +82,7 @@ fn a_metric_that_a_page_names_is_one_that_there_is() {
 }
 
 #[test]
-fn every_alert_has_its_section_for_the_person_on_call() {
+fn every_alert_has_a_section_in_the_operations_guide() {
     let rules: Value = serde_saphyr::from_str(&read("charts/qlik-context-operator/files/alerts.yaml")).unwrap();
     let rules = rules["groups"].as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap());
     let alerts: BTreeSet<_> = rules.map(|rule| rule["alert"].as_str().unwrap().to_owned()).collect();

@@ -1,4 +1,4 @@
-//! What a page names is called so: reasons, tests, flags, labels, values of the chart, steps of the work.
+//! Names on the pages exist in the code: reasons, tests, flags, labels, values of the chart, steps of a reconciliation.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use strum::IntoEnumIterator as _;
 use super::pages::{blocks, code, files, pages, read, rows, section, spans};
 
 #[test]
-fn every_reason_that_is_not_good_has_its_section_in_troubleshooting() {
+fn every_failure_reason_has_a_section_in_troubleshooting() {
     let reference = read("docs/reference.md");
     let good: Vec<_> =
         rows(section(&reference, "### Healthy")).into_iter().map(|row| code(row[0]).to_owned()).collect();
@@ -66,7 +66,7 @@ fn every_control_of_the_threat_table_has_a_test_that_exists() {
 }
 
 #[test]
-fn the_flags_are_those_of_the_program() {
+fn the_page_lists_the_flags_of_the_program() {
     let page = read("docs/reference.md");
     let documented: BTreeSet<_> = rows(section(&page, "## Flags"))
         .into_iter()
@@ -86,7 +86,7 @@ fn the_flags_are_those_of_the_program() {
 }
 
 #[test]
-fn the_events_are_those_of_the_program() {
+fn the_page_lists_the_events_of_the_program() {
     let page = read("docs/reference.md");
     let documented: BTreeSet<_> =
         rows(section(&page, "## Events")).into_iter().map(|row| code(row[0]).to_owned()).collect();
@@ -94,7 +94,7 @@ fn the_events_are_those_of_the_program() {
 }
 
 #[test]
-fn every_label_and_annotation_of_ours_is_one_that_is_used() {
+fn every_label_and_annotation_on_a_page_is_used_by_the_code() {
     let known = [
         api::CONTEXT_LABEL,
         api::EXPIRES_AT_ANNOTATION,
@@ -118,7 +118,7 @@ fn every_label_and_annotation_of_ours_is_one_that_is_used() {
         for rest in text.split("qlikcontext.dev/").skip(1) {
             let name = rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').next().unwrap();
             let name = format!("qlikcontext.dev/{name}");
-            // Argo CD's name of the kind, and the group with any name.
+            // Argo CD's name for the kind, and the group with a wildcard.
             if ["qlikcontext.dev/QlikContext", "qlikcontext.dev/QlikOAuthClient", "qlikcontext.dev/"]
                 .contains(&name.as_str())
             {
@@ -131,7 +131,7 @@ fn every_label_and_annotation_of_ours_is_one_that_is_used() {
     assert_eq!(seen.len(), known.len(), "{seen:?}");
 }
 
-/// Whether the chart has a value of this path; what is passed on to Kubernetes has any below.
+/// Whether the chart has a value with this path. Below a value that is passed on to Kubernetes, every path exists.
 fn is_value(values: &Value, path: &str) -> bool {
     let mut value = values;
     for name in path.split('.') {
@@ -151,7 +151,7 @@ fn every_value_of_the_chart_that_a_page_names_exists() {
     for (path, text) in pages() {
         let set = text.split("--set ").skip(1).filter_map(|rest| rest.trim_start_matches('\'').split('=').next());
         let set = set.map(str::to_owned);
-        // In prose: `crds.keep=false`, `watchNamespaces: [a]`.
+        // Forms in prose: `crds.keep=false`, `watchNamespaces: [a]`.
         let named = spans(&text).into_iter().filter_map(|span| {
             let name = span.split(['=', ':', ' ']).next()?.to_owned();
             let first = name.split('.').next()?;
@@ -166,7 +166,7 @@ fn every_value_of_the_chart_that_a_page_names_exists() {
 }
 
 #[test]
-fn the_picture_of_the_data_is_that_of_the_code() {
+fn the_data_flow_diagram_matches_the_code() {
     let words = |line: &str| -> Vec<String> {
         let words = line.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
         words.map(|word| if word == "apiserver" { "api".to_owned() } else { word.to_owned() }).collect()
@@ -175,11 +175,11 @@ fn the_picture_of_the_data_is_that_of_the_code() {
     let shown = page.lines().find(|line| line.trim_start().starts_with("api --> ")).unwrap();
     let drawn = code.lines().find(|line| line.contains("apiserver ──")).unwrap();
     assert_eq!(words(shown), words(drawn));
-    // To Mermaid a semicolon ends a statement, also inside of a text.
+    // In Mermaid a semicolon ends a statement, even inside a text.
     assert!(blocks(&page, "mermaid").iter().all(|picture| !picture.contains(';')));
 }
 
-/// What a role allows, each verb of each resource on its own.
+/// The permissions of a role, one for each verb and resource.
 fn allowed(role: &Value) -> BTreeSet<[String; 3]> {
     let texts = |list: &Value| -> Vec<String> {
         list.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
@@ -195,7 +195,7 @@ fn allowed(role: &Value) -> BTreeSet<[String; 3]> {
 }
 
 #[test]
-fn the_permissions_on_the_page_are_those_of_the_manifest() {
+fn the_page_lists_the_permissions_of_the_manifest() {
     let page = read("docs/rbac.md");
     let mut documented = BTreeSet::new();
     for row in rows(section(&page, "## What the operator has")) {

@@ -1,4 +1,4 @@
-//! Pages, and what stands on them.
+//! Reads pages and their parts.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,8 @@ pub fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Every file below a folder whose name ends so, by its path in this repository; not what was built or is hidden.
+/// The paths, in this repository, of all files below a folder whose name has this ending. Build output and hidden files
+/// are skipped.
 pub fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(root().join(folder)).unwrap() {
@@ -59,7 +60,7 @@ pub fn spans(page: &str) -> Vec<String> {
     prose.split('`').skip(1).step_by(2).map(|span| span.replace('\n', " ")).collect()
 }
 
-/// What stands under a heading, up to the next of its level or above.
+/// The text under a heading, up to the next heading of the same or a higher level.
 pub fn section<'a>(page: &'a str, heading: &str) -> &'a str {
     let level = heading.split(' ').next().unwrap();
     let text = page.split(&format!("\n{heading}\n")).nth(1).unwrap_or_else(|| panic!("no heading {heading}"));

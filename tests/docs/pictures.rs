@@ -1,4 +1,4 @@
-//! What a picture shows is what the programs print.
+//! Pictures of a terminal show what the programs print.
 
 use serde_json::Value;
 

@@ -1,7 +1,7 @@
-//! What a reader copies into a program compiles and does what the page says of it.
+//! Snippets of program code compile and do what the page says.
 //!
-//! Each snippet is taken from the page as it stands, `/qlik` alone made another directory, and run by the program beside it in
-//! `snippets/`. Where a toolchain or a package cannot be had, a line that begins with SKIPPED says so on the terminal.
+//! Each snippet is copied from the page, with `/qlik` replaced by another directory, and run by a program in
+//! `snippets/`. If a toolchain or a package is not available, the test prints a line that starts with SKIPPED.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -13,7 +13,7 @@ use support::skipped::skipped;
 
 use super::pages::{blocks, pages, read, root};
 
-/// The one snippet of a language on the page, for another directory than `/qlik`.
+/// The only snippet of a language on the page, with another directory in place of `/qlik`.
 fn snippet(language: &str, directory: &Path) -> String {
     let found = blocks(&read("docs/using-the-token.md"), language);
     let [snippet] = found.as_slice() else { panic!("{} snippets in {language}", found.len()) };
@@ -21,7 +21,7 @@ fn snippet(language: &str, directory: &Path) -> String {
     snippet.replace("\"/qlik\"", &format!("{:?}", directory.display().to_string()))
 }
 
-/// A folder below `target`, with the files beside the snippet in it. What was installed there before is kept.
+/// A folder below `target` with the files for the snippet. Packages installed by an earlier run are kept.
 fn workshop(language: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("snippets").join(language);
     fs::create_dir_all(folder.join("qlik")).unwrap();
@@ -48,7 +48,7 @@ fn succeeds(folder: &Path, program: &str, args: &[&str]) {
 }
 
 #[test]
-fn the_go_snippet_gives_the_token_to_the_tenant_alone_and_repeats_a_request_with_its_body() {
+fn the_go_snippet_sends_the_token_only_to_the_tenant_and_repeats_a_request_with_its_body() {
     if !there_is("go") {
         return skipped("the Go snippet", "no go on this machine");
     }
@@ -58,7 +58,7 @@ fn the_go_snippet_gives_the_token_to_the_tenant_alone_and_repeats_a_request_with
     fs::write(folder.join("go.mod"), "module mounted\n\ngo 1.22\n").unwrap();
     fs::write(folder.join("mounted.go"), format!("package mounted\n\n{code}")).unwrap();
     succeeds(&folder, "gofmt", &["-l", "-e", "mounted.go"]);
-    assert!(run(&folder, "gofmt", &["-l", "mounted.go"]).stdout.is_empty(), "not as gofmt writes it");
+    assert!(run(&folder, "gofmt", &["-l", "mounted.go"]).stdout.is_empty(), "the snippet is not formatted by gofmt");
     succeeds(&folder, "go", &["vet", "."]);
     succeeds(&folder, "go", &["test", "-count=1", "."]);
 }
@@ -84,7 +84,7 @@ fn the_typescript_snippet_compiles_and_reads_the_file_again_after_a_401() {
 }
 
 #[test]
-fn the_python_snippet_reads_the_token_of_now() {
+fn the_python_snippet_reads_the_current_token() {
     if !there_is("python3") {
         return skipped("the Python snippet", "no python3 on this machine");
     }
@@ -103,7 +103,7 @@ fn the_python_snippet_reads_the_token_of_now() {
 }
 
 #[test]
-fn the_shell_snippet_sends_the_token_and_fails_where_the_tenant_does() {
+fn the_shell_snippet_sends_the_token_and_fails_when_the_tenant_fails() {
     if !there_is("curl") {
         return skipped("the curl snippet", "no curl on this machine");
     }
@@ -127,7 +127,7 @@ fn the_shell_snippet_sends_the_token_and_fails_where_the_tenant_does() {
         let output = Command::new("sh").args(["-c", &snippet]).env("no_proxy", "127.0.0.1").output().unwrap();
         let heard = tenant.join().unwrap();
         assert_eq!(output.status.code(), Some(code), "{status}: {}", String::from_utf8_lossy(&output.stderr));
-        assert_eq!(output.stdout, b"{}", "{status}: what the tenant says is shown");
+        assert_eq!(output.stdout, b"{}", "{status}: the tenant's response is printed");
         assert!(
             heard.contains("get /api/v1/users/me http/1.1\r\n") && heard.contains("authorization: bearer t0ken\r\n"),
             "{heard}"
@@ -136,7 +136,7 @@ fn the_shell_snippet_sends_the_token_and_fails_where_the_tenant_does() {
 }
 
 #[test]
-fn every_shell_command_on_a_page_is_one_that_a_shell_reads() {
+fn every_shell_command_on_a_page_parses() {
     let mut seen = 0;
     for (path, text) in pages() {
         for block in blocks(&text, "sh") {

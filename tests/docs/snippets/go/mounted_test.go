@@ -13,7 +13,7 @@ import (
 
 type seen struct{ path, authorization, body string }
 
-// A server that answers as told and writes down what it was sent.
+// A server with a configurable response that records its requests.
 func server(t *testing.T, answer func(w http.ResponseWriter, r *http.Request, body string)) (*httptest.Server, *[]seen) {
 	var all []seen
 	here := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -99,7 +99,7 @@ func TestAPostIsSentAgainWithItsBodyWhenTheTokenWasReplaced(t *testing.T) {
 	}
 }
 
-func TestWithTheSameTokenOrABodyThatCannotBeRepeatedTheAnswerIsHandedOn(t *testing.T) {
+func TestWithTheSameTokenOrABodyThatCannotBeRepeatedTheResponseIsReturned(t *testing.T) {
 	tenant, here := server(t, func(w http.ResponseWriter, _ *http.Request, _ string) {
 		w.WriteHeader(http.StatusUnauthorized)
 	})

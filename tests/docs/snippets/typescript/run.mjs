@@ -1,4 +1,4 @@
-// Runs the compiled snippet against a tenant that refuses the first token, and puts the next one into the file meanwhile.
+// Runs the compiled snippet against a tenant that rejects the first token, and writes the next one to the file meanwhile.
 import assert from "node:assert";
 import { writeFileSync } from "node:fs";
 import { createServer } from "node:http";
