@@ -11,7 +11,7 @@ use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 use support::control_plane::Folder;
 
-/// An image for one platform, taken apart.
+/// An image for one platform, unpacked.
 pub struct Image {
     parts: BTreeMap<String, Vec<u8>>,
     pub config: Value,
@@ -25,7 +25,7 @@ pub struct File {
     pub mode: u32,
     pub owner: (u64, u64),
     pub kind: tar::EntryType,
-    /// Names of extended attributes and the like.
+    /// Names of extended attributes and other headers.
     pub extensions: Vec<String>,
     pub content: Vec<u8>,
 }
@@ -57,7 +57,7 @@ impl Image {
         self.parts.get(name).unwrap_or_else(|| panic!("no {name}"))
     }
 
-    /// The part that a descriptor names, which has to be as it says.
+    /// The blob of a descriptor, checked against its digest and size.
     fn blob(&self, descriptor: &Value) -> &[u8] {
         let digest = descriptor["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap();
         let part = self.part(&format!("blobs/sha256/{digest}"));
@@ -104,7 +104,8 @@ pub fn xtask(image: &Image, args: &[&str]) {
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["run", "--quiet", "--package", "xtask", "--", "image"])
         .args(args)
-        // Not by SOURCE_DATE_EPOCH: build scripts that compile C run again for it, and with them half of the workspace.
+        // Not with SOURCE_DATE_EPOCH, because build scripts that compile C would run again, and with them half of the
+        // workspace.
         .args(["--date", &created.as_second().to_string()])
         .args(labels["org.opencontainers.image.revision"].as_str().map(|revision| format!("--revision={revision}")))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -129,7 +130,7 @@ pub fn digests(image: &Image) {
         count += 1;
     }
     assert_eq!(count, 4, "two layers, a configuration and a manifest");
-    // What Docker reads is the same image.
+    // Docker's manifest describes the same image.
     let docker = &Image::json(image.part("manifest.json"))[0];
     assert_eq!(Image::json(image.part(docker["Config"].as_str().unwrap())), image.config);
     assert_eq!(docker["RepoTags"], json!([format!("qlik-context-operator:{}", env!("CARGO_PKG_VERSION"))]));
@@ -146,7 +147,7 @@ pub fn reproducible(image: &Image) {
 pub fn two_platforms(image: &Image) {
     let folder = Folder::new().unwrap();
     let (architecture, program) = program_of(image, folder.path());
-    // A program for the other processor, as far as its header goes: nothing runs it here.
+    // A program whose header says that it is for the other processor. It is not run.
     let (other, machine) = if architecture == "amd64" { ("arm64", 183_u16) } else { ("amd64", 62) };
     let mut bytes = image.program().to_owned();
     bytes[18..20].copy_from_slice(&machine.to_le_bytes());

@@ -1,4 +1,5 @@
-//! `deploy/Dockerfile`: its runtime stage, built by Debian's buildah without network, is the image of `cargo xtask image`.
+//! The runtime stage of `deploy/Dockerfile`, built by Debian's buildah without network, equals the image of `cargo
+//! xtask image`.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +14,7 @@ fn dockerfile() -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/Dockerfile")).unwrap()
 }
 
-/// buildah with storage of its own, which needs no daemon and no kernel module.
+/// buildah with its own storage. It needs no daemon and no kernel module.
 fn buildah(storage: &Path, args: &[&str]) -> std::io::Result<Output> {
     let root = storage.join("root");
     let run = storage.join("run");
@@ -24,7 +25,7 @@ fn buildah(storage: &Path, args: &[&str]) -> std::io::Result<Output> {
         .output()
 }
 
-/// Why buildah cannot build here; nothing if it can.
+/// The reason why buildah cannot build here; `None` if it can.
 pub fn obstacle() -> Option<String> {
     let storage = Folder::new().ok()?;
     let mut args = vec!["from", "--name", "probe", "scratch"];
@@ -35,7 +36,7 @@ pub fn obstacle() -> Option<String> {
         }
         Ok(_) => {
             args = vec!["rm", "probe"];
-            // The storage goes with its folder anyway.
+            // The storage is deleted with its folder anyway.
             let _ = buildah(storage.path(), &args);
             None
         }
@@ -56,7 +57,7 @@ pub fn same(image: &Image) {
     let (architecture, program) = program_of(image, here);
     let root = here.join("rootfs");
     xtask(image, &["--binary", &format!("{architecture}={}", program.display()), "--rootfs", &root.to_string_lossy()]);
-    // Older versions build every stage before the one that is asked for, so they get that one alone.
+    // Older versions also build every earlier stage, so the file contains only this one.
     let runtime = here.join("Dockerfile");
     fs::write(&runtime, text.split_at(text.find("FROM scratch AS runtime").unwrap()).1).unwrap();
     let label = |name: &str| image.config["config"]["Labels"][format!("org.opencontainers.image.{name}")].clone();
@@ -94,7 +95,7 @@ pub fn same(image: &Image) {
     for field in ["User", "Entrypoint", "Env", "WorkingDir", "ExposedPorts"] {
         assert_eq!(config["config"][field], image.config["config"][field], "{field}");
     }
-    // buildah adds its own name to the labels.
+    // buildah adds a label with its name.
     for (name, value) in image.config["config"]["Labels"].as_object().unwrap() {
         assert_eq!(config["config"]["Labels"][name], *value, "{name}");
     }

@@ -1,4 +1,4 @@
-//! What is inside, and who may do what with it.
+//! The contents of the image, and their permissions.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,7 +11,7 @@ use support::control_plane::Folder;
 
 use crate::archive::{Image, program_of};
 
-/// Every file; a new one needs a reason.
+/// Every file of the image. A new one needs a reason.
 const FILES: [&str; 7] = [
     "etc/group",
     "etc/nsswitch.conf",
@@ -28,7 +28,7 @@ pub fn files(image: &Image) {
     files.sort_unstable();
     wanted.sort_unstable();
     assert_eq!(files, wanted);
-    // So there is no other kind of entry: no link, no device, no whiteout.
+    // There is no other kind of entry: no link, no device, no whiteout.
     assert!(image.files.iter().all(|file| file.kind.is_file() || file.kind.is_dir()));
     let programs: Vec<_> = image.files.iter().filter(|file| file.content.starts_with(b"\x7fELF")).collect();
     assert_eq!(programs.len(), 1, "one program");
@@ -38,7 +38,7 @@ pub fn files(image: &Image) {
 pub fn modes(image: &Image) {
     for file in &image.files {
         assert_eq!(file.owner, (0, 0), "{}", file.path);
-        assert_eq!(file.mode & 0o022, 0, "{} may be written: {:o}", file.path, file.mode);
+        assert_eq!(file.mode & 0o022, 0, "{} is writable by group or others: {:o}", file.path, file.mode);
         assert_eq!(file.mode & 0o7000, 0, "{} has a special bit: {:o}", file.path, file.mode);
         // File capabilities are an extended attribute.
         assert!(file.extensions.is_empty(), "{}: {:?}", file.path, file.extensions);
@@ -86,7 +86,7 @@ pub fn program(image: &Image) {
         assert!(!text.contains(place), "{place} is named in the program");
     }
     fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
-    // In nobody's environment, as in the image.
+    // With an empty environment, as in the image.
     let version = Command::new(&path).arg("--version").env_clear().output().unwrap();
     let said = String::from_utf8_lossy(&version.stdout);
     assert_eq!(said.trim(), format!("qlik-context-operator {}", env!("CARGO_PKG_VERSION")));

@@ -1,6 +1,6 @@
-//! The image that users run, as an archive: what is in it, what is not, and that `deploy/Dockerfile` makes the same.
+//! The image that users run, as an archive: its contents, and that `deploy/Dockerfile` builds the same.
 //!
-//! `cargo xtask test` makes the image and passes it on; without one every test here counts as ignored.
+//! `cargo xtask test` builds the image and passes it on. Without an image, every test here counts as ignored.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -18,13 +18,13 @@ use support::skipped::skipped;
 
 use archive::Image;
 
-/// The archive made by `cargo xtask image`.
+/// The archive from `cargo xtask image`.
 const IMAGE: &str = "QLIK_CONTEXT_TEST_IMAGE";
 
 static FOUND: LazyLock<Option<PathBuf>> = LazyLock::new(|| std::env::var_os(IMAGE).map(PathBuf::from));
 static READ: LazyLock<Image> = LazyLock::new(|| Image::read(FOUND.as_ref().unwrap()));
 
-/// A name, and why it cannot run here.
+/// The name of a test, and the reason why it cannot run here.
 type Test = (&'static str, fn(&Image), fn() -> Option<String>);
 
 const TESTS: [Test; 10] = [
@@ -43,8 +43,8 @@ const TESTS: [Test; 10] = [
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let missing = match &*FOUND {
-        None => Some(format!("there is no image: run `cargo xtask test`, which makes one, or set {IMAGE}")),
-        Some(path) if !path.is_file() => Some(format!("{} is not there", path.display())),
+        None => Some(format!("there is no image: run `cargo xtask test`, which builds one, or set {IMAGE}")),
+        Some(path) if !path.is_file() => Some(format!("{} does not exist", path.display())),
         Some(_) => None,
     };
     let tell = |what: &str, reason: &str| {

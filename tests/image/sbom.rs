@@ -1,4 +1,4 @@
-//! The SBOM, against what cargo knows.
+//! The SBOM, compared with cargo's metadata.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::archive::{Image, sha256};
 
-/// Names and versions of the crates that the operator is linked from, as cargo says for the same platform.
+/// Names and versions of the crates that are linked into the operator, from cargo for the same platform.
 fn linked(target: &str) -> BTreeSet<(String, String)> {
     let args = ["tree", "--locked", "--package", "qlik-context-operator", "--edges", "normal,no-proc-macro"];
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
@@ -41,12 +41,12 @@ pub fn complete(image: &Image) {
     for name in ["kube", "reqwest", "rustls", "aws-lc-rs", "aws-lc-sys", "tokio"] {
         assert!(listed.iter().any(|(listed, _)| listed == name), "{name}");
     }
-    // Of tests, of macros, and one that is off and forbidden.
+    // A crate of tests, one of macros, and one that is disabled and banned.
     for name in ["proptest", "support", "tar", "rcgen", "syn", "kube-derive", "ring"] {
         assert!(!listed.iter().any(|(listed, _)| listed == name), "{name}");
     }
     assert!(components.iter().any(|component| component["name"] == "etc/ssl/certs/ca-certificates.crt"));
-    // Every reference leads somewhere.
+    // Every reference has a target.
     let mut known: BTreeSet<_> = components.iter().filter_map(|component| component["bom-ref"].as_str()).collect();
     known.insert(subject["bom-ref"].as_str().unwrap());
     for dependency in sbom["dependencies"].as_array().unwrap() {

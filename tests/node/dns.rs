@@ -1,4 +1,4 @@
-//! Name resolution in the Pod, with the usual `ndots:5` and a search domain that answers every name.
+//! Name resolution in the Pod, with the default `ndots:5` and a search domain that resolves every name.
 
 use serde_json::json;
 use support::operator::{NAMESPACE, RELEASE};
@@ -9,15 +9,15 @@ const OTHER: &str = "other.eu.qlikcloud.com";
 
 pub async fn wildcard(stage: &mut Stage) {
     stage.cloud.tenant(OTHER).add_client(support::tenant::Client::new(CLIENT_ID).secret(CLIENT_SECRET));
-    // As a cluster is by default: the name with the search domain is asked for first, and leads to a private address.
+    // The default of a cluster: the name with the search domain is looked up first, and resolves to a private address.
     stage.helm(&json!({"dnsConfig": {"options": []}, "allowPrivateAddresses": false})).await;
     stage.rolled_out(NAMESPACE, RELEASE).await;
     let before = stage.issued();
     stage.put("search", OTHER).await;
     stage.wait_for("search", "AddressNotPublic").await;
-    assert_eq!(stage.issued(), before, "nothing was sent");
+    assert_eq!(stage.issued(), before, "no request was sent");
 
-    // The way out that docs/troubleshooting.md names. The fake tenant's own address is a private one.
+    // The fix in docs/troubleshooting.md. The address of the fake tenant is private, too.
     stage
         .helm(&json!({"dnsConfig": {"options": [{"name": "ndots", "value": "1"}]}, "allowPrivateAddresses": true}))
         .await;

@@ -1,4 +1,4 @@
-//! Figures for people: what the Pod takes, and how long a workload waits for a new token. Only on request.
+//! Measurements, only on request: the resources of the Pod, and how long a workload waits for a new token.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::stage::{CLIENT_SECRET, Stage, TEAM, context, until};
 use crate::workloads;
 
 const CONTEXTS: usize = 200;
-/// Several, since a tenant gives one operator 100 tokens a minute.
+/// Several tenants, because one allows 100 token requests a minute.
 const TENANTS: usize = 4;
 const WINDOW: Duration = Duration::from_mins(1);
 
@@ -40,7 +40,7 @@ async fn takes(stage: &Stage, what: &str) {
     let (resident, peak) = memory(pid);
     let used = cpu(pid) - before;
     to_stderr(&format!(
-        "{what}: {resident:.1} MiB resident, {peak:.1} at most, {used} ms of CPU in {} s",
+        "{what}: {resident:.1} MiB resident, {peak:.1} MiB peak, {used} ms of CPU in {} s",
         WINDOW.as_secs()
     ));
 }

@@ -1,7 +1,7 @@
-//! The operator as users run it: its image, installed by the chart as real Pods on a real node, beside real workloads.
+//! The operator as users run it: the image, installed by the chart as real Pods on a real node, with real workloads.
 //!
-//! Needs root on Linux, containerd and the image; `cargo xtask node-test` says what is missing. Where it cannot run, every test
-//! here counts as ignored and the reason is printed.
+//! Needs root on Linux, containerd and the image. `cargo xtask node-test` prints what is missing. If the tests cannot
+//! run, they count as ignored and the reason is printed.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![expect(clippy::disallowed_methods, reason = "real processes need real time")]
@@ -29,16 +29,16 @@ use tokio::runtime::Runtime;
 
 use stage::Stage;
 
-/// The archive made by `cargo xtask image`.
+/// The archive from `cargo xtask image`.
 const IMAGE: &str = "QLIK_CONTEXT_TEST_IMAGE";
-/// Set when figures are wanted that take minutes.
+/// Set to run the measurements, which take minutes.
 const FIGURES: &str = "QLIK_CONTEXT_NODE_FIGURES";
 
 type Scenario = for<'a> fn(&'a mut Stage) -> LocalBoxFuture<'a, ()>;
 
-/// In this order, on one node.
+/// The tests run in this order, on one node.
 const SCENARIOS: [(&str, Scenario); 13] = [
-    ("the_chart_with_its_defaults_and_the_image_it_names_gives_a_ready_context", |stage| Box::pin(pod::install(stage))),
+    ("the_chart_with_its_defaults_and_its_image_leads_to_a_ready_context", |stage| Box::pin(pod::install(stage))),
     ("the_pod_has_no_privilege_and_no_writable_path", |stage| Box::pin(pod::restricted(stage))),
     ("probes_and_limits_are_those_of_the_chart_as_shipped", |stage| Box::pin(pod::as_shipped(stage))),
     ("a_workload_that_mounts_the_secret_sees_a_renewed_token_and_calls_the_tenant_with_it", |stage| {
@@ -48,12 +48,14 @@ const SCENARIOS: [(&str, Scenario); 13] = [
         Box::pin(workloads::environment(stage))
     }),
     ("qlik_cli_finds_contexts_yml_in_the_home_folder", |stage| Box::pin(workloads::contexts(stage))),
-    ("two_replicas_elect_one_and_a_rolling_update_asks_for_no_token", |stage| {
+    ("two_replicas_elect_a_leader_and_a_rolling_update_requests_no_token", |stage| {
         Box::pin(replicas::rolling_update(stage))
     }),
-    ("a_drained_node_gets_its_pods_back_and_no_token_is_asked_for", |stage| Box::pin(replicas::drain(stage))),
-    ("kill_9_and_an_oom_kill_are_survived_without_a_token_request", |stage| Box::pin(trouble::killed(stage))),
-    ("a_search_domain_that_answers_everything_is_told_and_ndots_1_is_the_way_out", |stage| {
+    ("after_a_drain_the_pods_are_back_and_no_token_is_requested", |stage| Box::pin(replicas::drain(stage))),
+    ("the_operator_recovers_from_kill_9_and_an_oom_kill_without_a_token_request", |stage| {
+        Box::pin(trouble::killed(stage))
+    }),
+    ("a_search_domain_that_resolves_every_name_is_reported_and_ndots_1_fixes_it", |stage| {
         Box::pin(dns::wildcard(stage))
     }),
     ("a_mounted_file_has_a_renewed_token_within_seconds_where_the_operator_wakes_the_kubelet", |stage| {
@@ -77,7 +79,7 @@ fn main() -> ExitCode {
     if let Some(reason) = reason.as_ref().filter(|_| !arguments.list) {
         skipped("the tests on a real node", reason);
     }
-    // They share a node, and some take it away from the others for a while.
+    // The tests share a node, and some of them make it unavailable for a while.
     arguments.test_threads = Some(1);
     let world = Arc::new(Mutex::new(None));
     let trials = SCENARIOS.map(|(name, scenario)| {
@@ -86,18 +88,18 @@ fn main() -> ExitCode {
         Trial::test(name, move || perform(&world, name, scenario)).with_ignored_flag(reason.is_some() || !wanted)
     });
     let conclusion = libtest_mimic::run(&arguments, trials.into());
-    // In order, before the sandbox goes.
+    // Stops everything in order, before the sandbox ends.
     if let Some((runtime, stage)) = world.lock().unwrap_or_else(PoisonError::into_inner).take() {
         runtime.block_on(async { drop(stage) });
     }
     conclusion.exit_code()
 }
 
-/// The runtime, and what it runs; made by whichever test comes first.
+/// The runtime and the stage, created by the first test that runs.
 type World = Mutex<Option<(Runtime, Stage)>>;
 
 fn perform(world: &World, name: &str, scenario: Scenario) -> Result<(), Failed> {
-    // A test that failed leaves the node to the next one.
+    // After a failed test the next one uses the same node.
     let mut world = world.lock().unwrap_or_else(PoisonError::into_inner);
     let (runtime, stage) = match world.take() {
         Some(there) => {
@@ -109,10 +111,10 @@ fn perform(world: &World, name: &str, scenario: Scenario) -> Result<(), Failed> 
             let image = PathBuf::from(std::env::var_os(IMAGE).unwrap_or_default());
             let begin = Instant::now();
             let stage = runtime.block_on(Stage::set(&image)).map_err(|error| format!("no node: {error:#}"))?;
-            to_stderr(&format!("the node took {:.1} s", begin.elapsed().as_secs_f32()));
+            to_stderr(&format!("starting the node took {:.1} s", begin.elapsed().as_secs_f32()));
             let (runtime, stage) = world.insert((runtime, stage));
             if name != SCENARIOS[0].0 {
-                // A filter chose another one than the first, and it needs what the first one leaves.
+                // A filter skipped the first test, so its installation is done here.
                 runtime.block_on(pod::install(stage));
             }
             (runtime, stage)
@@ -124,14 +126,14 @@ fn perform(world: &World, name: &str, scenario: Scenario) -> Result<(), Failed> 
     Ok(())
 }
 
-/// Why these tests cannot run here.
+/// The reason why these tests cannot run here.
 fn obstacle() -> Option<String> {
     if sandbox::entered() {
         return None;
     }
     match std::env::var_os(IMAGE).map(PathBuf::from) {
-        None => Some(format!("there is no image: run `cargo xtask node-test`, which makes one, or set {IMAGE}")),
-        Some(image) if !image.is_file() => Some(format!("{} is not there", image.display())),
+        None => Some(format!("there is no image: run `cargo xtask node-test`, which builds one, or set {IMAGE}")),
+        Some(image) if !image.is_file() => Some(format!("{} does not exist", image.display())),
         Some(_) => sandbox::obstacle(),
     }
 }

@@ -1,4 +1,4 @@
-//! The operator's Pod: what the chart makes of its defaults, and what the node makes of that.
+//! The operator's Pod, as the chart renders it with its defaults and the node runs it.
 
 use std::fs;
 use std::time::Instant;
@@ -17,7 +17,7 @@ pub async fn install(stage: &mut Stage) {
     to_stderr(&format!("from helm install to a ready context: {:.1} s", begin.elapsed().as_secs_f32()));
     assert_eq!(stage.issued(), 1);
     let image = &stage.pod().await["spec"]["containers"][0]["image"];
-    assert_eq!(*image, format!("qlik-context-operator:{}", env!("CARGO_PKG_VERSION")), "the default of the chart");
+    assert_eq!(*image, format!("qlik-context-operator:{}", env!("CARGO_PKG_VERSION")), "the chart's default image");
     stage.rolled_out(NAMESPACE, RELEASE).await;
     let policy = stage.kubectl(&["get", "networkpolicy", RELEASE, "-n", NAMESPACE, "-o", "json"]).await;
     let policy: Value = serde_json::from_str(&policy).unwrap();
@@ -28,7 +28,7 @@ pub async fn install(stage: &mut Stage) {
     assert_eq!(egress, [vec![53, 53], vec![443, 6443]], "as docs/install.md says");
 }
 
-/// What the kernel says of a process.
+/// A field of a process in /proc.
 fn status(pid: u32, field: &str) -> String {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
@@ -57,7 +57,7 @@ pub async fn restricted(stage: &mut Stage) {
     for line in mounts.lines() {
         let fields: Vec<_> = line.split(' ').collect();
         let (point, options) = (fields[4], fields[5]);
-        // The kernel's own, and what every container gets; none of it is a disk that this user may write.
+        // File systems of the kernel and those of every container. None of them is a disk to which this user can write.
         let usual = ["/proc", "/dev", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
         let kernels = usual.iter().any(|usual| point == *usual || point.starts_with(&format!("{usual}/")));
         assert!(kernels || options.starts_with("ro"), "{point} is writable: {options}");
@@ -71,15 +71,15 @@ pub async fn as_shipped(stage: &mut Stage) {
     assert_eq!(container["resources"]["requests"], json!({"cpu": "10m", "memory": "32Mi"}));
     assert_eq!(container["livenessProbe"]["httpGet"]["path"], "/livez");
     assert_eq!(container["readinessProbe"]["httpGet"]["path"], "/readyz");
-    assert_eq!(container["command"], Value::Null, "the entry point of the image");
+    assert_eq!(container["command"], Value::Null, "the container uses the entry point of the image");
     let address = pod["status"]["podIP"].as_str().unwrap().to_owned();
     for path in ["/livez", "/readyz"] {
         assert!(get(&address, 8080, path).await.is_ok(), "{path}");
     }
     assert!(get(&address, 8080, "/metrics").await.unwrap().contains("qlik_context_leader 1"));
 
-    // A process that hangs is not ready any more, and is started anew when the liveness probe has failed three times: the chart's
-    // 20 s are not waited for here.
+    // A process that hangs is no longer ready, and is restarted after the liveness probe has failed three times. This
+    // test does not wait for that.
     let (pid, before) = (stage.pid(), stage.issued());
     let stop = |signal: rustix::process::Signal| {
         let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
@@ -94,6 +94,6 @@ pub async fn as_shipped(stage: &mut Stage) {
     stop(rustix::process::Signal::CONT);
     until("it is ready again", async || ready().await == "True").await;
     stage.works("acme").await;
-    assert_eq!(stage.issued(), before, "and asked for no token");
+    assert_eq!(stage.issued(), before, "no token was requested");
     assert_eq!(stage.node.pids(PROGRAM), [pid]);
 }

@@ -1,4 +1,4 @@
-//! Several Pods: an update and a drained node ask for no token.
+//! Several Pods: a rolling update and a drained node cause no token request.
 
 use serde_json::{Value, json};
 use support::node;
@@ -6,7 +6,7 @@ use support::operator::{NAMESPACE, RELEASE};
 
 use crate::stage::{PROGRAM, Stage, Standing, until};
 
-/// And has looked at the context, so a token that it wanted would have been asked for.
+/// The leader has reconciled the context, so it would have requested a token by now.
 async fn one_of_two_leads(stage: &Stage) {
     until("one of two leads, and has found the context ready", async || {
         stage.standings("acme").await == [Standing::LeadsAndFoundReady, Standing::Follows]
@@ -26,7 +26,7 @@ pub async fn rolling_update(stage: &mut Stage) {
     one_of_two_leads(stage).await;
     assert!(stage.node.pids(PROGRAM).iter().all(|pid| !old.contains(pid)), "every Pod is a new one");
     stage.wait_for("acme", "TokenValid").await;
-    assert_eq!(stage.issued(), before, "no Pod asked for a token");
+    assert_eq!(stage.issued(), before, "no Pod requested a token");
 }
 
 pub async fn drain(stage: &mut Stage) {
@@ -44,5 +44,5 @@ pub async fn drain(stage: &mut Stage) {
     let new = names(stage.pods(NAMESPACE).await);
     assert!(new.iter().all(|name| !old.contains(name)), "every Pod is a new one");
     stage.wait_for("acme", "TokenValid").await;
-    assert_eq!(stage.issued(), before, "the token was found in its Secret");
+    assert_eq!(stage.issued(), before, "the token was read from its Secret");
 }

@@ -1,4 +1,4 @@
-//! A node, a fake Qlik Cloud that Pods reach at its real-looking names, and the few words the tests here are written in.
+//! A node, a fake Qlik Cloud that Pods reach under realistic host names, and the helper functions of these tests.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -17,16 +17,16 @@ use tokio::net::{TcpListener, TcpStream};
 
 pub const CLIENT_ID: &str = "82e0c353eca9a5d849c74d7e98f13f7e";
 pub const CLIENT_SECRET: &str = "planted-client-secret-0123456789abcdef";
-/// Where workloads and contexts live.
+/// The namespace of workloads and contexts.
 pub const TEAM: &str = "team";
 pub const HOST: &str = "acme.eu.qlikcloud.com";
-/// In the Pods' filesystem.
+/// A path in the file system of the Pods.
 pub const PROGRAM: &str = "/qlik-context-operator";
 
-/// Longer than anything takes that is not broken.
+/// Longer than any step takes that works.
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// What a Pod of the operator tells in its metrics. One that does not answer follows.
+/// The state of a Pod of the operator, from its metrics. A Pod that does not respond counts as `Follows`.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Standing {
     LeadsAndFoundReady,
@@ -42,7 +42,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Boots everything but the operator.
+    /// Starts everything except the operator.
     pub async fn set(image: &Path) -> anyhow::Result<Self> {
         let find = || anyhow::Ok((Programs::find(&to_stderr)?, NodePrograms::find(&to_stderr)?));
         let (programs, node_programs) = tokio::task::spawn_blocking(find).await??;
@@ -53,7 +53,8 @@ impl Stage {
         let cloud = QlikCloud::builder().tls(loopback).start().await?;
         forward(at(443), loopback).await?;
         let zones = vec![
-            // It answers everything, before the real name is asked for; nothing listens there.
+            // The search domain resolves every name, before the real name is looked up. No process listens at its
+            // address.
             Zone { suffix: "corp.example.com", address: Ipv4Addr::new(10, 244, 0, 250) },
             Zone { suffix: "qlikcloud.com", address: node::ADDRESS },
         ];
@@ -74,12 +75,12 @@ impl Stage {
         Ok(stage)
     }
 
-    /// `helm upgrade --install` of the chart as it is, with what the fake tenant needs and these values.
+    /// `helm upgrade --install` of the unchanged chart, with these values and those for the fake tenant.
     pub async fn helm(&self, values: &Value) {
         let mut all = json!({
             "tenantCA": {"configMap": {"name": "tenant-ca"}},
             "allowPrivateAddresses": true,
-            // Asked as it is first: the node's search domain answers everything.
+            // The real name is looked up first, because the node's search domain resolves every name.
             "dnsConfig": {"options": [{"name": "ndots", "value": "1"}]},
         });
         for (name, value) in values.as_object().unwrap() {
@@ -94,7 +95,7 @@ impl Stage {
             .await;
     }
 
-    /// Waits until the Deployment is as it is to be, with old Pods gone.
+    /// Waits until the rollout of the Deployment is complete and the old Pods are gone.
     pub async fn rolled_out(&self, namespace: &str, deployment: &str) {
         let name = format!("deployment/{deployment}");
         let rolled =
@@ -118,12 +119,12 @@ impl Stage {
         self.node.control_plane.kubectl_with_input(&["apply", "-n", namespace, "-f", "-"], &list).await.unwrap();
     }
 
-    /// A credential, and a context that uses it, both of this name.
+    /// Creates a credential and a context that uses it, both with this name.
     pub async fn put(&self, name: &str, host: &str) {
         self.apply(TEAM, &context(name, host, CLIENT_ID)).await;
     }
 
-    /// Waits until a context is ready, or not, for this reason.
+    /// Waits until the `Ready` condition of a context has this status and reason.
     pub async fn wait_for(&self, name: &str, reason: &str) {
         let path = format!("--for=jsonpath={{.status.conditions[?(@.type==\"Ready\")].reason}}={reason}");
         let waited = self
@@ -138,13 +139,13 @@ impl Stage {
         }
     }
 
-    /// Asks for a new token, and returns when it is in the Secret; the value asked with.
+    /// Requests a new token and waits until it is in the Secret. Returns the value of the annotation.
     pub async fn refresh(&self, name: &str) {
         let value = format!("{:?}", Instant::now()).chars().filter(char::is_ascii_digit).collect::<String>();
         let annotation = format!("qlikcontext.dev/refresh-requested-at={value}");
         self.kubectl(&["annotate", "--overwrite", "-n", TEAM, &format!("qctx/{name}"), &annotation]).await;
         let path = format!("--for=jsonpath={{.status.lastHandledRefreshRequest}}={value}");
-        // One a minute is what a credential gets.
+        // A credential gets one token a minute on request.
         self.kubectl(&["wait", "-n", TEAM, &path, &format!("qctx/{name}"), "--timeout=90s"]).await;
     }
 
@@ -160,7 +161,7 @@ impl Stage {
         .await;
     }
 
-    /// How each of the operator's Pods stands, and whether the one that leads has found this context ready.
+    /// The state of each of the operator's Pods, and whether the leader reports this context as ready.
     pub async fn standings(&self, name: &str) -> Vec<Standing> {
         let ready = format!("qlik_context_ready{{namespace=\"{TEAM}\",name=\"{name}\"}} 1\n");
         let mut standings = Vec::new();
@@ -184,14 +185,14 @@ impl Stage {
         list["items"].as_array().unwrap().clone()
     }
 
-    /// The operator's Pod, when there is one only.
+    /// The operator's only Pod.
     pub async fn pod(&self) -> Value {
         let mut pods = self.pods(NAMESPACE).await;
         assert_eq!(pods.len(), 1, "one Pod: {pods:?}");
         pods.remove(0)
     }
 
-    /// Process of the operator's only Pod.
+    /// The process id of the operator's only Pod.
     pub fn pid(&self) -> u32 {
         match self.node.pids(PROGRAM)[..] {
             [pid] => pid,
@@ -212,7 +213,7 @@ pub fn context(name: &str, host: &str, client_id: &str) -> [Value; 2] {
     ]
 }
 
-/// The body of a GET at a Pod.
+/// The response body of a GET request to a Pod.
 pub async fn get(address: &str, port: u16, path: &str) -> anyhow::Result<String> {
     let talk = async {
         let mut stream = TcpStream::connect((address, port)).await?;
@@ -222,25 +223,25 @@ pub async fn get(address: &str, port: u16, path: &str) -> anyhow::Result<String>
         stream.read_to_string(&mut answer).await?;
         answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).context("no HTTP answer")
     };
-    tokio::time::timeout(Duration::from_secs(15), talk).await.context("no answer in time")?
+    tokio::time::timeout(Duration::from_secs(15), talk).await.context("no response in time")?
 }
 
-/// Waits until what is asked is so.
+/// Waits until `holds` returns true.
 pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let begin = Instant::now();
     while !holds().await {
-        assert!(begin.elapsed() < LIMIT, "waited in vain: {what}");
+        assert!(begin.elapsed() < LIMIT, "timed out waiting for: {what}");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
-/// Makes the fake's port, which is on loopback, reachable for Pods.
+/// Makes the port of the fake tenant, which listens on loopback, reachable for Pods.
 async fn forward(from: SocketAddr, to: SocketAddr) -> anyhow::Result<()> {
     let listener = TcpListener::bind(from).await.with_context(|| format!("cannot listen at {from}"))?;
     tokio::spawn(async move {
         while let Ok((mut client, _)) = listener.accept().await {
             tokio::spawn(async move {
-                // Either side may end it.
+                // Either side can close the connection.
                 let Ok(mut server) = TcpStream::connect(to).await else { return };
                 let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
             });

@@ -1,4 +1,4 @@
-//! Workloads that use a token, in the three ways the documentation shows.
+//! Workloads that use a token, in the three ways that the documentation shows.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,7 +9,8 @@ use support::tenant::Client;
 
 use crate::stage::{CLIENT_SECRET, HOST, Stage, TEAM, context, get, until};
 
-/// A Deployment of the application, with this in its container and these volumes beside the authorities.
+/// A Deployment of the application with these fields in its container and these volumes, in addition to the CA
+/// certificates.
 pub async fn deploy(stage: &Stage, name: &str, env: Value, mounts: &[Value], volumes: &[Value]) {
     let mut env: Vec<Value> = env.as_array().unwrap().clone();
     env.push(json!({"name": "TENANT_URL", "value": format!("https://{HOST}")}));
@@ -48,7 +49,7 @@ fn volume(secret: &str) -> Value {
     json!({"name": "qlik", "secret": {"secretName": secret}})
 }
 
-/// What the application says of itself.
+/// The state that the application reports.
 pub async fn state(stage: &Stage, name: &str) -> Value {
     let path = "jsonpath={.items[-1:].status.podIP}";
     let selector = format!("app={name}");
@@ -63,12 +64,12 @@ pub async fn mounted(stage: &Stage, name: &str) {
     deploy(stage, name, env, &[mount("/qlik")], &[volume("acme-token")]).await;
 }
 
-/// Asks for a new token; how long the workload takes to see it, after it is in the Secret.
+/// Requests a new token. Returns how long after its write to the Secret the workload reads it.
 pub async fn delay(stage: &Stage, name: &str) -> Duration {
     delay_of(stage, "acme", name).await
 }
 
-/// The same for the token of this context.
+/// The same, for the token of this context.
 pub async fn delay_of(stage: &Stage, context: &str, name: &str) -> Duration {
     let before = state(stage, name).await;
     stage.refresh(context).await;
@@ -96,11 +97,11 @@ pub async fn file(stage: &mut Stage) {
 }
 
 pub async fn environment(stage: &mut Stage) {
-    // A client of its own: one and the same gets a new token on request once a minute.
+    // Its own client, because a client gets a new token on request only once a minute.
     stage.tenant.add_client(Client::new("of-environment").secret(CLIENT_SECRET));
     stage.apply(TEAM, &context("other", HOST, "of-environment")).await;
     stage.wait_for("other", "TokenValid").await;
-    // The same Secret as a file beside it, which shows when the kubelet has the new token.
+    // The same Secret is also mounted as a file, which shows when the kubelet has the new token.
     let from = json!({"secretKeyRef": {"name": "other-token", "key": "token"}});
     let env = json!([{"name": "QLIK_TOKEN", "valueFrom": from}, {"name": "TOKEN_FILE", "value": "/qlik/token"}]);
     deploy(stage, "environment", env, &[mount("/qlik")], &[volume("other-token")]).await;
@@ -109,7 +110,11 @@ pub async fn environment(stage: &mut Stage) {
     assert_eq!(first["environment"], first["file"], "the same token in both places");
     stage.refresh("other").await;
     until("the new token is in the file", async || state(stage, "environment").await["file"] != first["file"]).await;
-    assert_eq!(state(stage, "environment").await["environment"], first["environment"], "it keeps what it started with");
+    assert_eq!(
+        state(stage, "environment").await["environment"],
+        first["environment"],
+        "the environment keeps the token from the start"
+    );
     stage.kubectl(&["rollout", "restart", "-n", TEAM, "deployment/environment"]).await;
     stage.rolled_out(TEAM, "environment").await;
     let second = state(stage, "environment").await;
