@@ -1,6 +1,6 @@
-// Says whether Grafana's own schema knows a dashboard: every field of it, of its panels and of their queries.
+// Validates a dashboard with Grafana's own schema: every field of the dashboard, of its panels and of their queries.
 //
-// Reads the JSON of a dashboard from standard input; exits with 1 and the reasons when there is something to criticise.
+// Reads the JSON of a dashboard from standard input. Exits with 1 and the errors if it is not valid.
 package main
 
 import (
@@ -34,7 +34,7 @@ func check(input io.Reader) error {
 	return finding(read.Validate())
 }
 
-// The library may return a list of errors that is empty.
+// The library can return an empty list of errors.
 func finding(err error) error {
 	var list cog.BuildErrors
 	if errors.As(err, &list) && len(list) == 0 {

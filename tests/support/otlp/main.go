@@ -1,7 +1,7 @@
 // Receives traces by OTLP over HTTP, as a collector does, decoded with OpenTelemetry's own types.
 //
-// Writes its address to standard output, then each request as one line of JSON. What is not OTLP is answered with 4xx and is an
-// error on standard error.
+// Writes its address to standard output, then each request as one line of JSON. A request that is not OTLP gets a 4xx
+// response and is reported on standard error.
 package main
 
 import (
@@ -25,7 +25,7 @@ func main() {
 		os.Exit(1)
 	}
 	fmt.Println(listener.Addr())
-	// Until the test that started it closes its standard input.
+	// Runs until the test closes its standard input.
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		os.Exit(0)
@@ -58,7 +58,7 @@ func receive(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	fmt.Println(string(line))
-	// An ExportTraceServiceResponse that has nothing to say is empty.
+	// An ExportTraceServiceResponse without a partial success is empty.
 	w.Header().Set("Content-Type", contentType)
 	w.WriteHeader(http.StatusOK)
 }

@@ -1,13 +1,14 @@
 //! An API server in memory, so that a whole controller runs on virtual time.
 //!
-//! It promises what a 1.36 server does with the few kinds that the operator touches: versions, watches, pages, server-side
-//! apply with its ownership, preconditions, garbage. A shared test says the same things to it and to a real one and compares
-//! every answer, so that it cannot drift. Everything can be made to go wrong ([`Script`]) and everything that was asked is
-//! written down ([`Log`]). Names, uids, versions and times come from counters and tokio's clock: two runs are the same.
+//! It behaves like a 1.36 server for the few kinds that the operator uses: versions, watches, pages, server-side apply
+//! with field ownership, preconditions, garbage collection. Shared tests send the same requests to it and to a real
+//! server and compare every response. Every request can be made to fail ([`Script`]), and every request is recorded
+//! ([`Log`]). Names, uids, versions and times come from counters and tokio's clock, so every run is the same.
 //!
-//! It never validates against a schema, prunes unknown fields, checks rights, admits or converts; it has no controllers of its
-//! own (see [`ApiServer::collect_garbage`]), and no kinds but those of [`Kind`]. Pods and workloads are stored as they are given,
-//! without the defaults and the subresources of a real server: a test says what a kubelet or a controller would write.
+//! It never validates against a schema, prunes unknown fields, checks permissions, runs admission or converts versions.
+//! It has no controllers (see [`ApiServer::collect_garbage`]), and only the kinds of [`Kind`]. Pods and workloads are
+//! stored unchanged, without the defaults and subresources of a real server. A test writes what a kubelet or a
+//! controller would write.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> anyhow::Result<()> {
@@ -65,12 +66,12 @@ use self::store::{Key, Store};
 use self::write::Write;
 use crate::tenant::Clock;
 
-/// 2026-01-01T00:00:00Z, for a server that is not told when it is.
+/// 2026-01-01T00:00:00Z, for a server without a given clock.
 const BEGIN: Duration = Duration::from_hours(490_896);
-/// The manager of what tests write themselves.
+/// The field manager of writes by tests.
 const TEST: &str = "test";
 
-/// A handle to the server; all clones are the same one.
+/// A handle to the server. All clones refer to the same server.
 #[derive(Clone)]
 pub struct ApiServer(Arc<Mutex<State>>);
 
@@ -80,7 +81,7 @@ impl std::fmt::Debug for ApiServer {
     }
 }
 
-/// Decides the fate of each request, before any script.
+/// Can choose a fault for each request, before any script.
 pub type Interceptor = Arc<dyn Fn(&Call) -> Option<Fault> + Send + Sync>;
 
 struct State {
@@ -97,12 +98,12 @@ impl Default for ApiServer {
 }
 
 impl ApiServer {
-    /// A server that was made at the beginning of 2026, with nothing but the namespace `default`.
+    /// A server that starts at the beginning of 2026 and has only the namespace `default`.
     pub fn new() -> Self {
         Self::with_clock(Clock::starting_at(SystemTime::UNIX_EPOCH + BEGIN))
     }
 
-    /// A server by whose clock it is what the clock says.
+    /// A server with this clock.
     pub fn with_clock(clock: Clock) -> Self {
         let state = State { interceptor: None, store: Store::new(clock), scripts: Vec::new(), log: Log::default() };
         let server = Self(Arc::new(Mutex::new(state)));
@@ -110,20 +111,19 @@ impl ApiServer {
         server
     }
 
-    /// The server's clock: it goes with tokio's.
+    /// The server's clock, which follows tokio's.
     pub fn clock(&self) -> Clock {
         self.lock().store.clock
     }
 
-    /// A new client with all rights, with the retries that [`kube::Client::try_from`] gives to a client. To be called in a
-    /// tokio runtime.
+    /// A new client with all permissions and the retries of [`kube::Client::try_from`]. Call it in a tokio runtime.
     pub fn kube_client(&self) -> kube::Client {
         let server = self.clone();
         let service = tower::service_fn(move |request| service::handle(server.clone(), request));
         kube::Client::new(service, "default")
     }
 
-    /// What a client talks to, to put layers around it.
+    /// The service below a client, to add layers.
     pub fn service(
         &self,
     ) -> impl tower::Service<
@@ -140,7 +140,7 @@ impl ApiServer {
         tower::service_fn(move |request| service::handle(server.clone(), request))
     }
 
-    /// The same with the retries that kube's client makes by default.
+    /// The same with the default retries of kube's client.
     pub fn retrying_kube_client(&self) -> kube::Client {
         let server = self.clone();
         let service = tower::service_fn(move |request| service::handle(server.clone(), request));
@@ -148,8 +148,8 @@ impl ApiServer {
         kube::Client::new(retried, "default")
     }
 
-    /// Creates an object or makes it what is given, as a user would who may write the status, too. What the server sets (uid,
-    /// times, `managedFields`) is taken over as far as it is given. Its namespace is created, if it is not there.
+    /// Creates or replaces an object, including its status, as a user. Fields that the server sets (uid, times,
+    /// `managedFields`) are taken from the object if it has them. Creates the namespace if it does not exist.
     pub fn put(&self, object: Value) -> anyhow::Result<Value> {
         let kind = service::kind_of(&object).ok_or_else(|| anyhow!("no kind that is served: {}", object["kind"]))?;
         let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
@@ -162,7 +162,7 @@ impl ApiServer {
         Ok(self.write(kind, key, |write| write.overwrite(object)))
     }
 
-    /// The object, if it is there. Namespaces themselves are in the namespace `""`.
+    /// The object, if it exists. Namespace objects are in the namespace `""`.
     pub fn get(&self, kind: Kind, namespace: &str, name: &str) -> Option<Value> {
         let key = (namespace.to_owned(), name.to_owned());
         self.lock().store.get(kind, &key).map(|object| Value::clone(object))
@@ -174,7 +174,7 @@ impl ApiServer {
         state.store.objects(kind, namespace).map(|(_, object)| Value::clone(object)).collect()
     }
 
-    /// Changes an object in place; a new version only if something differs.
+    /// Changes an object in place. It gets a new version only if something differs.
     pub fn edit(
         &self,
         kind: Kind,
@@ -188,35 +188,34 @@ impl ApiServer {
         self.put(object)
     }
 
-    /// Deletes as a user would: with finalizers, it only begins. False if there is no such object.
+    /// Deletes an object as a user. With finalizers the deletion only starts. False if the object does not exist.
     pub fn delete(&self, kind: Kind, namespace: &str, name: &str) -> bool {
         let key = (namespace.to_owned(), name.to_owned());
         self.write(kind, key, |write| write.delete(&json!({})).is_ok())
     }
 
-    /// Makes a namespace.
+    /// Creates a namespace.
     pub fn add_namespace(&self, name: &str) {
         let object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
         self.write(Kind::Namespace, (String::new(), name.to_owned()), |write| write.overwrite(object));
     }
 
-    /// Does what the garbage collector and the namespace controller would do, until they are done; says how many objects that
-    /// took.
+    /// Does the work of the garbage collector and the namespace controller. Returns the number of deleted objects.
     pub fn collect_garbage(&self) -> usize {
         garbage::collect(&mut self.lock().store)
     }
 
-    /// Turns the feature gate `WatchList` off or on: without it, a watch that wants to begin with a list is refused.
+    /// Sets the feature gate `WatchList`. Without it, a watch that starts with a list is rejected.
     pub fn set_watch_list(&self, enabled: bool) {
         self.lock().store.watch_list = enabled;
     }
 
-    /// Lets every watch tell each change so much later than it happens.
+    /// Delays every change in every watch.
     pub fn delay_watches(&self, delay: Duration) {
         self.lock().store.watch_delay = delay;
     }
 
-    /// Forgets the past: watches from older versions get 410, listings under way expire.
+    /// Drops the history: watches from older versions get 410, and unfinished lists expire.
     pub fn compact(&self) {
         self.lock().store.compact();
     }
@@ -226,7 +225,7 @@ impl ApiServer {
         self.lock().store.end_watches();
     }
 
-    /// How many watches of a kind are open.
+    /// The number of open watches of a kind.
     pub fn watches(&self, kind: Kind) -> usize {
         self.lock().store.watchers(kind)
     }
@@ -236,22 +235,22 @@ impl ApiServer {
         self.lock().scripts.push(script);
     }
 
-    /// Has every request judged before any script is looked at; `None` judges no more.
+    /// Sets a function that can choose a fault for each request, before any script. `None` removes it.
     pub fn intercept(&self, interceptor: Option<Interceptor>) {
         self.lock().interceptor = interceptor;
     }
 
-    /// Removes every fault that is not used up.
+    /// Removes every remaining fault.
     pub fn clear_scripts(&self) {
         self.lock().scripts.clear();
     }
 
-    /// Looks at the log.
+    /// Reads the log.
     pub fn log<T>(&self, look: impl FnOnce(&Log) -> T) -> T {
         look(&self.lock().log)
     }
 
-    /// Forgets every request so far.
+    /// Clears the log.
     pub fn clear_log(&self) {
         self.lock().log.records.clear();
     }

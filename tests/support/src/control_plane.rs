@@ -1,11 +1,11 @@
 //! A real Kubernetes control plane for demo, tests and benchmarks: etcd, kube-apiserver and
-//! kube-controller-manager as plain processes on 127.0.0.1, no container engine, no kubelet (that is
-//! [`crate::node`]).
+//! kube-controller-manager as plain processes on 127.0.0.1, without a container engine and without a kubelet
+//! (see [`crate::node`]).
 //!
-//! It promises a fresh, empty cluster for each boot, RBAC on, with garbage collection, namespace
-//! deletion and service accounts at work, and that nothing of it outlives this process, however
-//! that ends. It never touches the user's own kubeconfig or Helm settings, and never listens
-//! beyond this machine.
+//! Each start gives a new, empty cluster with RBAC, garbage collection, namespace deletion and
+//! service accounts. All of its processes end with this process, even if it is killed. It never
+//! uses the user's own kubeconfig or Helm settings, and never listens on an address outside of this
+//! machine.
 
 mod access;
 mod boot;
@@ -29,48 +29,48 @@ use kubeconfig::Cluster;
 pub use process::Process;
 pub use programs::{MonitoringPrograms, NodePrograms, Programs, Sources};
 
-/// Takes one line for people about work that lasts.
+/// Receives one line for users about a long step.
 pub type Progress = dyn Fn(&str) + Send + Sync;
 
 /// The [`Progress`] of tests: standard error, past the capture of the test harness, because
-/// whoever waits for a first build wants to know why.
+/// a first build takes minutes and its progress has to be visible.
 pub fn to_stderr(line: &str) {
-    // Nobody is left to tell when standard error is closed.
+    // If standard error is closed, there is no reader.
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// What a test may want different from the usual control plane.
+/// Options of a test for its control plane.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Log every request (level Metadata, one line of JSON when it is answered) to
+    /// Log every request (level Metadata, one line of JSON at the response) to
     /// [`ControlPlane::audit_log`].
     pub audit: bool,
-    /// Admission plugins to enable beside the default ones.
+    /// Admission plugins to enable in addition to the default ones.
     pub admission_plugins: Vec<String>,
     /// Feature gates of kube-apiserver to set, `Name=false`.
     pub feature_gates: Vec<String>,
     /// Helm commands to run before the controllers start, so that the garbage collector knows the
-    /// kinds they install from its first look on.
+    /// installed kinds from the start.
     pub helm: Vec<Vec<String>>,
 }
 
-/// What a node needs of its control plane beside [`Options`].
+/// What a node needs from its control plane in addition to [`Options`].
 #[derive(Clone, Debug)]
 pub struct ForNode {
-    /// Where the API is served: an address that Pods reach, too.
+    /// The address of the API, which Pods can reach, too.
     pub address: Ipv4Addr,
     /// Further users: name, and groups separated by commas.
     pub users: Vec<(String, String)>,
 }
 
-/// A running control plane. Bound to no tokio runtime: tests with a runtime each can share it.
+/// A running control plane. It is not bound to a tokio runtime, so tests with different runtimes can share it.
 ///
-/// Kubernetes' garbage collector looks for new kinds every 30 s only: what an owner of a kind
-/// younger than that leaves behind goes late, 40 s measured.
+/// Kubernetes' garbage collector discovers new kinds only every 30 s. Dependents of an owner whose
+/// kind is newer are deleted late, after 40 s as measured.
 #[derive(Debug)]
 pub struct ControlPlane {
-    // Fields are dropped in this order: an API server that loses its etcd first hangs. All are
-    // killed outright; what they would save is thrown away with the folder.
+    // Fields are dropped in this order, because an API server that loses its etcd first hangs. All are
+    // killed with SIGKILL, because their data is deleted with the folder.
     _controller_manager: Process,
     api_server: Process,
     etcd: Process,
@@ -82,7 +82,7 @@ pub struct ControlPlane {
     config: kube::Config,
 }
 
-/// How a program that was killed is started again.
+/// The commands that restart a killed program.
 #[derive(Debug)]
 struct Again {
     api_server: Vec<String>,
@@ -90,17 +90,17 @@ struct Again {
 }
 
 impl ControlPlane {
-    /// Boots with the default [`Options`]; some seconds.
+    /// Starts with the default [`Options`]. Takes some seconds.
     pub async fn start(programs: &Programs, progress: &Progress) -> anyhow::Result<Self> {
         Self::start_with(programs, &Options::default(), progress).await
     }
 
-    /// Boots, and returns when the API answers and the controllers act.
+    /// Starts, and returns when the API responds and the controllers work.
     pub async fn start_with(programs: &Programs, options: &Options, progress: &Progress) -> anyhow::Result<Self> {
         boot::boot(programs, options, None, progress).await
     }
 
-    /// Boots a control plane that nodes can join.
+    /// Starts a control plane that nodes can join.
     pub async fn start_for_node(
         programs: &Programs,
         options: &Options,
@@ -110,9 +110,8 @@ impl ControlPlane {
         boot::boot(programs, options, Some(node), progress).await
     }
 
-    /// The one control plane of this process, booted by whoever asks first and as they want it. It
-    /// ends with the process. A failed boot is not tried again: every caller gets the same error
-    /// at once.
+    /// The shared control plane of this process, started by the first caller with its options. It ends
+    /// with the process. A failed start is not retried: every caller gets the same error at once.
     pub async fn shared(options: &Options) -> anyhow::Result<&'static Self> {
         static SHARED: OnceCell<Result<ControlPlane, String>> = OnceCell::const_new();
         let boot = async || {
@@ -133,33 +132,33 @@ impl ControlPlane {
         &self.files.admin_kubeconfig
     }
 
-    /// Where the API is served, `https://127.0.0.1:<port>`.
+    /// The URL of the API, `https://127.0.0.1:<port>`.
     pub fn url(&self) -> &str {
         &self.cluster.url
     }
 
-    /// The process of kube-apiserver, for whoever measures it.
+    /// The process of kube-apiserver, for measurements.
     pub fn api_server_pid(&self) -> u32 {
         self.api_server.pid()
     }
 
-    /// Ends kube-apiserver as `kill -9` does.
+    /// Kills kube-apiserver with SIGKILL.
     pub fn kill_api_server(&mut self) -> anyhow::Result<()> {
         self.api_server.kill().map(|_| ())
     }
 
-    /// Starts it again where it was, and waits until it is ready.
+    /// Restarts it at the same address, and waits until it is ready.
     pub async fn restart_api_server(&mut self) -> anyhow::Result<()> {
         self.api_server = boot::spawn(self.folder.path(), &self.programs.kube_apiserver, &self.again.api_server)?;
         self.is_ready().await
     }
 
-    /// Ends etcd as `kill -9` does.
+    /// Kills etcd with SIGKILL.
     pub fn kill_etcd(&mut self) -> anyhow::Result<()> {
         self.etcd.kill().map(|_| ())
     }
 
-    /// Starts it again with its data, and waits until the API server is ready.
+    /// Restarts it with its data, and waits until the API server is ready.
     pub async fn restart_etcd(&mut self) -> anyhow::Result<()> {
         self.etcd = boot::spawn(self.folder.path(), &self.programs.etcd, &self.again.etcd)?;
         self.is_ready().await
@@ -169,22 +168,22 @@ impl ControlPlane {
         boot::ready(&self.client()?).await
     }
 
-    /// Where the audit log is, when [`Options::audit`] asked for one.
+    /// The path of the audit log, if [`Options::audit`] is set.
     pub fn audit_log(&self) -> &Path {
         &self.files.audit_log
     }
 
-    /// The certificate by which the API server proves to kubelets who it is; they trust it and no other.
+    /// The client certificate of the API server towards kubelets. They trust only this one.
     pub fn kubelet_client_certificate(&self) -> &Path {
         &self.files.kubelet_client_certificate
     }
 
-    /// Certificates, logs, kubeconfigs and data of this boot; gone with it.
+    /// The folder with certificates, logs, kubeconfigs and data. It is deleted with the control plane.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The programs it runs.
+    /// The programs that it runs.
     pub fn programs(&self) -> &Programs {
         &self.programs
     }

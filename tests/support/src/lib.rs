@@ -1,8 +1,8 @@
-//! What tests, demo and benchmarks stand on: a real control plane, a strict fake of Qlik Cloud, and
-//! the operator as a process with the chart's own rights.
+//! Shared code of tests, demo and benchmarks: a real control plane, a strict fake of Qlik Cloud, and
+//! the operator as a process with the permissions of the chart.
 //!
-//! Knows the operator only from outside, as a program, a chart and an API; so it cannot share a
-//! misunderstanding with it.
+//! It does not use the operator's code. It knows the operator only as a program, a chart and an API,
+//! so it cannot repeat the operator's mistakes.
 
 #![expect(clippy::disallowed_methods, reason = "real processes need real time")]
 

@@ -1,9 +1,9 @@
 //! A real Kubernetes node for tests: kubelet, containerd, runc and kube-proxy on this machine, with a scheduler and a
-//! [`ControlPlane`], in namespaces of their own. Pods really run.
+//! [`ControlPlane`], in their own namespaces. Pods really run.
 //!
-//! Needs root on Linux. [`sandbox::enter`] moves the test program into a new network, mount and process namespace first, so
-//! nothing it does is seen outside: no address, no route and no rule of the machine is touched, no traffic can leave, and when
-//! the program ends, however that is, the kernel ends everything it started.
+//! Needs root on Linux. [`sandbox::enter`] first moves the test program into a new network, mount and process
+//! namespace. No address, route or rule of the machine is changed, and no traffic can leave. When the program ends in
+//! any way, the kernel ends everything that it started.
 
 pub mod dns;
 mod files;
@@ -23,14 +23,14 @@ use anyhow::{Context as _, ensure};
 use crate::control_plane::{ControlPlane, ForNode, NodePrograms, Options, Process, Programs, Progress};
 pub use workload::IMAGE as WORKLOAD;
 
-/// The node's own address: where Pods reach the API server, the resolver and the fake tenant.
+/// The address of the node, at which Pods reach the API server, the resolver and the fake tenant.
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
-/// Name of the node.
+/// The name of the node.
 pub const NAME: &str = "node1";
 
 const USERS: [(&str, &str); 3] =
     [("system:node:node1", "system:nodes"), ("system:kube-scheduler", ""), ("system:kube-proxy", "")];
-/// Far more than each takes on a busy machine.
+/// Much longer than each step takes on a busy machine.
 const LIMIT: Duration = Duration::from_mins(2);
 
 /// A node that is ready for Pods.
@@ -41,14 +41,14 @@ pub struct Node {
     _proxy: Process,
     _scheduler: Process,
     _containerd: Process,
-    /// The API server and what goes with it.
+    /// The control plane of the node.
     pub control_plane: ControlPlane,
     programs: NodePrograms,
     folder: PathBuf,
 }
 
 impl Node {
-    /// Boots; some ten seconds. Only after [`sandbox::enter`].
+    /// Starts the node, which takes about ten seconds. Only after [`sandbox::enter`].
     pub async fn start(programs: &Programs, node_programs: &NodePrograms, progress: &Progress) -> anyhow::Result<Self> {
         ensure!(sandbox::entered(), "a node is started inside of its sandbox only");
         network::set_up()?;
@@ -102,12 +102,12 @@ impl Node {
         Ok(node)
     }
 
-    /// Puts the images of an archive, Docker's or OCI's, onto the node.
+    /// Loads the images of a Docker or OCI archive onto the node.
     pub fn load(&self, archive: &Path) -> anyhow::Result<()> {
         images::load(&self.folder, archive)
     }
 
-    /// Starts the kubelet anew with this `syncFrequency`; Pods go on running.
+    /// Restarts the kubelet with this `syncFrequency`. Pods continue to run.
     pub async fn restart_kubelet(&mut self, sync_frequency: &str) -> anyhow::Result<()> {
         self.kubelet.take();
         self.start_kubelet(sync_frequency).await
@@ -148,7 +148,7 @@ impl Node {
             .collect()
     }
 
-    /// Where the parts of the node keep their files.
+    /// The folder of the node's files.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -164,7 +164,7 @@ fn run(command: &mut Command) -> anyhow::Result<()> {
 async fn until(what: &str, mut holds: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
     let begin = std::time::Instant::now();
     while !holds()? {
-        ensure!(begin.elapsed() < LIMIT, "waited {} s in vain until {what}", LIMIT.as_secs());
+        ensure!(begin.elapsed() < LIMIT, "timed out after {} s waiting until {what}", LIMIT.as_secs());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     Ok(())

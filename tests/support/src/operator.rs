@@ -1,8 +1,8 @@
-//! The operator as a user runs it: installed by the chart, running with the rights of the chart's
-//! ServiceAccount and no others.
+//! The operator as a user runs it: installed by the chart, with only the permissions of the chart's
+//! ServiceAccount.
 //!
-//! There is no kubelet, so the Deployment's Pod never starts; the same program runs beside the
-//! control plane in its place.
+//! There is no kubelet, so the Deployment's Pod never starts. The same program runs as a local
+//! process in its place.
 
 use std::ffi::OsStr;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -17,12 +17,12 @@ use tokio::net::TcpStream;
 
 use crate::control_plane::{ControlPlane, Process};
 
-/// Namespace and name of the release.
+/// The namespace of the release.
 pub const NAMESPACE: &str = "qlik-system";
-/// Name of the release, and so of the ServiceAccount.
+/// The name of the release, and of its ServiceAccount.
 pub const RELEASE: &str = "qlik-context-operator";
 
-/// The Helm command that installs the chart; see [`crate::control_plane::Options::helm`].
+/// The Helm command that installs the chart. See [`crate::control_plane::Options::helm`].
 pub fn install() -> Vec<String> {
     let chart = repository().join("charts/qlik-context-operator");
     let words = ["install", RELEASE, &chart.to_string_lossy(), "--namespace", NAMESPACE, "--create-namespace"];
@@ -37,15 +37,15 @@ pub fn repository() -> PathBuf {
 /// A running operator.
 #[derive(Debug)]
 pub struct Operator {
-    /// Its process, for signals and logs.
+    /// The process, for signals and logs.
     pub process: Process,
     listen: SocketAddr,
 }
 
 impl Operator {
-    /// Starts `program run` with the chart's rights and waits until it is ready.
+    /// Starts `program run` with the chart's permissions and waits until it is ready.
     ///
-    /// `environment` is all it gets beside its kubeconfig; `log` is appended to.
+    /// It gets only `environment` and its kubeconfig. Its output is appended to `log`.
     pub async fn start(
         control_plane: &ControlPlane,
         program: &Path,
@@ -59,8 +59,8 @@ impl Operator {
         Self::launch(&kubeconfig, program, log, &words, environment).await
     }
 
-    /// Starts `program` as the Deployment of this release would: with its arguments and its ServiceAccount. To be done
-    /// again where a rollout would.
+    /// Starts `program` as the Deployment of this release would: with its arguments and its ServiceAccount. Call it
+    /// again where a rollout would restart the Pod.
     pub async fn start_as_deployed(
         control_plane: &ControlPlane,
         (namespace, release): (&str, &str),
@@ -79,7 +79,7 @@ impl Operator {
         Self::launch(&kubeconfig, program, log, &words, environment).await
     }
 
-    /// Starts `program` with these words of its command line, as what the kubeconfig says, and waits until it is ready.
+    /// Starts `program` with these arguments and this kubeconfig, and waits until it is ready.
     pub async fn launch(
         kubeconfig: &Path,
         program: &Path,
@@ -97,7 +97,7 @@ impl Operator {
         Ok(operator)
     }
 
-    /// The body of a GET on its own port, when it answers 200.
+    /// The body of a GET request to the operator's port, if the response is 200.
     pub async fn get(&self, path: &str) -> anyhow::Result<String> {
         let mut stream = TcpStream::connect(self.listen).await?;
         let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.listen);

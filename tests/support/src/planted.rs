@@ -1,4 +1,4 @@
-//! Finds planted secrets in whatever the operator says, in every spelling in which they could leave it.
+//! Finds planted secrets in the output of the operator, in every encoding that could occur.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,40 +9,40 @@ use anyhow::Result;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
-/// The spellings of one secret: as it is, as base64 at each phase, and percent-encoded.
+/// The encodings of one secret: plain, base64 at each offset, and percent-encoded.
 fn spellings(secret: &str) -> Vec<String> {
     let bytes = secret.as_bytes();
-    // Inside longer base64 a secret starts at one of three phases; its first and last character may be mixed with what
-    // stands around it.
+    // Inside longer base64 a secret starts at one of three offsets. Its first and last character can be mixed with the
+    // surrounding text.
     let phases = (0..3).flat_map(|skip| {
         let rest = &bytes[skip..];
         let whole = &rest[..rest.len() / 3 * 3];
         [STANDARD_NO_PAD.encode(whole), URL_SAFE_NO_PAD.encode(whole)]
     });
     let percent = form_urlencoded::byte_serialize(bytes).collect();
-    // How a byte string prints under `Debug`.
+    // The `Debug` output of a byte string.
     let debug = format!("{bytes:?}").trim_matches(['[', ']']).to_owned();
     [secret.to_owned(), percent, debug].into_iter().chain(phases).collect()
 }
 
-/// What was planted, ready to be looked for in a great deal of text.
+/// The planted secrets, prepared for a search in large texts.
 #[derive(Clone, Debug)]
 pub struct Planted(AhoCorasick);
 
 impl Planted {
-    /// These secrets, in every spelling.
+    /// These secrets, in every encoding.
     pub fn new(secrets: &[&str]) -> Result<Self> {
         Ok(Self(AhoCorasick::new(secrets.iter().flat_map(|secret| spellings(secret)))?))
     }
 
-    /// The first that stands in the text.
+    /// The first one that the text contains.
     pub fn found<'t>(&self, text: &'t str) -> Option<&'t str> {
         self.0.find(text).map(|found| &text[found.range()])
     }
 }
 
-/// Where a log goes that is too long to be kept: it is searched line by line, and only the first line that holds something
-/// planted stays.
+/// A writer for a log that is too long to keep. It searches each line and keeps only the first one with a planted
+/// secret.
 #[derive(Debug)]
 pub struct Searched {
     planted: Planted,
@@ -51,17 +51,17 @@ pub struct Searched {
 }
 
 impl Searched {
-    /// A log in which nothing stands yet.
+    /// An empty log.
     pub fn new(planted: Planted) -> Self {
         Self { planted, lines: AtomicUsize::new(0), leak: Mutex::new(None) }
     }
 
-    /// How many lines there were.
+    /// The number of lines so far.
     pub fn lines(&self) -> usize {
         self.lines.load(Ordering::Relaxed)
     }
 
-    /// The first line that holds something planted.
+    /// The first line with a planted secret.
     pub fn leak(&self) -> Option<String> {
         self.leak.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_planted_secret_is_found_in_every_spelling_and_nothing_else_is() {
+    fn a_planted_secret_is_found_in_every_encoding_and_nothing_else_is() {
         let secret = "planted s3cret/+ü";
         let planted = Planted::new(&[secret]).unwrap();
         let within = |before: &str| STANDARD.encode(format!("{before}{secret} and more"));
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_log_the_first_line_stays_that_holds_something_planted() {
+    fn a_log_keeps_the_first_line_with_a_planted_secret() {
         let log = Searched::new(Planted::new(&["planted-"]).unwrap());
         for line in ["all is well", "planted-one", "planted-two"] {
             (&log).write_all(line.as_bytes()).unwrap();

@@ -1,14 +1,15 @@
-//! Tests that this machine cannot run: told where a person sees it, and again at the end of `cargo xtask test`.
+//! Tests that this machine cannot run. They are reported on the terminal, and again at the end of `cargo xtask test`.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
 
 use crate::control_plane::to_stderr;
 
-/// Names the file that collects these lines; `cargo xtask test` sets it.
+/// The path of the file that collects these lines. `cargo xtask test` sets it.
 pub const LIST: &str = "QLIK_CONTEXT_TEST_SKIPPED";
 
-/// Says that something is not tested, and why. Visible also when the test succeeds, unlike what a macro prints.
+/// Reports that something is not tested, and why. The line is visible even if the test succeeds, unlike the output of
+/// macros.
 pub fn skipped(what: &str, why: &str) {
     let line = format!("SKIPPED: {what}: {why}");
     to_stderr(&line);

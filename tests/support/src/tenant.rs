@@ -1,18 +1,18 @@
-//! A fake of Qlik Cloud: tenants that follow the wire contract to the letter, and refuse what the
-//! real ones refuse.
+//! A fake of Qlik Cloud: tenants that follow the documented API exactly, and reject what the real
+//! ones reject.
 //!
-//! It promises the answers that <https://qlik.dev/apis/rest/oauth>,
+//! It gives the responses that <https://qlik.dev/apis/rest/oauth>,
 //! <https://qlik.dev/apis/rest/users>, <https://qlik.dev/apis/rest/tenants> and
-//! <https://qlik.dev/apis/rest/rate-limiting> document: status, headers and shape. It is strict
-//! where they leave room: a client that passes here sends nothing that the documentation does not
-//! allow. Where they are silent it invents, and nothing may depend on that: the codes and titles of
-//! refusals for a wrong id, secret, scope or consent (see [`Refusal`]), the order of checks, and
-//! how strictly an assertion's times are judged.
+//! <https://qlik.dev/apis/rest/rate-limiting> document: status, headers and shape. Where they allow
+//! several interpretations, it is strict: a client that works here sends nothing that the
+//! documentation does not allow. What they do not specify is invented, and no code should depend on
+//! it: the codes and titles of errors for a wrong id, secret, scope or consent (see [`Refusal`]), the
+//! order of checks, and the tolerance for the times of an assertion.
 //!
-//! Everything can be made to go wrong, before HTTP ([`Handshake`]) and after it ([`Script`]), and
-//! everything that was asked is written down ([`Ledger`]). It never leaves loopback, limits rates of
-//! its own accord at the OAuth clients API alone, and never logs what it was sent. What can be chosen
-//! of that API stands in its module, `tenant/oauth_clients.rs`.
+//! Faults can be set before HTTP ([`Handshake`]) and in HTTP ([`Script`]), and every request is
+//! recorded ([`Ledger`]). It listens only on loopback, limits rates without a fault only in the OAuth
+//! clients API, and never logs what it receives. The module `tenant/oauth_clients.rs` describes the
+//! options of that API.
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
@@ -22,7 +22,7 @@
 //! tenant.add_client(Client::new("abc").secret("s3cret"));
 //! let cloud = tenant.cloud();
 //! cloud.script(Script::at(Route::Token, Fault::RateLimited(RetryAfter::Seconds(13))).once());
-//! // … point a client at `tenant.url()` with `cloud.ca_pem()` as its only authority …
+//! // … point a client at `tenant.url()` with `cloud.ca_pem()` as its only CA certificate …
 //! assert_eq!(cloud.ledger(|ledger| ledger.by("abc", Route::Token)), 2);
 //! # Ok(())
 //! # }
@@ -69,7 +69,7 @@ pub use self::users::{User, UserShape, UserStatus};
 
 use self::account::{Account, Issued};
 
-/// A handle to one tenant; it keeps its cloud running.
+/// A handle to one tenant. It keeps its cloud running.
 #[derive(Clone, Debug)]
 pub struct Tenant {
     host: String,
@@ -77,23 +77,23 @@ pub struct Tenant {
 }
 
 impl Tenant {
-    /// A tenant alone on a cloud of its own, reached by its address.
+    /// A tenant alone on a new cloud, reached by its IP address.
     pub async fn start() -> Result<Self> {
         let cloud = QlikCloud::start().await?;
         Ok(cloud.tenant(&cloud.address().to_string()))
     }
 
-    /// The cloud it lives on.
+    /// The cloud of the tenant.
     pub fn cloud(&self) -> &QlikCloud {
         &self.cloud
     }
 
-    /// The host name, without a port that goes without saying.
+    /// The host name, without a default port.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The tenant's URL: by address it can be reached as it stands, by name through the proxy.
+    /// The tenant's URL. An address is reached directly, a name through the proxy.
     pub fn url(&self) -> String {
         let address = self.cloud.address();
         let by_address = self.cloud.origin().name_of(&address.to_string()) == self.host;
@@ -104,32 +104,32 @@ impl Tenant {
         }
     }
 
-    /// The tenant's id, which stays the same for a host name.
+    /// The tenant's id, which is always the same for a host name.
     pub fn id(&self) -> String {
         self.with(|account| account.id.clone())
     }
 
-    /// Adds a client, or replaces the one with its id.
+    /// Adds a client, or replaces the one with the same id.
     pub fn add_client(&self, client: Client) {
         self.with(|account| account.clients.insert(client.client_id.clone(), client));
     }
 
-    /// Changes a client; false if there is none with this id.
+    /// Changes a client. False if there is none with this id.
     pub fn edit_client(&self, client_id: &str, edit: impl FnOnce(&mut Client)) -> bool {
         self.with(|account| account.clients.get_mut(client_id).map(edit).is_some())
     }
 
-    /// Its clients as they are now, in the order of their ids.
+    /// The current clients, ordered by id.
     pub fn clients(&self) -> Vec<Client> {
         self.with(|account| account.clients.values().cloned().collect())
     }
 
-    /// Chooses what the OAuth clients API does where that is not documented.
+    /// Sets the behaviour of the OAuth clients API where that is not documented.
     pub fn choose(&self, choose: impl FnOnce(&mut ClientsApi)) {
         self.with(|account| choose(&mut account.clients_api));
     }
 
-    /// Removes a client; its tokens stay good.
+    /// Removes a client. Its tokens stay valid.
     pub fn remove_client(&self, client_id: &str) {
         self.with(|account| account.clients.remove(client_id));
     }
@@ -139,13 +139,13 @@ impl Tenant {
         self.with(|account| account.user(subject, name, None).clone())
     }
 
-    /// The bot of a client, once a first token request created it.
+    /// The bot of a client, once its first token request has created it.
     pub fn bot(&self, client_id: &str) -> Option<User> {
         let is_bot = |user: &&User| user.client_id.as_deref() == Some(client_id);
         self.with(|account| account.users.values().find(is_bot).cloned())
     }
 
-    /// Changes a user, named by id or subject; false if there is none.
+    /// Changes a user, found by id or subject. False if there is none.
     pub fn edit_user(&self, named: &str, edit: impl FnOnce(&mut User)) -> bool {
         let is_named = |user: &&mut User| user.id == named || user.subject == named;
         self.with(|account| account.users.values_mut().find(is_named).map(edit).is_some())
@@ -157,12 +157,12 @@ impl Tenant {
         self.with(|account| account.hostnames.push(alias));
     }
 
-    /// Changes how errors write their status.
+    /// Sets the format of the status in errors.
     pub fn write_status_as(&self, form: StatusForm) {
         self.with(|account| account.status_form = form);
     }
 
-    /// A new API key of the user with this subject, who is added when not there.
+    /// A new API key of the user with this subject. The user is added if it does not exist.
     pub fn api_key(&self, subject: &str, lifetime: Duration) -> String {
         let mint = &self.cloud.origin().mint;
         self.with(|account| {
@@ -171,12 +171,12 @@ impl Tenant {
         })
     }
 
-    /// Ends a token or API key; false if this tenant never gave it out.
+    /// Revokes a token or API key. False if this tenant did not issue it.
     pub fn revoke(&self, token: &str) -> bool {
         self.with(|account| account.revoke(token))
     }
 
-    /// Ends every token of this tenant.
+    /// Revokes every token of this tenant.
     pub fn revoke_all(&self) {
         self.with(Account::revoke_all);
     }

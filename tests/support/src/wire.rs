@@ -1,4 +1,5 @@
-//! A way to a server that can be cut, as when a cable is pulled: nothing gets through, and no connection is closed.
+//! A connection to a server that can be interrupted like an unplugged cable: no data passes, and no connection is
+//! closed.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -8,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// Passes on every connection to its own port on 127.0.0.1. Dropped, it takes no new one.
+/// Forwards every connection to its own port on 127.0.0.1. After drop it accepts no new ones.
 #[derive(Debug)]
 pub struct Wire {
     address: SocketAddr,
@@ -17,7 +18,7 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// A whole wire to `server`.
+    /// A working wire to `server`.
     pub async fn to(server: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
@@ -30,7 +31,7 @@ impl Wire {
                     if whole.wait_for(|cut| !cut).await.is_err() {
                         return;
                     }
-                    // Refused: so is the caller, by the end of its connection.
+                    // The server refused the connection, so the caller's connection is closed.
                     let Ok(far) = TcpStream::connect(server).await else { return };
                     let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
                     let there = carry(near_in, far_out, state.clone());
@@ -42,17 +43,17 @@ impl Wire {
         Ok(Self { address, cut, accepts })
     }
 
-    /// Where to connect.
+    /// The address to connect to.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Nothing gets through from now on; what is sent meanwhile arrives when the wire is mended.
+    /// Stops the forwarding of data. Data that is sent meanwhile arrives after [`Wire::mend`].
     pub fn cut(&self) {
         self.cut.send_replace(true);
     }
 
-    /// Everything gets through again.
+    /// Resumes the forwarding of data.
     pub fn mend(&self) {
         self.cut.send_replace(false);
     }

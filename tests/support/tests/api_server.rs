@@ -1,10 +1,7 @@
-//! The API server in memory, tested: it does what a real one does, and goes wrong as it is told.
+//! Tests of the API server in memory: it behaves like a real one, and its scripted faults work.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "what the tests share is a test, too")]
-#![expect(
-    clippy::disallowed_methods,
-    reason = "tests are where tasks may go unjoined, and where real time is measured"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "the shared code of the tests fails by panicking, too")]
+#![expect(clippy::disallowed_methods, reason = "tests spawn tasks without joining them, and measure real time")]
 
 #[path = "api_server/applies.rs"]
 mod applies;

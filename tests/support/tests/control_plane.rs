@@ -1,6 +1,6 @@
-//! The control plane of the tests, tested: it is a real one, and nothing of it stays behind.
+//! Tests of the control plane: it is a real one, and it leaves no process or folder behind.
 
-#![expect(clippy::unwrap_used, reason = "what the tests share is a test, too")]
+#![expect(clippy::unwrap_used, reason = "the shared code of the tests fails by panicking, too")]
 #![expect(clippy::disallowed_methods, reason = "real processes need real time")]
 
 use std::path::Path;
@@ -15,7 +15,7 @@ use support::control_plane::{ControlPlane, Folder, Options, Process, Programs, S
 const SOON: Duration = Duration::from_secs(10);
 
 #[tokio::test]
-async fn the_control_plane_answers_and_collects_what_an_owner_leaves_behind() {
+async fn the_control_plane_works_and_garbage_collects_dependents() {
     let cluster = ControlPlane::shared(&Options::default()).await.unwrap();
     let namespace = cluster.namespace("owner").await.unwrap();
     let named = |kind: &str, uid: &str| {
@@ -40,7 +40,7 @@ async fn the_control_plane_answers_and_collects_what_an_owner_leaves_behind() {
 }
 
 #[tokio::test]
-async fn a_service_account_has_its_own_rights_only() {
+async fn a_service_account_has_only_its_own_permissions() {
     let cluster = ControlPlane::shared(&Options::default()).await.unwrap();
     let namespace = cluster.namespace("rights").await.unwrap();
     let path = cluster.kubeconfig_for_service_account(&namespace, "default").await.unwrap();
@@ -75,14 +75,14 @@ async fn a_dropped_control_plane_leaves_neither_process_nor_folder() {
     nothing_is_left(&folder);
 }
 
-/// The parent is this same test, run again by itself: it must be a process that can be killed.
+/// The parent is this test in a second process, because it has to be killed.
 #[tokio::test]
 async fn a_killed_parent_leaves_no_process_behind() {
     const PARENT: &str = "SUPPORT_TEST_PARENT";
     if let Some(report) = env::var_os(PARENT) {
         let cluster = ControlPlane::shared(&Options::default()).await.unwrap();
         fs::write(&report, cluster.folder().as_os_str().as_encoded_bytes()).unwrap();
-        // Until it is killed, or nobody is left to do so.
+        // Waits until it is killed, or until its parent is gone.
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
         return;
     }
@@ -109,7 +109,7 @@ async fn a_killed_parent_leaves_no_process_behind() {
 }
 
 #[tokio::test]
-async fn a_process_is_asked_first_and_its_children_end_with_it() {
+async fn a_process_gets_sigterm_first_and_its_children_end_with_it() {
     let folder = Folder::new().unwrap();
     let log = folder.path().join("log");
     let run = |script: &str| {
@@ -156,7 +156,7 @@ fn without_go_or_programs_the_error_names_all_three_ways() {
 }
 
 #[test]
-fn a_build_that_fails_says_what_go_said_and_leaves_no_program() {
+fn a_failed_build_reports_the_output_of_go_and_leaves_no_program() {
     let folder = Folder::new().unwrap();
     let sources = with_go(folder.path(), "echo 'go: go.mod requires go >= 1.26'; exit 1");
     let error = Programs::find_in(&sources, &|_| {}).unwrap_err().to_string();
@@ -164,9 +164,9 @@ fn a_build_that_fails_says_what_go_said_and_leaves_no_program() {
     assert!(error.contains("requires go >= 1.26"), "{error}");
 }
 
-/// The lock belongs to the open file: two threads meet at it as two processes do.
+/// The lock belongs to the open file, so two threads compete for it like two processes.
 #[test]
-fn two_that_need_a_program_at_once_build_it_once() {
+fn two_concurrent_callers_build_a_program_once() {
     static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
     let folder = Folder::new().unwrap();
     let sources = with_go(folder.path(), r#"sleep 0.1; while [ "$1" != -o ]; do shift; done; : >"$2""#);
@@ -184,7 +184,7 @@ fn two_that_need_a_program_at_once_build_it_once() {
 }
 
 #[test]
-fn ready_programs_are_taken_from_the_assets_first() {
+fn programs_are_taken_from_the_assets_first() {
     let folder = Folder::new().unwrap();
     let assets = folder.path().join("assets");
     fs::create_dir(&assets).unwrap();
@@ -196,12 +196,12 @@ fn ready_programs_are_taken_from_the_assets_first() {
     assert!(programs.etcd.starts_with(&sources.cache));
 }
 
-/// A cache in `folder` and a stand-in for `go build`, which is `script`.
+/// A cache in `folder`, with `script` as a substitute for `go build`.
 fn with_go(folder: &Path, script: &str) -> Sources {
     let go = folder.join("go");
     let script = format!("#!/bin/sh\n[ $1 = version ] && exit\n{script}\n");
-    // Written by another process: a test beside this one may start a child while the file is
-    // open for writing here, and a file that is open for writing cannot be executed.
+    // Written by another process: a concurrent test can start a child while the file is open for
+    // writing here, and a file that is open for writing cannot be executed.
     let write = r#"printf %s "$2" >"$1" && chmod +x "$1""#;
     let mut sh = Command::new("sh");
     sh.args(["-c", write, "sh"]).arg(&go).arg(script);
@@ -209,7 +209,7 @@ fn with_go(folder: &Path, script: &str) -> Sources {
     Sources { assets: None, cache: folder.join("cache"), go: go.into() }
 }
 
-/// The command lines of all processes that name `folder`.
+/// The command lines of all processes that contain `folder`.
 fn processes_about(folder: &Path) -> Vec<String> {
     let ps = Command::new("ps").args(["-A", "-ww", "-o", "args="]).output().unwrap();
     let text = String::from_utf8_lossy(&ps.stdout).into_owned();
@@ -227,5 +227,5 @@ fn nothing_runs_about(folder: &Path, but: usize) {
 
 fn nothing_is_left(folder: &Path) {
     nothing_runs_about(folder, 0);
-    assert!(!folder.exists(), "{} is still there", folder.display());
+    assert!(!folder.exists(), "{} still exists", folder.display());
 }

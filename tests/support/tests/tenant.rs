@@ -1,5 +1,4 @@
-//! The fake tenant is itself on trial: does it answer as the documentation says, and refuse what it
-//! should?
+//! Tests of the fake tenant: it responds as documented, and rejects what it should.
 
 #![expect(clippy::disallowed_methods, reason = "real processes need real time")]
 

@@ -1,8 +1,8 @@
-// Says what other tools make of an object: kstatus, by which Flux and Helm 4 wait, and Argo CD with our scripts.
+// Prints how other tools assess an object: kstatus, which Flux and Helm 4 use, and Argo CD with our scripts.
 //
 // Reads a JSON array of objects from standard input. With one argument, the health script, it writes a JSON array of
-// {kstatus, argo} to standard output; with two, an action's discovery script and the action, one of {actions, object}. The
-// libraries are those that the tools themselves use; nothing of their judgement is written again here.
+// {kstatus, argo} to standard output. With two, an action's discovery script and the action, it writes one of
+// {actions, object}. It uses the tools' own libraries and does not reimplement their logic.
 package main
 
 import (
@@ -58,7 +58,7 @@ func run() error {
 	return json.NewEncoder(os.Stdout).Encode(verdicts)
 }
 
-// Unstructured objects hold whole numbers as int64, where encoding/json makes every number a float64.
+// Unstructured objects have whole numbers as int64, while encoding/json decodes every number as float64.
 func whole(value any) any {
 	switch value := value.(type) {
 	case map[string]any:
@@ -83,7 +83,7 @@ func argo(script string, object map[string]any) (string, error) {
 	return health.RawGetString("status").String(), nil
 }
 
-// Asks which actions there are and performs the one at hand.
+// Lists the actions and runs the given one.
 func act(discovery, action string, objects []map[string]any) error {
 	type result struct {
 		Actions any `json:"actions"`
@@ -105,7 +105,7 @@ func act(discovery, action string, objects []map[string]any) error {
 	return json.NewEncoder(os.Stdout).Encode(results)
 }
 
-// Runs a script as Argo CD does: with the object as `obj`, few libraries, and of `os` the time alone.
+// Runs a script as Argo CD does: with the object as `obj`, few libraries, and only the time functions of `os`.
 func call(script string, object map[string]any) (*lua.LTable, error) {
 	state := lua.NewState(lua.Options{SkipOpenLibs: true})
 	defer state.Close()
@@ -136,7 +136,7 @@ func call(script string, object map[string]any) (*lua.LTable, error) {
 	return result, nil
 }
 
-// What JSON can hold, of what Lua has.
+// Converts Lua values that JSON supports.
 func plain(value lua.LValue) any {
 	switch value := value.(type) {
 	case *lua.LTable:

@@ -1,8 +1,8 @@
-// workload is what runs in Pods beside the operator. Without arguments it holds a Pod's namespaces open, as Kubernetes' pause
-// does. With the argument "serve" it is an application that uses a token: it reads the token from a file for each request, calls
-// the tenant with it, and tells on port 8080 what it has.
+// workload is the program of the test Pods. Without arguments it holds a Pod's namespaces open, like Kubernetes' pause
+// container. With the argument "serve" it is an application that uses a token: it reads the token from a file for each
+// request, calls the tenant with it, and serves its state on port 8080.
 //
-// It tells digests, never a token.
+// It serves digests, never a token.
 package main
 
 import (
@@ -20,15 +20,15 @@ import (
 )
 
 type state struct {
-	// Digest of the token in the file and when it was first seen there, in milliseconds since 1970.
+	// The digest of the token in the file, and when it was first read there, in milliseconds since 1970.
 	File      string `json:"file"`
 	FileSince int64  `json:"fileSince"`
-	// Digest of the token in the environment.
+	// The digest of the token in the environment.
 	Environment string `json:"environment"`
-	// What the tenant answers to a call with the token of the file, and with that of the environment.
+	// The tenant's status for a request with the token of the file, and with that of the environment.
 	FileStatus        int `json:"fileStatus"`
 	EnvironmentStatus int `json:"environmentStatus"`
-	// The context file where qlik-cli looks for it, with the token taken out.
+	// The context file of qlik-cli, with the token removed.
 	Contexts string `json:"contexts"`
 }
 
@@ -42,7 +42,7 @@ func main() {
 		if received != syscall.SIGCHLD {
 			return
 		}
-		// What is left to process 1 of a Pod is reaped.
+		// Process 1 of a Pod reaps orphaned processes.
 		for {
 			if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); pid <= 0 || err != nil {
 				break
@@ -98,7 +98,7 @@ func serve() {
 	}
 }
 
-// call asks the tenant who the token is; 0 when there is no token or no answer.
+// call requests users/me with the token. It returns 0 if there is no token or no response.
 func call(client *http.Client, token string) int {
 	if token == "" {
 		return 0

@@ -19,9 +19,9 @@ use super::refusal::Refusal;
 pub enum Verb {
     /// One object.
     Get,
-    /// Many.
+    /// Many objects.
     List,
-    /// What changes.
+    /// Changes.
     Watch,
     /// POST.
     Create,
@@ -31,7 +31,7 @@ pub enum Verb {
     Patch,
     /// One object.
     Delete,
-    /// Many at once, which this server refuses.
+    /// Many objects at once, which this server rejects.
     DeleteCollection,
 }
 
@@ -44,30 +44,30 @@ impl fmt::Display for Verb {
 /// One request.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// What is done.
+    /// The verb.
     pub verb: Verb,
-    /// To which kind.
+    /// The kind of the object.
     pub kind: Kind,
-    /// `status`, or nothing.
+    /// `status`, or `None`.
     pub subresource: Option<String>,
-    /// Where; none for all namespaces and for namespaces themselves.
+    /// The namespace; `None` for all namespaces and for Namespace objects.
     pub namespace: Option<String>,
-    /// To which object; none for many.
+    /// The name of the object; `None` for a request about many.
     pub name: Option<String>,
-    /// `fieldManager`, or what the server makes of the user agent.
+    /// `fieldManager`, or the name that the server derives from the user agent.
     pub field_manager: String,
-    /// How objects are to be sent.
+    /// The form of the objects in the response.
     pub form: Form,
     /// The query's parameters.
     pub parameters: BTreeMap<String, String>,
     /// The `Content-Type`.
     pub content_type: String,
-    /// The body, as it came.
+    /// The raw body.
     pub body: Bytes,
 }
 
 impl Call {
-    /// Reads a request; the inner refusal is for one that is nothing this server serves.
+    /// Parses a request. The inner error is for one that this server does not serve.
     pub(super) async fn read(request: Request<Body>) -> anyhow::Result<Result<Self, Refusal>> {
         let (parts, body) = request.into_parts();
         let body = body.collect_bytes().await.context("the request's body broke off")?;
@@ -131,7 +131,7 @@ pub(super) fn not_allowed() -> Refusal {
     Refusal::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
 }
 
-/// What a URL points at.
+/// The parts of a URL.
 struct Place {
     kind: Kind,
     namespace: Option<String>,
@@ -161,7 +161,7 @@ impl Place {
             [name, "status"] if kind.is_custom() => (Some((*name).to_owned()), Some("status".to_owned())),
             _ => return None,
         };
-        // An object of a namespaced kind has a namespace.
+        // The name of an object of a namespaced kind follows its namespace.
         (name.is_none() || namespace.is_some() == kind.is_namespaced()).then_some(Self {
             kind,
             namespace,

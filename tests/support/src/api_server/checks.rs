@@ -1,4 +1,4 @@
-//! What has to hold before a write is done, and the refusals when it does not.
+//! Checks before a write, and the errors if they fail.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use super::refusal::Refusal;
 use super::write::Write;
 
 impl Write<'_> {
-    /// New things go into namespaces that are there and stay.
+    /// A new object needs a namespace that exists and is not terminating.
     pub(super) fn accept_namespace(&self) -> Result<(), Refusal> {
         if !self.kind.is_namespaced() {
             return Ok(());
@@ -21,13 +21,14 @@ impl Write<'_> {
         Err(Refusal::namespace_terminating(self.kind, self.name(), namespace))
     }
 
-    /// What the writer has seen of the object must still hold.
+    /// Checks the resource version and uid that the writer gives.
     pub(super) fn check(&self, live: &Value, object: &Value) -> Result<(), Refusal> {
         let (stored, given) = (&live["metadata"], &object["metadata"]);
         if version_of(given).is_some_and(|version| Some(version) != version_of(stored)) {
             return Err(Refusal::modified(self.kind, self.name()));
         }
-        // On /status the server takes all metadata from what is stored, the uid too, and so does not compare it.
+        // On /status the server takes all metadata from the stored object, including the uid, so it does not compare
+        // it.
         let uid = &given["uid"];
         if !self.is_status() && !uid.is_null() && *uid != stored["uid"] {
             let times = if self.kind.is_custom() { 1 } else { 2 };
@@ -36,7 +37,7 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// What a deletion wants of the object must hold.
+    /// Checks the preconditions of a deletion.
     pub(super) fn check_preconditions(&self, metadata: &Value, preconditions: &Value) -> Result<(), Refusal> {
         for (field, name, otherwise) in [
             ("uid", "UID", "The object might have been deleted and then recreated"),
@@ -53,7 +54,7 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// The type of a Secret stays, and all of an immutable one but its metadata.
+    /// The type of a Secret cannot change. Of an immutable Secret only the metadata can.
     pub(super) fn respect_immutability(&self, live: &Value, object: &Value) -> Result<(), Refusal> {
         if self.kind != Kind::Secret {
             return Ok(());
@@ -70,7 +71,7 @@ impl Write<'_> {
     }
 }
 
-/// The version that a writer names; `0` and nothing are the same.
+/// The version that a writer gives. `0` is the same as none.
 pub(super) fn version_of(metadata: &Value) -> Option<&str> {
     metadata["resourceVersion"].as_str().filter(|version| !version.is_empty() && *version != "0")
 }

@@ -1,7 +1,7 @@
-//! Scripted misbehaviour: which request goes wrong, and how.
+//! Scripted faults: which request fails, and how.
 //!
-//! Scripts stand in a queue. A request takes the first that fits it and no other, so three scripts of one time each play
-//! one after the other, and a request after them is answered rightly again.
+//! Scripts are in a queue. A request takes the first one that matches and no other, so three scripts for one request
+//! each run one after the other, and a later request gets the normal response again.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use super::call::{Call, Verb};
 use super::kind::Kind;
 use super::refusal::Refusal;
 
-/// What goes wrong.
+/// A fault.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// 403, as when RBAC has no rule for it.
+    /// 403, as if RBAC had no rule for the request.
     Forbidden,
-    /// A `Status` with this code and reason in place of the right answer, which is not even worked out.
+    /// A `Status` with this code and reason. The request is not processed.
     Status {
         /// The HTTP code.
         code: u16,
@@ -23,17 +23,17 @@ pub enum Fault {
         /// The `Retry-After`.
         retry_after: Option<u32>,
     },
-    /// The right answer, worked out so much later.
+    /// The request is processed after this delay.
     Delay(Duration),
-    /// Nothing is done, and no answer comes.
+    /// The request is not processed, and no response arrives.
     Silence,
-    /// Nothing is done, and the connection breaks.
+    /// The request is not processed, and the connection breaks.
     Broken,
-    /// It is done, but no answer comes.
+    /// The request is processed, and no response arrives.
     DoneThenSilence,
-    /// It is done, but the connection breaks before the answer.
+    /// The request is processed, and the connection breaks before the response.
     DoneThenBroken,
-    /// 200, with a body that is no JSON.
+    /// 200, with a body that is not JSON.
     Malformed,
 }
 
@@ -53,7 +53,7 @@ impl Fault {
         Self::Status { code: 503, reason: "ServiceUnavailable", retry_after: None }
     }
 
-    /// The refusal that stands in for the answer, if this fault is one.
+    /// The error response of this fault, if it has one.
     pub(super) fn refusal(&self, call: &Call) -> Option<Refusal> {
         match self {
             Self::Forbidden => {
@@ -69,7 +69,7 @@ impl Fault {
     }
 }
 
-/// A fault, and the requests it is for.
+/// A fault, and the requests that it applies to.
 #[derive(Clone, Debug)]
 pub struct Script {
     fault: Fault,
@@ -110,7 +110,7 @@ impl Script {
         Self { status: Some(true), ..self }
     }
 
-    /// Only for objects themselves, not for `/status`.
+    /// Only for the main resource, not for `/status`.
     #[must_use]
     pub fn object(self) -> Self {
         Self { status: Some(false), ..self }
@@ -128,7 +128,7 @@ impl Script {
         Self { name: Some(name.to_owned()), ..self }
     }
 
-    /// Only for so many requests.
+    /// Only for this number of requests.
     #[must_use]
     pub fn times(self, times: u32) -> Self {
         Self { times: Some(times), ..self }
@@ -152,7 +152,7 @@ impl Script {
     }
 }
 
-/// Takes the fault for this request off the queue.
+/// Removes the fault for this request from the queue and returns it.
 pub(super) fn take(scripts: &mut Vec<Script>, call: &Call) -> Option<Fault> {
     let script = scripts.iter_mut().find(|script| script.times != Some(0) && script.fits(call))?;
     let fault = script.fault.clone();

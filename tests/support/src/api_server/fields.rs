@@ -1,29 +1,29 @@
-//! Fields as server-side apply sees them: paths, sets of paths, and how two objects differ.
+//! Fields in server-side apply: paths, sets of paths, and the difference of two objects.
 //!
-//! A path is spelled as in `fieldsV1` (KEP-555): `f:name` for a field, `k:{"type":"Ready"}` for an item of a list that is
-//! a map, `v:"x"` for one of a list that is a set. The few lists that are not replaced as a whole are in [`shape`].
+//! A path is spelled as in `fieldsV1` (KEP-555): `f:name` for a field, `k:{"type":"Ready"}` for an item of a list that
+//! is a map, `v:"x"` for one of a list that is a set. The few lists that are not replaced as a whole are in [`shape`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-/// From the object down to a field.
+/// The steps from the object to a field.
 pub(super) type Path = Vec<String>;
 
-/// How a value is divided among owners.
+/// How owners can share a value.
 pub(super) enum Shape {
     /// Field by field.
     Granular,
-    /// As a whole.
+    /// Only as a whole.
     Atomic,
-    /// A list whose items are told apart by this field.
+    /// A list whose items are identified by this field.
     Keyed(&'static str),
-    /// A list of different values.
+    /// A list that is a set of values.
     Set,
 }
 
-/// The shape of an object or a list at `path`; scalars have none.
+/// The shape of an object or list at `path`. Scalars have none.
 pub(super) fn shape(path: &[String], value: &Value) -> Shape {
     let steps: Vec<&str> = path.iter().map(String::as_str).collect();
     match (&steps[..], value) {
@@ -36,7 +36,7 @@ pub(super) fn shape(path: &[String], value: &Value) -> Shape {
     }
 }
 
-/// The parts of a value that can be owned one by one; none if it is owned as a whole.
+/// The parts of a value that can have different owners; empty if it is owned as a whole.
 pub(super) fn parts<'v>(path: &[String], value: &'v Value) -> Option<Vec<(String, &'v Value)>> {
     match (value, shape(path, value)) {
         (Value::Object(fields), Shape::Granular) => {
@@ -57,7 +57,7 @@ pub(super) fn step(shape: &Shape, item: &Value) -> String {
     }
 }
 
-/// True for an object or a list that holds nothing.
+/// True for an empty object or list.
 pub(super) fn is_empty(value: &Value) -> bool {
     match value {
         Value::Object(fields) => fields.is_empty(),
@@ -66,7 +66,7 @@ pub(super) fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// What the server says of an object itself is nobody's.
+/// Fields that the server sets have no owner.
 fn is_ignored(path: &[String]) -> bool {
     const SYSTEM: [&str; 11] = [
         "f:name",
@@ -93,7 +93,7 @@ fn is_ignored(path: &[String]) -> bool {
 pub(super) struct FieldSet(pub(super) BTreeSet<Path>);
 
 impl FieldSet {
-    /// What an applied object says something about: its leaves, and the items of lists.
+    /// The fields of an applied configuration: its leaves, and the items of lists.
     pub(super) fn applied(object: &Value) -> Self {
         let mut set = Self::default();
         walk(&mut Path::new(), object, &mut |path, _, whole| {
@@ -140,18 +140,18 @@ impl FieldSet {
         root
     }
 
-    /// True when the field itself or something in it is in the set.
+    /// True if the set contains the field or a field below it.
     pub(super) fn reaches(&self, path: &Path) -> bool {
         self.0.range(path.clone()..).next().is_some_and(|member| member.starts_with(path))
     }
 }
 
-/// How an object became another one.
+/// The difference between two versions of an object.
 #[derive(Default)]
 pub(super) struct Difference {
     /// Fields that are new or have another value.
     pub(super) set: BTreeSet<Path>,
-    /// Fields that are gone.
+    /// Removed fields.
     pub(super) removed: BTreeSet<Path>,
 }
 
@@ -168,7 +168,7 @@ impl Difference {
     }
 }
 
-/// Every field with its value; of one that has parts, only that it is there.
+/// Every field with its value. A field with parts has no value here, only its presence counts.
 fn nodes(object: &Value) -> BTreeMap<Path, Option<&Value>> {
     let mut all = BTreeMap::new();
     walk(&mut Path::new(), object, &mut |path, value, whole| {
@@ -192,7 +192,7 @@ fn walk<'v>(path: &mut Path, value: &'v Value, visit: &mut impl FnMut(&Path, &'v
     }
 }
 
-/// As messages spell it: `.status.conditions[type="Ready"].reason`.
+/// The notation of messages: `.status.conditions[type="Ready"].reason`.
 pub(super) fn spelled(path: &Path) -> String {
     let mut text = String::new();
     for step in path {

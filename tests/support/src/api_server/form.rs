@@ -1,14 +1,14 @@
-//! How objects are sent: whole, or only their metadata.
+//! The form of objects in a response: complete, or only their metadata.
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json};
 
 use super::kind::Kind;
 
-/// What the `Accept` header asks for.
+/// The form that the `Accept` header requests.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Form {
-    /// The whole object.
+    /// The complete object.
     Full,
     /// `PartialObjectMetadata`.
     Metadata,
@@ -18,7 +18,7 @@ pub enum Form {
 pub(super) struct Shown<'a> {
     pub(super) form: Form,
     pub(super) object: &'a Value,
-    /// Items of a list of a built-in kind do not repeat what they are.
+    /// Items of a list of a built-in kind have no `kind` and `apiVersion`.
     pub(super) is_bare: bool,
 }
 
@@ -49,7 +49,7 @@ impl Form {
         }
     }
 
-    /// An object that is nothing but a version.
+    /// An object that contains only a version.
     pub(super) fn bookmark(self, kind: Kind, version: u64, annotations: Option<Value>) -> Value {
         let (name, api_version) = match self {
             Self::Full => (kind.name(), kind.api_version()),

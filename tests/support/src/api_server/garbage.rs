@@ -1,4 +1,4 @@
-//! What Kubernetes' controllers do with what nobody needs any more, when a test says so.
+//! The garbage collector and the namespace controller, run when a test calls them.
 
 use std::collections::BTreeSet;
 
@@ -9,9 +9,9 @@ use super::ownership::Writer;
 use super::store::{Key, Store};
 use super::write::Write;
 
-/// Deletes what is left of terminating namespaces and of owners that are gone, until nothing is; says how much that was.
+/// Deletes the objects of terminating namespaces and of deleted owners until none is left. Returns their number.
 ///
-/// An owner of a kind that is not served here counts as there.
+/// An owner of a kind that is not served here counts as existing.
 pub(super) fn collect(store: &mut Store) -> usize {
     let mut collected = 0;
     loop {
@@ -25,12 +25,12 @@ pub(super) fn collect(store: &mut Store) -> usize {
                 store.commit(kind, key, None);
             } else {
                 let writer = Writer { manager: "garbage-collector".to_owned(), subresource: None };
-                // Gone already is as good.
+                // It may already be deleted.
                 let _ = Write { store, kind, key, writer }.delete(&json!({}));
             }
             collected += 1;
         }
-        // What is left waits for finalizers.
+        // The remaining objects wait for finalizers.
         if store.version == before {
             return collected;
         }

@@ -1,4 +1,4 @@
-//! The kinds that are served, and where their URLs are.
+//! The kinds that are served, and their URLs.
 
 /// A kind that the server knows.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -15,9 +15,9 @@ pub enum Kind {
     QlikContext,
     /// The same.
     QlikOAuthClient,
-    /// `v1`, stored as it is given: nothing runs, and the status is written with the rest.
+    /// `v1`, stored unchanged: nothing runs, and the status is written together with the rest.
     Pod,
-    /// `apps/v1`, stored as it is given: no controller looks at it.
+    /// `apps/v1`, stored unchanged: no controller reads it.
     Deployment,
     /// The same.
     StatefulSet,
@@ -26,7 +26,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Every one of them.
+    /// Every kind.
     pub const ALL: [Self; 10] = [
         Self::Namespace,
         Self::Secret,
@@ -40,7 +40,7 @@ impl Kind {
         Self::DaemonSet,
     ];
 
-    /// As in `kind:`.
+    /// The value of `kind:`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Namespace => "Namespace",
@@ -56,7 +56,7 @@ impl Kind {
         }
     }
 
-    /// The API group; the core one is empty.
+    /// The API group; empty for the core group.
     pub fn group(self) -> &'static str {
         match self {
             Self::Namespace | Self::Secret | Self::Pod => "",
@@ -67,7 +67,7 @@ impl Kind {
         }
     }
 
-    /// As in URLs and RBAC rules.
+    /// The name in URLs and RBAC rules.
     pub fn plural(self) -> &'static str {
         match self {
             Self::Namespace => "namespaces",
@@ -83,7 +83,7 @@ impl Kind {
         }
     }
 
-    /// As in `apiVersion:`.
+    /// The value of `apiVersion:`.
     pub fn api_version(self) -> &'static str {
         match self {
             Self::Namespace | Self::Secret | Self::Pod => "v1",
@@ -94,27 +94,27 @@ impl Kind {
         }
     }
 
-    /// True for all but namespaces.
+    /// True for all kinds except Namespace.
     pub fn is_namespaced(self) -> bool {
         self != Self::Namespace
     }
 
-    /// A kind of a CustomResourceDefinition: it has `/status` and a generation, and nothing of it is typed in Go.
+    /// A kind of a CustomResourceDefinition: it has `/status` and a generation, and no Go type.
     pub(super) fn is_custom(self) -> bool {
         matches!(self, Self::QlikContext | Self::QlikOAuthClient)
     }
 
-    /// A change of the spec moves the generation.
+    /// Whether a change of the spec increases the generation.
     pub(super) fn has_generation(self) -> bool {
         self.is_custom() || matches!(self, Self::Deployment | Self::StatefulSet | Self::DaemonSet)
     }
 
-    /// As messages spell a resource: `secrets`, `leases.coordination.k8s.io`.
+    /// The resource in messages: `secrets`, `leases.coordination.k8s.io`.
     pub(super) fn resource(self) -> String {
         self.qualified(self.plural())
     }
 
-    /// `name`, with the group behind it if there is one.
+    /// `name`, followed by the group if there is one.
     pub(super) fn qualified(self, name: &str) -> String {
         if self.group().is_empty() { name.to_owned() } else { format!("{name}.{}", self.group()) }
     }

@@ -1,4 +1,4 @@
-//! Listing, in pages of one consistent snapshot.
+//! Lists, in pages of one consistent snapshot.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use super::refusal::Refusal;
 use super::selector::Selector;
 use super::store::Store;
 
-/// How many listings may be under way; the oldest expires first.
+/// The maximum number of unfinished lists. The oldest expires first.
 const SNAPSHOTS: usize = 64;
 
-/// Listings that are not read to their end.
+/// Lists that were not read to their end.
 #[derive(Debug, Default)]
 pub(super) struct Snapshots {
     open: VecDeque<Snapshot>,
@@ -30,7 +30,7 @@ struct Snapshot {
     objects: Vec<Arc<Value>>,
 }
 
-/// What to list.
+/// The parameters of a list.
 pub(super) struct Listing<'q> {
     pub(super) kind: Kind,
     pub(super) namespace: Option<&'q str>,
@@ -75,7 +75,7 @@ impl Listing<'_> {
         let left = snapshot.objects.len() - end;
         let shown = |object| Shown { form: self.form, object, is_bare: !self.kind.is_custom() };
         let (kind, api_version) = self.form.of_list(self.kind);
-        // A list of a custom kind says so when there is no more; the others say nothing.
+        // The last page of a custom kind has an empty continue token. Other kinds omit it.
         let no_token = (self.kind.is_custom() && self.form == Form::Full).then(String::new);
         let page = Page {
             kind,
@@ -83,7 +83,7 @@ impl Listing<'_> {
             metadata: PageMetadata {
                 resource_version: snapshot.version.to_string(),
                 token: (left > 0).then(|| format!("{}.{end}", snapshot.id)).or(no_token),
-                // With a selector the API server does not count what is left.
+                // With a selector the API server does not count the remaining items.
                 remaining_item_count: (left > 0 && self.selector.is_empty()).then_some(left),
             },
             items: snapshot.objects.get(begin..end).into_iter().flatten().map(|object| shown(object)).collect(),

@@ -1,4 +1,4 @@
-//! Every request that came, in order.
+//! Every request, in order of arrival.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,26 +8,26 @@ use tokio::time::Instant;
 use super::call::{Call, Verb};
 use super::kind::Kind;
 
-/// A request, and how it was answered.
+/// A request and its response.
 #[derive(Clone, Debug)]
 pub struct Record {
     /// The request.
     pub call: Arc<Call>,
-    /// When it came.
+    /// The time of its arrival.
     pub at: Instant,
-    /// The HTTP code of its answer, or of the one that was lost; none while or where there is none.
+    /// The HTTP code of its response, even if that was lost; `None` if there is no response (yet).
     pub code: Option<u16>,
     id: u64,
 }
 
 impl Record {
-    /// The RBAC verbs it takes: an apply that creates needs both `patch` and `create`.
+    /// The RBAC verbs that it needs: an apply that creates an object needs both `patch` and `create`.
     pub fn verbs(&self) -> BTreeSet<Verb> {
         let creates = self.call.verb == Verb::Patch && self.code == Some(201);
         [self.call.verb].into_iter().chain(creates.then_some(Verb::Create)).collect()
     }
 
-    /// The resource as an RBAC rule names it: `qlikcontexts/status`.
+    /// The resource as in an RBAC rule: `qlikcontexts/status`.
     pub fn resource(&self) -> String {
         match &self.call.subresource {
             Some(subresource) => format!("{}/{subresource}", self.call.kind.plural()),
@@ -55,17 +55,17 @@ impl Log {
         self.count_if(|call| call.subresource.is_some() && call.verb != Verb::Get)
     }
 
-    /// Requests that change something, or would.
+    /// Requests with a verb that writes.
     pub fn writes(&self) -> usize {
         self.count_if(|call| !matches!(call.verb, Verb::Get | Verb::List | Verb::Watch))
     }
 
-    /// Requests of a sort.
+    /// Requests that match a filter.
     pub fn count_if(&self, is: impl Fn(&Call) -> bool) -> usize {
         self.records.iter().filter(|record| is(&record.call)).count()
     }
 
-    /// All that RBAC had to allow: (group, resource, verb).
+    /// The permissions that the requests needed: (group, resource, verb).
     pub fn rights(&self) -> BTreeSet<(&'static str, String, Verb)> {
         let rights = self.records.iter().flat_map(|record| {
             record.verbs().into_iter().map(|verb| (record.call.kind.group(), record.resource(), verb))

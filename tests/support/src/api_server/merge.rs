@@ -1,4 +1,4 @@
-//! What an apply makes of an object: the applied fields put in, fields taken out; and the simpler merge patch.
+//! Sets and removes the fields of an apply in an object. Also the simpler merge patch.
 //!
 //! Lists with keys keep the order that the API server gives them (structured-merge-diff, `merge.go`).
 
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::fields::{Path, Shape, is_empty, shape, step};
 
-/// Puts what is applied into an object.
+/// Merges an applied configuration into an object.
 pub(super) fn merge(path: &mut Path, live: &mut Value, applied: &Value) {
     match (&mut *live, applied, shape(path, applied)) {
         (Value::Object(live), Value::Object(applied), Shape::Granular) => {
@@ -30,7 +30,7 @@ pub(super) fn merge(path: &mut Path, live: &mut Value, applied: &Value) {
     }
 }
 
-/// Items of both, in the order of what is applied, the others where they stood between them.
+/// The items of both lists: in the order of the applied one, with the others at their position in between.
 fn merge_list(path: &mut Path, live: &[Value], applied: &[Value], shape: &Shape) -> Vec<Value> {
     let live: Vec<_> = live.iter().map(|item| (step(shape, item), item)).collect();
     let applied: Vec<_> = applied.iter().map(|item| (step(shape, item), item)).collect();
@@ -77,7 +77,7 @@ fn merge_list(path: &mut Path, live: &[Value], applied: &[Value], shape: &Shape)
     out
 }
 
-/// Takes a field out, and with it what holds nothing any more.
+/// Removes a field, and its parents that become empty.
 pub(super) fn remove(object: &mut Value, path: &Path) {
     take(object, &mut Path::new(), path);
 }
@@ -130,7 +130,7 @@ pub(super) fn merge_patch(target: &mut Value, patch: &Value) {
     }
 }
 
-/// Without fields that say `null`.
+/// Removes fields with the value `null`.
 pub(super) fn without_nulls(value: &mut Value) {
     match value {
         Value::Object(fields) => {

@@ -1,4 +1,4 @@
-//! What the server makes of an object before it is stored, and when two are the same.
+//! Normalizes an object before it is stored, and compares objects.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,7 +8,7 @@ use super::fields::is_empty;
 use super::kind::Kind;
 use super::merge::without_nulls;
 
-/// Puts an object into the form in which it is stored.
+/// Converts an object to its stored form.
 pub(super) fn normalise(kind: Kind, object: &mut Value) {
     without_nulls(object);
     if !object["metadata"].is_object() {
@@ -27,7 +27,7 @@ pub(super) fn normalise(kind: Kind, object: &mut Value) {
     }
 }
 
-/// Sets what is never absent.
+/// Sets defaults.
 pub(super) fn defaulted(kind: Kind, object: &mut Value) {
     match kind {
         Kind::Secret if object["type"].is_null() => object["type"] = json!("Opaque"),
@@ -44,7 +44,7 @@ pub(super) fn defaulted(kind: Kind, object: &mut Value) {
     }
 }
 
-/// True when nothing differs but the times of ownership: such a write is none.
+/// True if only the times in `managedFields` differ. Such a write changes nothing.
 pub(super) fn is_same(left: &Value, right: &Value) -> bool {
     fn timeless(object: &Value) -> Value {
         let mut object = object.clone();
@@ -56,13 +56,13 @@ pub(super) fn is_same(left: &Value, right: &Value) -> bool {
     left == right || timeless(left) == timeless(right)
 }
 
-/// All that moves the generation: neither metadata nor status.
+/// The part of an object whose change increases the generation: everything except metadata and status.
 pub(super) fn spec_of(object: &Value) -> Vec<(&String, &Value)> {
     let fields = object.as_object().into_iter().flatten();
     fields.filter(|(name, _)| *name != "metadata" && *name != "status").collect()
 }
 
-/// `stringData` is only a way to write `data`.
+/// Moves `stringData` to `data`.
 fn data_of_strings(secret: &mut Value) {
     let Some(strings) = secret.as_object_mut().and_then(|fields| fields.remove("stringData")) else { return };
     for (key, text) in strings.as_object().into_iter().flatten() {

@@ -1,4 +1,4 @@
-//! Who owns which field (`metadata.managedFields`, KEP-555), and what an apply or another write does to that.
+//! Ownership of fields (`metadata.managedFields`, KEP-555), and how an apply or another write changes it.
 
 use serde_json::{Value, json};
 
@@ -7,11 +7,11 @@ use super::kind::Kind;
 use super::merge::{merge, remove};
 use super::refusal::Refusal;
 
-/// Who writes, and what of the object.
+/// The field manager, and the subresource that it writes.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Writer {
     pub(super) manager: String,
-    /// `status`, or nothing.
+    /// `status`, or `None`.
     pub(super) subresource: Option<String>,
 }
 
@@ -43,7 +43,7 @@ impl Ownership {
         Self(entries.iter().map(read).collect())
     }
 
-    /// As `managedFields`, in the API server's order: applies first, then by time.
+    /// Writes `managedFields`, in the API server's order: applies first, then by time.
     pub(super) fn write(mut self, kind: Kind, object: &mut Value) {
         self.0.retain(|entry| !entry.fields.0.is_empty());
         let time = |entry: &Entry| entry.time.as_ref().and_then(Value::as_str).map(str::to_owned);
@@ -78,7 +78,7 @@ impl Ownership {
         Some(self.0.remove(at))
     }
 
-    /// Applies: what `writer` says is put in, what it said before and no longer says is taken out unless others want it.
+    /// Applies: sets the fields of `writer`, and removes fields of its earlier apply that no other manager owns.
     pub(super) fn apply(
         mut self,
         live: &Value,
@@ -100,23 +100,23 @@ impl Ownership {
             remove(&mut object, path);
         }
         let mut difference = Difference::between(live, &object);
-        // Who owns a map as such still does when the last thing in it goes.
+        // The owner of a map itself still owns it after its last entry is removed.
         difference.removed.retain(|path| !kept.0.contains(path));
         if !force {
             self.refuse_conflicts(&difference, kind)?;
         }
         self.give_up(&difference);
-        // An apply that changes nothing leaves its time as it was, even if it is the first.
+        // An apply that changes nothing keeps the earlier time, even if it is the manager's first.
         let time = if difference.is_none() { before.and_then(|entry| entry.time) } else { Some(now) };
         self.0.push(Entry { writer, is_apply: true, time, fields });
         Ok((object, self))
     }
 
-    /// Any other write: what it changed is the writer's.
+    /// Any other write: the writer owns the fields that it changed.
     pub(super) fn update(mut self, live: &Value, object: &Value, writer: Writer, now: Value, kind: Kind) -> Self {
         let mut difference = Difference::between(live, object);
         if !kind.is_custom() {
-            // In Go these are structs that are always there.
+            // In Go these are structs, which always exist.
             difference.set.retain(|path| *path != ["f:spec"] && *path != ["f:status"]);
         }
         let before = self.take(&writer, false);

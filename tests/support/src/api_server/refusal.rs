@@ -1,4 +1,4 @@
-//! Refusals, in the words of the API server: a `Status` with code, reason, message, details.
+//! Errors with the text of the API server: a `Status` with code, reason, message and details.
 //!
 //! <https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md#response-status-kind>
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::kind::Kind;
 
-/// Why a request is not done.
+/// The reason why a request is rejected.
 #[derive(Clone, Debug)]
 pub(super) struct Refusal {
     pub(super) code: u16,
@@ -46,20 +46,20 @@ impl Refusal {
         Self::about(kind, name, 409, "Conflict", message)
     }
 
-    /// The version that the writer has seen is not the latest.
+    /// The resource version of the writer is not the latest.
     pub(super) fn modified(kind: Kind, name: &str) -> Self {
         let why = "the object has been modified; please apply your changes to the latest version and try again";
         Self::conflict(kind, name, why)
     }
 
-    /// A precondition of a deletion does not hold; the server names the kind here, not the resource.
+    /// A precondition of a deletion fails. Here the server names the kind, not the resource.
     pub(super) fn precondition(kind: Kind, name: &str, why: &str) -> Self {
         let what = kind.qualified(kind.name());
         Self::new(409, "Conflict", format!("Operation cannot be fulfilled on {what} \"{name}\": {why}"))
             .with_details(details(kind, kind.name(), name))
     }
 
-    /// Other managers own what is applied with another value: (manager, field) each.
+    /// Other managers own fields that are applied with another value: (manager, field) each.
     pub(super) fn field_conflicts(message: String, conflicts: &[(String, String)]) -> Self {
         let cause = |(manager, field): &(String, String)| {
             let message = format!("conflict with {manager}");
@@ -69,7 +69,7 @@ impl Refusal {
         Self::new(409, "Conflict", message).with_details(json!({ "causes": causes }))
     }
 
-    /// A field whose value is not accepted; `times`: how often the server says so.
+    /// A field with an invalid value. `times`: how often the server repeats the error.
     pub(super) fn invalid(kind: Kind, name: &str, field: &str, reason: &str, why: &str, times: usize) -> Self {
         let causes = vec![json!({ "reason": reason, "message": why, "field": field }); times];
         let mut details = details(kind, kind.name(), name);
@@ -100,7 +100,7 @@ impl Refusal {
         Self::new(400, "BadRequest", message)
     }
 
-    /// A version that is no longer remembered.
+    /// A version that is no longer in the history.
     pub(super) fn expired(message: impl Into<String>) -> Self {
         Self::new(410, "Expired", message)
     }
@@ -116,7 +116,7 @@ impl Refusal {
             .with_details(json!({ "group": "meta.k8s.io", "kind": "PatchOptions", "causes": [cause] }))
     }
 
-    /// Parameters of a list or watch that may not be given so: (parameter, why) each.
+    /// Invalid parameters of a list or watch: (parameter, reason) each.
     pub(super) fn forbidden_options(forbidden: &[(&str, &str)]) -> Self {
         let cause = |(parameter, why): &(&str, &str)| json!({ "reason": "FieldValueForbidden", "message": format!("Forbidden: {why}"), "field": parameter });
         let causes: Vec<_> = forbidden.iter().map(cause).collect();
@@ -148,7 +148,7 @@ impl Refusal {
     }
 }
 
-/// The details of a `Status` about one object.
+/// The details of a `Status` for one object.
 pub(super) fn details(kind: Kind, spelled: &str, name: &str) -> Value {
     let mut details = json!({ "kind": spelled });
     for (field, value) in [("name", name), ("group", kind.group())] {

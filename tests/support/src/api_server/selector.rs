@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::refusal::Refusal;
 
-/// What an object must be like to be told of.
+/// The labels and fields that an object must have.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Selector(Vec<Requirement>);
 
@@ -16,7 +16,7 @@ struct Requirement {
 }
 
 impl Selector {
-    /// Reads both selectors of a request. Sets (`in (…)`) are refused: nobody here sends them.
+    /// Parses both selectors of a request. Set-based selectors (`in (…)`) are rejected, because no test needs them.
     pub(super) fn read(labels: Option<&str>, fields: Option<&str>) -> Result<Self, Refusal> {
         let label = |name: &str| vec!["metadata".to_owned(), "labels".to_owned(), name.to_owned()];
         let field = |name: &str| name.trim_start_matches('.').split('.').map(str::to_owned).collect();

@@ -1,4 +1,4 @@
-//! From HTTP to the store and back.
+//! The HTTP interface of the store.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ use super::write::Write;
 
 type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
-/// A request from its arrival to its answer, faults included.
+/// Handles a request, including faults.
 pub(super) async fn handle(server: ApiServer, request: Request<Body>) -> Result<Answer, BoxError> {
     let call = match Call::read(request).await? {
         Ok(call) => Arc::new(call),
@@ -97,7 +97,7 @@ fn selector(call: &Call) -> Result<Selector, Refusal> {
     Selector::read(call.parameter("labelSelector"), call.parameter("fieldSelector"))
 }
 
-/// As the API server validates a watch that is to begin with a list.
+/// Validates a watch that starts with a list, as the API server does.
 fn check_initial_events(store: &Store, call: &Call) -> Result<(), Refusal> {
     const NOT_OLDER_THAN: &str = "NotOlderThan";
     let (wanted, matching) = (call.parameter("sendInitialEvents").is_some(), call.parameter("resourceVersionMatch"));
@@ -152,7 +152,7 @@ fn write(store: &mut Store, call: &Call) -> Result<Answer, Refusal> {
             Err(Refusal::missing_field_manager())
         }
         (_, "application/apply-patch+yaml") => write.apply(body, call.flag("force")),
-        // The maps that are patched here have no merge keys, so that both kinds of patch are the same.
+        // The patched maps have no merge keys, so both kinds of patch have the same result.
         (_, "application/merge-patch+json" | "application/strategic-merge-patch+json") => write.merge(&body),
         _ => Err(Refusal::new(415, "UnsupportedMediaType", "this server does not know the patch's media type")),
     }?;
@@ -160,7 +160,7 @@ fn write(store: &mut Store, call: &Call) -> Result<Answer, Refusal> {
 }
 
 fn object_body(code: u16, call: &Call, object: &Value) -> Answer {
-    // A `Status` is never shown as metadata.
+    // A `Status` is never converted to metadata.
     let is_object = object["kind"] == call.kind.name();
     let form = if is_object { call.form } else { super::form::Form::Full };
     let shown = Shown { form, object, is_bare: false };
@@ -192,7 +192,7 @@ fn respond(code: u16, body: UnsyncBoxBody<Bytes, Infallible>) -> Answer {
     answer
 }
 
-/// The kind that an object says it is.
+/// The kind in an object's own fields.
 pub(super) fn kind_of(object: &Value) -> Option<Kind> {
     let api_version = object["apiVersion"].as_str()?;
     Kind::find(api_version, |kind| object["kind"] == kind.name())

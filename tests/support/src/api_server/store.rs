@@ -1,4 +1,4 @@
-//! What is stored: objects by kind, one version counter over all, what changed of late, and who listens.
+//! The store: objects by kind, one version counter for all of them, the recent changes, and the watchers.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
@@ -14,9 +14,9 @@ use super::kind::Kind;
 use super::list::Snapshots;
 use crate::tenant::Clock;
 
-/// How many changes of a kind are remembered, for watches that begin in the past.
+/// The number of changes of a kind in the history, for watches that start at an older version.
 const HISTORY: usize = 4096;
-/// Where versions begin, so that no object ever has the version 1.
+/// The first version, so that no object ever has the version 1.
 const FIRST_VERSION: u64 = 1000;
 
 /// Namespace (empty for a namespace itself) and name.
@@ -42,7 +42,7 @@ pub(super) struct Changes {
 struct Collection {
     objects: BTreeMap<Key, Arc<Value>>,
     history: VecDeque<Arc<Change>>,
-    /// Every later change is in the history.
+    /// Every change after this version is in the history.
     forgotten: u64,
     watchers: Vec<UnboundedSender<Arc<Change>>>,
 }
@@ -52,9 +52,9 @@ pub(super) struct Store {
     pub(super) version: u64,
     pub(super) snapshots: Snapshots,
     pub(super) clock: Clock,
-    /// The feature gate `WatchList`: whether a watch may begin with a list.
+    /// The feature gate `WatchList`: whether a watch can start with a list.
     pub(super) watch_list: bool,
-    /// How much later than it happened a watch tells a change.
+    /// The delay after which a watch reports a change.
     pub(super) watch_delay: Duration,
     made: u64,
     collections: BTreeMap<Kind, Collection>,
@@ -94,7 +94,7 @@ impl Store {
         objects.take_while(move |((in_namespace, _), _)| namespace.is_none_or(|wanted| wanted == in_namespace))
     }
 
-    /// Stores an object as its next version, or deletes it, and tells the watchers.
+    /// Stores an object as its next version, or deletes it, and notifies the watchers.
     pub(super) fn commit(&mut self, kind: Kind, key: Key, object: Option<Value>) -> Option<Arc<Value>> {
         self.version += 1;
         let version = self.version;
@@ -116,7 +116,7 @@ impl Store {
         after
     }
 
-    /// All changes after `version`, those to come too; none if some of them are forgotten.
+    /// All changes after `version`, including future ones; `None` if some of them are no longer in the history.
     pub(super) fn changes_since(&mut self, kind: Kind, version: u64) -> Option<Changes> {
         let collection = self.collection(kind);
         if version < collection.forgotten {
@@ -130,7 +130,7 @@ impl Store {
         Some(Changes { past, coming: receiver })
     }
 
-    /// Forgets every change so far, and every listing that is not read to its end.
+    /// Drops the history of changes, and every list that was not read to its end.
     pub(super) fn compact(&mut self) {
         let version = self.version;
         self.snapshots = Snapshots::default();
@@ -144,25 +144,25 @@ impl Store {
         self.collections.values_mut().for_each(|collection| collection.watchers.clear());
     }
 
-    /// How many watches of a kind are open.
+    /// The number of open watches of a kind.
     pub(super) fn watchers(&self, kind: Kind) -> usize {
         let watchers = self.collections.get(&kind).map(|collection| &collection.watchers);
         watchers.into_iter().flatten().filter(|watcher| !watcher.is_closed()).count()
     }
 
-    /// A uid that no object had before.
+    /// A new uid.
     pub(super) fn new_uid(&mut self) -> String {
         self.made += 1;
         format!("00000000-0000-4000-8000-{:012x}", self.made)
     }
 
-    /// A name that begins with `prefix`.
+    /// A generated name that starts with `prefix`.
     pub(super) fn new_name(&mut self, prefix: &str) -> String {
         self.made += 1;
         format!("{prefix}{:05x}", self.made)
     }
 
-    /// The time as the API server writes it: whole seconds.
+    /// The time in the API server's format: whole seconds.
     pub(super) fn now(&self) -> Value {
         let seconds = i64::try_from(self.clock.unix()).ok();
         let now = seconds.and_then(|seconds| Timestamp::from_second(seconds).ok());

@@ -1,4 +1,4 @@
-//! A watch: lines of JSON, from a version on, until its time is over or it is ended.
+//! A watch: lines of JSON, from a version on, until its timeout or until a test ends it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,13 +18,13 @@ use super::refusal::Refusal;
 use super::selector::Selector;
 use super::store::{Change, Store};
 
-/// How often a quiet watch is told the latest version, and how long before its end.
+/// The interval of bookmarks on a watch without changes, and the time before its end at which it gets one.
 const BOOKMARK_PERIOD: Duration = Duration::from_mins(1);
 const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
-/// For a watch that does not say; a real server draws from this up to its double.
+/// The default timeout. A real server uses a random value between this and its double.
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(30);
 
-/// What to watch.
+/// The parameters of a watch.
 pub(super) struct WatchRequest {
     pub(super) kind: Kind,
     pub(super) namespace: Option<String>,
@@ -40,15 +40,15 @@ struct Watch {
     request: WatchRequest,
     server: ApiServer,
     lines: VecDeque<Bytes>,
-    /// None: the watch ends after its lines.
+    /// `None`: the watch ends after its lines.
     changes: Option<UnboundedReceiver<Arc<Change>>>,
-    /// A change whose time to be told has not come.
+    /// A change that is delayed.
     late: Option<(Instant, Arc<Change>)>,
     end: Instant,
     bookmark: Option<Instant>,
 }
 
-/// Begins a watch.
+/// Starts a watch.
 pub(super) fn watch(
     request: WatchRequest,
     store: &mut Store,
@@ -115,7 +115,7 @@ impl Watch {
         }
     }
 
-    /// Tells the latest version, if all changes up to it were told.
+    /// Sends a bookmark with the latest version, if all changes up to it were sent.
     fn mark(&mut self) {
         let server = self.server.lock();
         let now = Instant::now();
@@ -130,7 +130,7 @@ impl Watch {
 }
 
 impl WatchRequest {
-    /// A change as this watch sees it: what leaves the selection is gone.
+    /// A change from the view of this watch: an object that no longer matches the selector is deleted.
     fn line(&self, change: &Change) -> Option<Bytes> {
         if self.namespace.as_ref().is_some_and(|namespace| *namespace != change.key.0) {
             return None;
@@ -141,7 +141,7 @@ impl WatchRequest {
             (None, Some(after)) => shown("ADDED", &after),
             (Some(_), Some(after)) => shown("MODIFIED", &after),
             (Some(before), None) => {
-                // As it was, but with the version of its end.
+                // The previous object, with the version of the deletion.
                 let mut last = Value::clone(&before);
                 last["metadata"]["resourceVersion"] = json!(change.version.to_string());
                 shown("DELETED", &last)

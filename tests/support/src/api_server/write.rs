@@ -1,6 +1,6 @@
-//! Writes: what is checked, what the server itself sets, and what is stored.
+//! Writes: checks, fields that the server sets, and storage.
 //!
-//! The order of checks and the words of refusals are those of a 1.36 server; `tests/api_server.rs` compares.
+//! The order of checks and the texts of errors are those of a 1.36 server. `tests/api_server.rs` compares them.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use super::ownership::{Ownership, Writer};
 use super::refusal::{Refusal, details};
 use super::store::{Key, Store};
 
-/// What the server says of an object.
+/// Metadata that the server sets.
 const SYSTEM: [&str; 8] = [
     "name",
     "namespace",
@@ -24,10 +24,10 @@ const SYSTEM: [&str; 8] = [
     "deletionGracePeriodSeconds",
 ];
 
-/// What a write led to: HTTP code and object.
+/// The result of a write: HTTP code and object.
 pub(super) type Written = Result<(u16, Value), Refusal>;
 
-/// One object, and who writes it.
+/// A write of one object by one writer.
 pub(super) struct Write<'a> {
     pub(super) store: &'a mut Store,
     pub(super) kind: Kind,
@@ -133,7 +133,7 @@ impl Write<'_> {
         };
         let is_new = live["kind"].is_null();
         normalise(self.kind, &mut applied);
-        // What this endpoint does not write is not owned through it.
+        // A write through this endpoint does not own fields that the endpoint ignores.
         let mut applied = self.owned_part(&applied);
         let ownership = Ownership::of(&live);
         let now = self.store.now();
@@ -186,7 +186,7 @@ impl Write<'_> {
         Ok((200, live))
     }
 
-    /// Makes the object what a test says it is: the status and what the server sets, too, as far as they are named.
+    /// Sets the object to what a test gives, including the status and fields that the server usually sets.
     pub(super) fn overwrite(mut self, mut object: Value) -> Value {
         let (given, live) = (object.clone(), self.stored());
         self.prepare(&mut object);
@@ -221,7 +221,7 @@ impl Write<'_> {
         Ok(self.store(live, object))
     }
 
-    /// What a new object gets from the server.
+    /// Metadata that the server sets on a new object.
     fn prepare(&mut self, object: &mut Value) {
         normalise(self.kind, object);
         object["apiVersion"] = json!(self.kind.api_version());
@@ -248,7 +248,7 @@ impl Write<'_> {
         (201, self.commit(object))
     }
 
-    /// What a write at this endpoint cannot change.
+    /// Restores fields that a write through this endpoint cannot change.
     fn keep(&self, live: &Value, object: &mut Value) {
         if self.is_status() {
             let status = object["status"].take();
@@ -267,7 +267,7 @@ impl Write<'_> {
         defaulted(self.kind, object);
     }
 
-    /// What of an object is written, and owned, at this endpoint.
+    /// The part of an object that is written, and owned, through this endpoint.
     fn owned_part(&self, object: &Value) -> Value {
         if !self.kind.is_custom() {
             return object.clone();
@@ -277,7 +277,7 @@ impl Write<'_> {
         Value::Object(here.map(|(name, value)| (name.clone(), value.clone())).collect())
     }
 
-    /// Stores what differs; what does not keeps its version.
+    /// Stores an object that differs. An unchanged object keeps its version.
     fn store(self, live: &Value, mut object: Value) -> (u16, Value) {
         if is_same(live, &object) {
             return (200, live.clone());

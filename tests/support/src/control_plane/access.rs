@@ -1,5 +1,5 @@
-//! Who a test is to the API: an administrator, or a service account with its own rights; and a
-//! namespace of its own.
+//! Access of a test to the API: as an administrator, or as a service account with its own
+//! permissions. Also creates namespaces.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,17 +12,17 @@ use kube::api::{Api, ObjectMeta, PostParams};
 use super::ControlPlane;
 use super::wait::until;
 
-/// Longer than any demo or test lasts.
+/// Longer than any demo or test.
 const TOKEN_SECONDS: i64 = 24 * 60 * 60;
 
 impl ControlPlane {
-    /// A client with all rights, for the runtime of the caller.
+    /// A client with all permissions, for the runtime of the caller.
     pub fn client(&self) -> anyhow::Result<kube::Client> {
         kube::Client::try_from(self.config.clone()).context("no client for the control plane")
     }
 
-    /// A kubeconfig file that is nothing but this service account: what runs with it has its
-    /// rights only, and its namespace, as in a Pod. Its token lasts a day.
+    /// A kubeconfig file for this service account: a program that uses it has only the account's
+    /// permissions and its namespace, as in a Pod. The token is valid for a day.
     pub async fn kubeconfig_for_service_account(&self, namespace: &str, name: &str) -> anyhow::Result<PathBuf> {
         let accounts = Api::<ServiceAccount>::namespaced(self.client()?, namespace);
         let spec = TokenRequestSpec { expiration_seconds: Some(TOKEN_SECONDS), ..TokenRequestSpec::default() };
@@ -55,7 +55,7 @@ impl ControlPlane {
     }
 }
 
-/// The namespace's default service account, once the controllers have made it.
+/// The default service account of the namespace, once the controllers have created it.
 pub(super) async fn default_service_account(
     client: &kube::Client,
     namespace: &str,

@@ -1,4 +1,4 @@
-//! The boot: in which order the three programs start, and when each counts as up.
+//! The start: the order of the three programs, and when each counts as started.
 
 mod files;
 mod flags;
@@ -18,9 +18,9 @@ use super::{Again, ControlPlane, Folder, ForNode, Options, Process, Programs, Pr
 pub(super) use files::Files;
 use files::Tokens;
 
-/// Between our look for a free port and the server's use of it another process can take it.
+/// Attempts, because another process can take a port between the search for a free one and its use.
 const ATTEMPTS: usize = 3;
-/// Far more than a boot takes on a busy machine.
+/// Much longer than a start takes on a busy machine.
 const LIMIT: Duration = Duration::from_mins(2);
 
 pub(super) async fn boot(
@@ -62,7 +62,7 @@ async fn attempt(programs: &Programs, options: &Options, node: Option<&ForNode>)
 
     let authority = until("kube-apiserver to listen", LIMIT, async || {
         both_run()?;
-        // It makes its own serving certificate, before it listens.
+        // It creates its own serving certificate before it listens.
         let listens = TcpStream::connect((address, port)).is_ok();
         Ok(listens.then(|| fs::read(&files.certificate).ok()).flatten())
     })
@@ -116,7 +116,7 @@ pub(super) fn spawn(folder: &Path, program: &Path, flags: &[String]) -> anyhow::
     })
 }
 
-/// Waits until kube-apiserver says that it is ready.
+/// Waits until kube-apiserver reports that it is ready.
 pub(super) async fn ready(client: &kube::Client) -> anyhow::Result<()> {
     until("kube-apiserver to be ready", LIMIT, async || {
         let request = http::Request::get("/readyz").body(Vec::new())?;
@@ -126,17 +126,17 @@ pub(super) async fn ready(client: &kube::Client) -> anyhow::Result<()> {
     .map(|_| ())
 }
 
-/// What a client of the administrator needs.
+/// The client configuration of the administrator.
 async fn config(kubeconfig: &Path) -> anyhow::Result<kube::Config> {
     let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
     let options = KubeConfigOptions::default();
     let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?;
-    // The environment's proxy leads away from this machine.
+    // A proxy from the environment cannot reach 127.0.0.1.
     config.proxy_url = None;
     Ok(config)
 }
 
-/// All are held before one is let go, so that they differ.
+/// All ports are bound before one is released, so that they differ.
 fn free_ports() -> io::Result<[u16; 3]> {
     let listen = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
     let port = |listener: &TcpListener| listener.local_addr().map(|address| address.port());
@@ -144,7 +144,7 @@ fn free_ports() -> io::Result<[u16; 3]> {
     Ok([port(&a)?, port(&b)?, port(&c)?])
 }
 
-/// As etcd and kube-apiserver say it.
+/// Recognizes the error text of etcd and kube-apiserver.
 fn port_was_taken(error: &anyhow::Error) -> bool {
     format!("{error:#}").contains("address already in use")
 }

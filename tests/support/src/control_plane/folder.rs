@@ -1,5 +1,5 @@
-//! A temporary folder that goes when its owner goes: on drop at once, and within seconds when
-//! this process ends without dropping it (a `static`, `kill -9`).
+//! A temporary folder that is deleted with its owner: on drop at once, and within seconds if this
+//! process ends without dropping it (a `static`, `kill -9`).
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;
@@ -9,8 +9,8 @@ use std::process::{Child, Command, Stdio};
 use anyhow::Context as _;
 use tempfile::TempDir;
 
-/// Waits until our end of the pipe closes. A folder that is still there then has lost its owner;
-/// the second gives its writers the time to die. The count ends it where nothing can be removed.
+/// Waits until our end of the pipe closes. If the folder still exists then, its owner is gone. The
+/// delay of a second gives its writers time to end. The count stops it if the folder cannot be removed.
 const SWEEPER: &str = r#"
 trap '' HUP INT TERM
 read -r _
@@ -36,7 +36,7 @@ impl Folder {
         let sweeper = Command::new("/bin/sh")
             .args(["-c", SWEEPER, "sh"])
             .arg(folder.path())
-            // Not hit by the terminal's Ctrl-C.
+            // In its own process group, so that Ctrl-C in the terminal does not stop it.
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -47,7 +47,7 @@ impl Folder {
         Ok(Self { path, sweeper })
     }
 
-    /// Where it is.
+    /// The path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -55,7 +55,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What this cannot remove, the sweeper tries again; waiting closes our end of its pipe.
+        // The sweeper retries to remove what this cannot. Waiting closes our end of its pipe.
         let _ = fs::remove_dir_all(&self.path);
         let _ = self.sweeper.wait();
     }

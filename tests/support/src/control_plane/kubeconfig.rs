@@ -1,4 +1,4 @@
-//! Kubeconfig files for one cluster: an address, who to trust, and a token.
+//! Kubeconfig files for one cluster: an address, a CA certificate and a token.
 
 use std::fs;
 use std::io::Write as _;
@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 
-/// Where a cluster is and how it proves to be itself.
+/// The address of a cluster and its CA certificate.
 #[derive(Debug)]
 pub(super) struct Cluster {
     pub(super) url: String,
@@ -17,8 +17,8 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    /// Writes the kubeconfig `path` of the user with `token`, who is at home in `namespace`. It is
-    /// readable by this user only: Helm warns of others.
+    /// Writes the kubeconfig `path` for the user with `token` and the default namespace `namespace`. Only
+    /// the owner can read the file, because Helm warns otherwise.
     pub(super) fn write_kubeconfig(&self, path: &Path, token: &str, namespace: &str) -> anyhow::Result<()> {
         let url = &self.url;
         let authority = BASE64_STANDARD.encode(&self.authority);

@@ -1,11 +1,11 @@
 //! A child process that cannot outlive us, on Linux and macOS, without `unsafe`.
 //!
-//! A small `sh` becomes the program by `exec`, so pid and exit status are the program's own. It
-//! leaves a keeper in the program's process group that holds one end of a pipe and kills the
-//! group when the other end, ours, closes: on drop, on a panic, even on `kill -9`. The group is
-//! not the terminal's, so Ctrl-C reaches us alone and we stop the program in order.
+//! A small `sh` replaces itself with the program by `exec`, so pid and exit status are the program's
+//! own. Before that it starts a keeper in the program's process group. The keeper holds one end of a
+//! pipe and kills the group when our end closes: on drop, on a panic, even on `kill -9`. The group is
+//! not the terminal's, so Ctrl-C reaches only us and we stop the program gracefully.
 //!
-//! A program that moves to another process group escapes; none that we run does.
+//! A program that moves to another process group is not killed. None of ours does that.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -19,9 +19,9 @@ use rustix::process::{Pid, kill_process};
 
 pub use rustix::process::Signal;
 
-/// A background job of a non-interactive `sh` gets /dev/null as its stdin, hence descriptor 3.
-/// `read` ends when the pipe closes; nothing is ever written to it. `kill -9 0` is the own group:
-/// it cannot hit a stranger that got a reused pid.
+/// A background job of a non-interactive `sh` gets /dev/null as its stdin, so descriptor 3 is used.
+/// `read` returns when the pipe closes; nothing is ever written to it. `kill -9 0` kills the shell's
+/// own group, so it cannot kill another process that got a reused pid.
 pub(crate) const KEEPER: &str = r#"
 exec 3<&0 </dev/null
 (trap '' HUP INT TERM; read -r _; kill -9 0) <&3 3<&- >/dev/null 2>&1 &
@@ -31,7 +31,7 @@ exec "$@"
 
 const POLL: Duration = Duration::from_millis(10);
 
-/// A program that runs until it ends, is stopped, or we end. Dropping it kills it.
+/// A running program. It is killed on drop and when this process ends.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -40,9 +40,9 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `program` with what `configure` adds (arguments, environment, folder); its stdout
-    /// and stderr are appended to the file `log`. A program that cannot be executed ends at once
-    /// with status 126 or 127 and says why in the log.
+    /// Starts `program` with the arguments, environment and folder that `configure` adds. Its stdout
+    /// and stderr are appended to the file `log`. A program that cannot be executed ends at once with
+    /// status 126 or 127, with the reason in the log.
     pub fn spawn(program: impl AsRef<OsStr>, log: &Path, configure: impl FnOnce(&mut Command)) -> anyhow::Result<Self> {
         let program = program.as_ref();
         let name = Path::new(program).file_name().unwrap_or(program);
@@ -63,17 +63,17 @@ impl Process {
         self.child.id()
     }
 
-    /// How the program ended; nothing while it runs.
+    /// The exit status of the program; `None` while it runs.
     pub fn exited(&mut self) -> Option<ExitStatus> {
         let status = self.child.try_wait().ok().flatten();
         if status.is_some() {
-            // Ends the keeper, and with it what the program left running in its group.
+            // Ends the keeper, which kills what the program left running in its group.
             drop(self.child.stdin.take());
         }
         status
     }
 
-    /// How the program ended, if it does so within `limit`.
+    /// The exit status of the program, if it ends within `limit`.
     pub async fn exits_within(&mut self, limit: Duration) -> Option<ExitStatus> {
         let begin = Instant::now();
         loop {
@@ -85,7 +85,7 @@ impl Process {
         }
     }
 
-    /// Sends `signal` to the program alone; an error when it has ended.
+    /// Sends `signal` only to the program. Returns an error if it has ended.
     pub fn signal(&mut self, signal: Signal) -> anyhow::Result<()> {
         if let Some(status) = self.exited() {
             bail!("{} has already ended with {status}", self.name);
@@ -94,8 +94,8 @@ impl Process {
             .with_context(|| format!("cannot send {signal:?} to {}", self.name))
     }
 
-    /// SIGTERM, then SIGKILL if the program still runs after `grace`. Returns how it ended, also
-    /// when that was before.
+    /// Sends SIGTERM, then SIGKILL if the program still runs after `grace`. Returns the exit status,
+    /// even if the program had ended before.
     pub async fn stop(&mut self, grace: Duration) -> anyhow::Result<ExitStatus> {
         if self.exited().is_none() {
             self.signal(Signal::TERM)?;
@@ -106,16 +106,16 @@ impl Process {
         }
     }
 
-    /// SIGKILL to the program and all it started in its group. Returns how it ended, also when
-    /// that was before.
+    /// Sends SIGKILL to the program and everything that it started in its group. Returns the exit
+    /// status, even if the program had ended before.
     pub fn kill(&mut self) -> anyhow::Result<ExitStatus> {
         let context = || format!("cannot kill {}", self.name);
         self.child.kill().with_context(context)?;
-        // Closes our end of the pipe, too.
+        // Also closes our end of the pipe.
         self.child.wait().with_context(context)
     }
 
-    /// The file that holds its stdout and stderr.
+    /// The file with its stdout and stderr.
     pub fn log(&self) -> &Path {
         &self.log
     }
@@ -125,7 +125,7 @@ impl Process {
         tail(&self.log)
     }
 
-    /// An error that says how the program ended and what it said last, if it has ended.
+    /// Returns an error with the exit status and the end of the log, if the program has ended.
     pub fn check(&mut self) -> anyhow::Result<()> {
         if let Some(status) = self.exited() {
             bail!("{} ended with {status}; its last words:\n{}", self.name, self.log_tail());
@@ -136,7 +136,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // The keeper does it when this cannot.
+        // If this fails, the keeper kills it.
         let _ = self.kill();
     }
 }

@@ -1,9 +1,9 @@
-//! Where etcd, kube-apiserver, kube-controller-manager, kubectl and helm are, for a node kubelet, kube-proxy and
-//! kube-scheduler, and for monitoring prometheus and promtool.
+//! Finds etcd, kube-apiserver, kube-controller-manager, kubectl and helm; for a node also kubelet, kube-proxy and
+//! kube-scheduler; and for monitoring prometheus and promtool.
 //!
 //! Each is taken from the folder `KUBEBUILDER_ASSETS` (envtest's convention), else from the
-//! user's cache, else it is built into that cache from the Go modules pinned beside this crate:
-//! once for each version, whoever asks first. Nothing else on the machine is looked at or changed.
+//! user's cache. Otherwise it is built into that cache from the Go modules that this crate pins,
+//! once for each version. Nothing else on the machine is read or changed.
 
 mod build;
 mod pins;
@@ -17,9 +17,9 @@ use anyhow::Context as _;
 use super::Progress;
 use pins::Program;
 
-/// Ready programs.
+/// The programs of a control plane.
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "each is the path of the program of its name")]
+#[expect(missing_docs, reason = "each field is the path of the program of its name")]
 pub struct Programs {
     pub etcd: PathBuf,
     pub kube_apiserver: PathBuf,
@@ -29,8 +29,8 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Finds or builds the programs as the environment says. Blocks; some minutes when they have
-    /// to be built.
+    /// Finds or builds the programs with the places from the environment. Blocks for some minutes if they
+    /// have to be built.
     pub fn find(progress: &Progress) -> anyhow::Result<Self> {
         Self::find_in(&Sources::from_environment()?, progress)
     }
@@ -48,9 +48,9 @@ impl Programs {
     }
 }
 
-/// Ready programs of a node, beside those of the control plane.
+/// The programs of a node, in addition to those of the control plane.
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "each is the path of the program of its name")]
+#[expect(missing_docs, reason = "each field is the path of the program of its name")]
 pub struct NodePrograms {
     pub kubelet: PathBuf,
     pub kube_proxy: PathBuf,
@@ -58,8 +58,8 @@ pub struct NodePrograms {
 }
 
 impl NodePrograms {
-    /// Finds or builds the programs as the environment says. Blocks; some minutes when they have
-    /// to be built.
+    /// Finds or builds the programs with the places from the environment. Blocks for some minutes if they
+    /// have to be built.
     pub fn find(progress: &Progress) -> anyhow::Result<Self> {
         let sources = Sources::from_environment()?;
         let path = sources.all(&pins::NODE, progress)?;
@@ -71,17 +71,17 @@ impl NodePrograms {
     }
 }
 
-/// Ready programs of monitoring.
+/// The programs for monitoring.
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "each is the path of the program of its name")]
+#[expect(missing_docs, reason = "each field is the path of the program of its name")]
 pub struct MonitoringPrograms {
     pub prometheus: PathBuf,
     pub promtool: PathBuf,
 }
 
 impl MonitoringPrograms {
-    /// Finds or builds the programs as the environment says. Blocks; some minutes when they have
-    /// to be built.
+    /// Finds or builds the programs with the places from the environment. Blocks for some minutes if they
+    /// have to be built.
     pub fn find(progress: &Progress) -> anyhow::Result<Self> {
         let sources = Sources::from_environment()?;
         let path = sources.all(&pins::MONITORING, progress)?;
@@ -92,16 +92,16 @@ impl MonitoringPrograms {
 /// The places where programs come from.
 #[derive(Clone, Debug)]
 pub struct Sources {
-    /// A folder with ready programs, `KUBEBUILDER_ASSETS`; what it lacks comes from the cache.
+    /// A folder with built programs, `KUBEBUILDER_ASSETS`. Missing ones are taken from the cache.
     pub assets: Option<PathBuf>,
-    /// Where built programs are kept, in one folder for each version; safe to delete.
+    /// The folder of built programs, with a folder for each version. It can be deleted.
     pub cache: PathBuf,
     /// The `go` command.
     pub go: OsString,
 }
 
 impl Sources {
-    /// As the environment says: `KUBEBUILDER_ASSETS`, `QLIK_CONTEXT_TEST_CACHE`, `go` from `PATH`.
+    /// The places from the environment: `KUBEBUILDER_ASSETS`, `QLIK_CONTEXT_TEST_CACHE`, `go` from `PATH`.
     pub fn from_environment() -> anyhow::Result<Self> {
         Ok(Self {
             assets: folder("KUBEBUILDER_ASSETS"),
@@ -110,7 +110,7 @@ impl Sources {
         })
     }
 
-    /// Builds what is missing of these programs; says where each is.
+    /// Builds missing programs and returns the path of each.
     fn all(
         &self,
         wanted: &[&'static Program],
@@ -125,14 +125,14 @@ impl Sources {
         })
     }
 
-    /// Where the program is, if it is there.
+    /// The path of the program, if it exists.
     fn find(&self, program: &Program) -> anyhow::Result<Option<PathBuf>> {
         let given = self.assets.as_ref().map(|assets| assets.join(program.name));
         let mut places = given.into_iter().chain([self.built(program)?]);
         Ok(places.find(|path| path.is_file()))
     }
 
-    /// Where the program is kept once it is built: a new version gets a new place.
+    /// The path of the built program. A new version has a new path.
     fn built(&self, program: &Program) -> anyhow::Result<PathBuf> {
         Ok(self.cache.join(program.module.versioned()?).join(program.name))
     }
@@ -156,7 +156,7 @@ fn cache() -> Option<PathBuf> {
         .or_else(|| env::home_dir().map(|home| own(home.join(usual))))
 }
 
-/// The folder that an environment variable names; an empty one counts as unset.
+/// The folder in an environment variable. An empty value counts as unset.
 fn folder(variable: &str) -> Option<PathBuf> {
     path::absolute(env::var_os(variable)?).ok()
 }

@@ -1,5 +1,5 @@
-//! kubectl and Helm, as a cluster administrator. They get a home of their own: nothing the user
-//! has set up reaches them, nothing they cache stays.
+//! kubectl and Helm, as a cluster administrator. They get their own home folder, so they use none of
+//! the user's settings and leave no cache.
 
 use std::env;
 use std::path::Path;
@@ -12,7 +12,7 @@ use tokio::process::Command;
 use super::{ControlPlane, Programs};
 
 impl ControlPlane {
-    /// Runs kubectl and returns its stdout; the error holds its stderr.
+    /// Runs kubectl and returns its stdout. The error contains its stderr.
     pub async fn kubectl(&self, args: &[&str]) -> anyhow::Result<String> {
         self.run(&self.programs().kubectl, args, "").await
     }
@@ -22,7 +22,7 @@ impl ControlPlane {
         self.run(&self.programs().kubectl, args, input).await
     }
 
-    /// Runs Helm and returns its stdout; the error holds its stderr.
+    /// Runs Helm and returns its stdout. The error contains its stderr.
     pub async fn helm(&self, args: &[&str]) -> anyhow::Result<String> {
         self.run(&self.programs().helm, args, "").await
     }
@@ -32,7 +32,7 @@ impl ControlPlane {
     }
 }
 
-/// Helm, while the control plane still boots.
+/// Runs Helm while the control plane is still starting.
 pub(super) async fn helm(
     programs: &Programs,
     folder: &Path,
@@ -60,7 +60,7 @@ async fn run(program: &Path, folder: &Path, kubeconfig: &Path, args: &[&str], in
     let stdin = child.stdin.take();
     let feed = async {
         if let Some(mut stdin) = stdin {
-            // A program that reads no input closes it; its own error says more.
+            // A program that does not read its input closes it. Its own error is more precise.
             let _ = stdin.write_all(input.as_bytes()).await;
         }
     };

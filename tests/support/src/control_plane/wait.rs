@@ -1,4 +1,4 @@
-//! Waiting for something to come true, with an error that says what did not.
+//! Waits until a condition holds, with an error that names the condition.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use anyhow::anyhow;
 
 const POLL: Duration = Duration::from_millis(25);
 
-/// Asks `attempt` again and again until it has an answer. An error ends it, as does `limit`.
+/// Calls `attempt` repeatedly until it returns a value. Ends at its first error or after `limit`.
 pub(super) async fn until<T>(
     what: &str,
     limit: Duration,
@@ -18,7 +18,7 @@ pub(super) async fn until<T>(
             return Ok(answer);
         }
         if begin.elapsed() > limit {
-            return Err(anyhow!("waited {} s in vain for {what}", limit.as_secs()));
+            return Err(anyhow!("timed out after {} s waiting for {what}", limit.as_secs()));
         }
         tokio::time::sleep(POLL).await;
     }

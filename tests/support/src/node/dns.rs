@@ -1,6 +1,6 @@
-//! A resolver for Pods: it knows the fake tenants, and a search domain that answers every name, as some companies have one.
+//! A resolver for Pods. It resolves the fake tenants, and every name below a search domain, as in some companies.
 //!
-//! It knows addresses of IPv4 only and answers over UDP; it asks nobody.
+//! It has only IPv4 addresses, responds over UDP, and sends no queries to other resolvers.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use tokio::net::UdpSocket;
 use tokio::task::AbortHandle;
 
-/// Answers until it is dropped.
+/// A running resolver. It stops on drop.
 #[derive(Debug)]
 pub struct Resolver {
     task: AbortHandle,
@@ -20,17 +20,17 @@ impl Drop for Resolver {
     }
 }
 
-/// What names end in, and the address of all of them.
+/// A domain, and the address of all names in it.
 #[derive(Clone, Debug)]
 pub struct Zone {
-    /// Without a dot at either end.
+    /// The domain, without a leading or trailing dot.
     pub suffix: &'static str,
-    /// Of the name itself and all below it.
+    /// The address of the domain and of all names below it.
     pub address: Ipv4Addr,
 }
 
 impl Resolver {
-    /// Starts answering at this address for these zones; other names do not exist.
+    /// Starts a resolver at this address for these zones. Other names do not exist.
     pub async fn start(address: SocketAddr, zones: Vec<Zone>) -> anyhow::Result<Self> {
         let socket = UdpSocket::bind(address).await.with_context(|| format!("cannot answer DNS at {address}"))?;
         let task = tokio::spawn(async move {
@@ -38,7 +38,7 @@ impl Resolver {
             loop {
                 let Ok((length, from)) = socket.recv_from(&mut buffer).await else { continue };
                 if let Some(answer) = answer(&buffer[..length], &zones) {
-                    // A Pod that has gone needs none.
+                    // A Pod that was deleted needs no response.
                     let _ = socket.send_to(&answer, from).await;
                 }
             }
@@ -47,7 +47,7 @@ impl Resolver {
     }
 }
 
-/// The answer to a query of one question; RFC 1035, section 4.
+/// The response to a query with one question; RFC 1035, section 4.
 fn answer(query: &[u8], zones: &[Zone]) -> Option<Vec<u8>> {
     const HEADER: usize = 12;
     let (mut name, mut at) = (String::new(), HEADER);
@@ -64,13 +64,13 @@ fn answer(query: &[u8], zones: &[Zone]) -> Option<Vec<u8>> {
     let is_address = question.ends_with(&[0, 1, 0, 1]);
     let found = find(&name.to_ascii_lowercase(), zones);
     let mut answer = query.get(..2)?.to_vec();
-    // A response, recursion available; and "no such name", or none.
+    // Flags: a response, recursion available; and NXDOMAIN or no error.
     answer.extend([0x81, if found.is_some() { 0x80 } else { 0x83 }]);
     let records = u8::from(is_address && found.is_some());
     answer.extend([0, 1, 0, records, 0, 0, 0, 0]);
     answer.extend(question);
     if let Some(address) = found.filter(|_| is_address) {
-        // The name of the question, an address, for five seconds.
+        // The name of the question, an address, a TTL of five seconds.
         answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 5, 0, 4]);
         answer.extend(address.octets());
     }
@@ -104,7 +104,7 @@ mod tests {
         assert_eq!((known[..4].to_vec(), known[7]), (vec![7, 9, 0x81, 0x80], 1));
         assert!(known.ends_with(&[0, 4, 10, 0, 0, 1]));
         let ipv6 = answer(&query("acme.eu.qlikcloud.com", 28), &zones).unwrap();
-        assert_eq!((ipv6[3], ipv6[7]), (0x80, 0), "it exists and has none");
+        assert_eq!((ipv6[3], ipv6[7]), (0x80, 0), "the name exists and has no address of this type");
         for other in ["acme.eu.qlikcloud.com.svc.cluster.local", "notqlikcloud.com"] {
             let unknown = answer(&query(other, 1), &zones).unwrap();
             assert_eq!((unknown[3], unknown[7]), (0x83, 0), "{other}");

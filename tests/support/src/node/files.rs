@@ -1,4 +1,4 @@
-//! What the programs of a node read: one file each, below one folder.
+//! The configuration files of a node's programs, in one folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use super::network::{self, PODS};
 use super::{ADDRESS, run};
 use crate::control_plane::ControlPlane;
 
-/// What the node's own resolver file names as its search domain, and Pods with `dnsPolicy: ClusterFirst` inherit.
+/// The search domain in the node's resolv.conf, which Pods with `dnsPolicy: ClusterFirst` inherit.
 pub(super) const SEARCH: &str = "corp.example.com";
 
-/// Settings that kubelet insists on and would write for the whole machine; it gets files in their place.
+/// Sysctls that the kubelet would write for the whole machine. It gets files in their place.
 const SYSCTLS: [(&str, &str); 6] = [
     ("vm/overcommit_memory", "1"),
     ("vm/panic_on_oom", "0"),
@@ -23,10 +23,10 @@ const SYSCTLS: [(&str, &str); 6] = [
     ("kernel/keys/root_maxbytes", "25000000"),
 ];
 
-/// Folders where the programs write whatever they are asked to use; empty ones are put over them.
+/// Folders in which the programs always write. Empty folders are mounted over them.
 const SCRATCH: [&str; 3] = ["/run", "/var/log", "/var/lib/cni"];
 
-/// Puts files and folders of our own over those of the machine, for this mount namespace alone.
+/// Mounts our own files and folders over those of the machine, only in this mount namespace.
 pub(super) fn shield_the_machine() -> anyhow::Result<()> {
     let own = std::env::temp_dir().join("sysctl");
     fs::create_dir_all(&own)?;
@@ -42,7 +42,7 @@ pub(super) fn shield_the_machine() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes what does not change while the node runs.
+/// Writes the files that do not change while the node runs.
 pub(super) fn write(folder: &Path, control_plane: &ControlPlane) -> anyhow::Result<()> {
     let text = |path: PathBuf, text: String| {
         let parent = path.parent().map(fs::create_dir_all).transpose();
@@ -62,7 +62,7 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.
   address = "{}"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{}"
-  # Without CAP_SYS_RESOURCE nobody may lower oom_score_adj as far as a sandbox is to have it.
+  # Without CAP_SYS_RESOURCE no process can lower oom_score_adj to the value for a sandbox.
   restrict_oom_score_adj = true
   disable_apparmor = true
   [plugins."io.containerd.grpc.v1.cri".cni]
@@ -97,7 +97,7 @@ conntrack: {{maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeo
     )
 }
 
-/// The kubelet's, which differs in how often it looks after its Pods; 1 min is its own default.
+/// The kubelet's configuration with this `syncFrequency`. The default is 1 min.
 pub(super) fn kubelet(folder: &Path, control_plane: &ControlPlane, sync_frequency: &str) -> anyhow::Result<PathBuf> {
     let path = folder.join("kubelet.yaml");
     let shown = folder.display();

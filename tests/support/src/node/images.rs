@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::{files, run};
 
-/// containerd's own client, for the namespace in which kubelet looks.
+/// containerd's own client, for the namespace that the kubelet uses.
 pub(super) fn ctr(folder: &Path) -> Command {
     let mut ctr = Command::new("ctr");
     ctr.arg("--address").arg(files::socket(folder)).args(["--namespace", "k8s.io"]);

@@ -1,4 +1,4 @@
-//! The network of a node: one bridge, with the node's address and every Pod on it, and no way out.
+//! The network of a node: one bridge with the node's address and every Pod, without a connection to other networks.
 
 use std::fs;
 use std::process::Command;
@@ -7,9 +7,9 @@ use anyhow::Context as _;
 
 use super::{ADDRESS, run};
 
-/// The one device beside loopback.
+/// The only device except loopback.
 pub(super) const BRIDGE: &str = "pods0";
-/// Where Pods get their addresses from; the node has the first.
+/// The addresses of Pods. The node has the first one.
 pub(super) const PODS: &str = "10.244.0.0/24";
 
 pub(super) fn set_up() -> anyhow::Result<()> {
@@ -18,13 +18,13 @@ pub(super) fn set_up() -> anyhow::Result<()> {
     ip(&format!("link add name {BRIDGE} type bridge"))?;
     ip(&format!("addr add {ADDRESS}/24 dev {BRIDGE}"))?;
     ip(&format!("link set {BRIDGE} up"))?;
-    // kube-proxy looks for one; it leads nowhere.
+    // kube-proxy needs a default route. This one reaches no other network.
     ip(&format!("route add default via {ADDRESS} dev {BRIDGE}"))?;
-    // A setting of this network namespace alone.
+    // Applies only to this network namespace.
     fs::write("/proc/sys/net/ipv4/ip_forward", "1").context("cannot forward packets")
 }
 
-/// For the CNI plugins, as a list of one.
+/// The CNI configuration, a list with one network.
 pub(super) fn cni(ipam: &str) -> String {
     format!(
         r#"{{"cniVersion": "0.4.0", "name": "pods", "plugins": [{{

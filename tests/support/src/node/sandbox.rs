@@ -1,5 +1,5 @@
-//! The namespaces a node lives in: network, mounts and processes of its own. The program that wants a node starts itself again
-//! inside of them.
+//! The namespaces of a node: its own network, mounts and processes. A program that needs a node restarts itself inside
+//! of them.
 
 use std::env;
 use std::fs;
@@ -12,9 +12,9 @@ use anyhow::Context as _;
 use crate::control_plane::Folder;
 use crate::control_plane::process::KEEPER;
 
-/// Set for the program inside: a folder on the machine's disk that goes when the sandbox goes.
+/// Set for the program inside: a folder on the machine's disk that is deleted with the sandbox.
 const FOLDER: &str = "QLIK_CONTEXT_NODE_SANDBOX";
-/// What is not in the sandbox itself: the program to look for, and the Debian package that has it.
+/// Required programs of the machine, each with its Debian package.
 const NEEDED: [(&str, &str); 7] = [
     ("containerd", "containerd"),
     ("ctr", "containerd"),
@@ -25,7 +25,7 @@ const NEEDED: [(&str, &str); 7] = [
     ("/usr/lib/cni/bridge", "containernetworking-plugins"),
 ];
 
-/// Why there can be no node on this machine; nothing if there can.
+/// The reason why a node cannot run on this machine; `None` if it can.
 pub fn obstacle() -> Option<String> {
     if env::consts::OS != "linux" {
         return Some(format!("a node needs Linux, and this is {}", env::consts::OS));
@@ -49,7 +49,7 @@ pub fn obstacle() -> Option<String> {
     if !Path::new("/sys/fs/cgroup/memory").is_dir() && !controllers.split_whitespace().any(|name| name == "memory") {
         return Some("there is no memory cgroup".to_owned());
     }
-    // They would share the cgroup `kubepods`. One that is there without a kubelet was left by a run that was killed.
+    // Two kubelets would share the cgroup `kubepods`. If it exists without a kubelet, a killed run left it.
     is_running("kubelet").then(|| "another kubelet runs on this machine".to_owned())
 }
 
@@ -60,16 +60,16 @@ fn is_running(name: &str) -> bool {
     names.any(|found| found.trim_end() == name)
 }
 
-/// Whether this process is inside.
+/// Whether this process is inside the sandbox.
 pub fn entered() -> bool {
     env::var_os(FOLDER).is_some()
 }
 
-/// Starts this program again, with its arguments, inside of new namespaces, and returns how it ended. Nothing of it is left
-/// then, also when this process is killed.
+/// Starts this program again with its arguments inside of new namespaces, and returns its exit code. No process of it
+/// remains, even if this process is killed.
 pub fn enter() -> anyhow::Result<ExitCode> {
     remove_cgroups();
-    // Outside of the sandbox, so that it is removed whatever happens inside.
+    // Created outside of the sandbox, so that it is always removed.
     let folder = Folder::new()?;
     let itself = env::current_exe().context("this program has no path")?;
     let mut words = vec!["unshare".into()];
@@ -86,7 +86,7 @@ pub fn enter() -> anyhow::Result<ExitCode> {
         .stdin(Stdio::piped())
         .spawn()
         .context("cannot start /bin/sh")?;
-    // Kept open until the end: the keeper reads it.
+    // Kept open until the end, because the keeper reads it.
     let stdin = child.stdin.take();
     let status = child.wait().context("the sandbox is lost")?;
     drop(stdin);
@@ -106,7 +106,7 @@ fn is_there(program: &str) -> bool {
     env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
-/// The kubelet's cgroups: one in each hierarchy of version 1, or one.
+/// The kubelet's cgroups: one in each hierarchy of version 1, or a single one in version 2.
 fn cgroups() -> Vec<PathBuf> {
     let root = Path::new("/sys/fs/cgroup");
     let hierarchies = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
@@ -115,12 +115,12 @@ fn cgroups() -> Vec<PathBuf> {
     all
 }
 
-/// Empty by now, or within a moment; folders inside first.
+/// Removes a cgroup that is empty or will be soon, its children first.
 fn remove_cgroups() {
     fn remove(folder: &Path) {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         entries.map(|entry| entry.path()).filter(|path| path.is_dir()).for_each(|path| remove(&path));
-        // Fails while a process in it is dying; the next round tries again.
+        // Fails while a process in it is ending. The next round retries.
         let _ = fs::remove_dir(folder);
     }
     for _ in 0..50 {

@@ -1,4 +1,4 @@
-//! The one image beside the operator's: it holds a Pod's namespaces open, and is the workload that uses a token.
+//! The only other image: it is the pause container of Pods, and the workload that uses a token.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use anyhow::Context as _;
 
 use super::run;
 
-/// Its name on the node.
+/// The name of the image on the node.
 pub const IMAGE: &str = "localhost/workload:1";
 
-/// Compiles the program of the image, and writes an archive as Docker's.
+/// Compiles the program of the image, and writes a Docker archive.
 pub(super) fn build(folder: &Path) -> anyhow::Result<PathBuf> {
     let work = folder.join("workload");
     fs::create_dir_all(work.join("root"))?;

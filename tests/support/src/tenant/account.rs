@@ -1,4 +1,4 @@
-//! One tenant's own things: its names, clients, users, and the tokens it gave out.
+//! The state of one tenant: its names, clients, users, and issued tokens.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -26,18 +26,18 @@ pub(super) struct Account {
     pub(super) clients: BTreeMap<String, Client>,
     pub(super) users: BTreeMap<String, User>,
     pub(super) clients_api: ClientsApi,
-    /// Calls of the API that count against limits.
+    /// Requests that count against rate limits.
     pub(super) calls: Calls,
     tokens: HashMap<String, Issued>,
     latest: HashMap<String, String>,
-    /// Assertions that came, by client id and `jti`, until they are too old to be sent again.
+    /// Used assertions, by client id and `jti`, until they are too old to be accepted again.
     used: HashMap<(String, String), u64>,
 }
 
-/// A token that was given out.
+/// An issued token.
 #[derive(Clone, Debug)]
 pub(super) struct Issued {
-    /// The client that asked for it; a user's API key has none.
+    /// The client that requested it. A user's API key has none.
     pub(super) client_id: Option<String>,
     pub(super) user_id: String,
     pub(super) scope: String,
@@ -54,7 +54,7 @@ impl Issued {
         }
     }
 
-    /// What a user may have instead: no client, no scopes, all the rights of the user
+    /// An API key of a user: no client, no scopes, all permissions of the user
     /// (<https://qlik.dev/apis/rest/api-keys>).
     pub(super) fn api_key(user: &User, lifetime: Duration) -> Self {
         Self {
@@ -66,7 +66,7 @@ impl Issued {
         }
     }
 
-    /// What is left of its life.
+    /// The remaining lifetime.
     pub(super) fn left(&self) -> Duration {
         self.expires.saturating_duration_since(Instant::now())
     }
@@ -108,7 +108,7 @@ impl Account {
         self.user(&subject, &client.name, Some(&client.client_id)).clone()
     }
 
-    /// Makes a token of it and remembers that.
+    /// Creates and stores a token.
     pub(super) fn keep(&mut self, mint: &Mint, issued: Issued) -> (String, Issued) {
         let token = mint.access_token();
         if let Some(client_id) = issued.client_id.clone() {
@@ -118,18 +118,18 @@ impl Account {
         (token, issued)
     }
 
-    /// The last token this client got.
+    /// The latest token of this client.
     pub(super) fn latest(&self, client_id: &str) -> Option<(String, Issued)> {
         let token = self.latest.get(client_id)?;
         Some((token.clone(), self.tokens.get(token)?.clone()))
     }
 
-    /// The token, if it was ever given out here.
+    /// The token, if this tenant issued it.
     pub(super) fn token(&self, token: &str) -> Option<&Issued> {
         self.tokens.get(token)
     }
 
-    /// The token of the `authorization` header, if it is good now (RFC 6750 section 2.1).
+    /// The token of the `authorization` header, if it is valid now (RFC 6750 section 2.1).
     pub(super) fn bearer(&self, headers: &HeaderMap) -> Result<&Issued, Refused> {
         let invalid = |detail| Refusal::InvalidToken.because(detail);
         let token = bearer_of(headers).ok_or(invalid("JWT invalid or not provided"))?;
@@ -143,30 +143,30 @@ impl Account {
         Ok(issued)
     }
 
-    /// Ends a token; false if it was never given out here.
+    /// Revokes a token. False if this tenant did not issue it.
     pub(super) fn revoke(&mut self, token: &str) -> bool {
         let issued = self.tokens.get_mut(token);
         issued.map(|issued| issued.revoked = true).is_some()
     }
 
-    /// Ends every token.
+    /// Revokes every token.
     pub(super) fn revoke_all(&mut self) {
         for issued in self.tokens.values_mut() {
             issued.revoked = true;
         }
     }
 
-    /// Remembers an assertion; false if it came before.
+    /// Records an assertion. False if it was used before.
     pub(super) fn first_use(&mut self, client_id: &str, once: OneUse, now: u64) -> bool {
         self.used.retain(|_, until| *until > now);
         self.used.insert((client_id.to_owned(), once.jti), once.until).is_none()
     }
 }
 
-/// A century: no clock overflows.
+/// A century, so that no clock overflows.
 const LONGEST_LIFE: Duration = Duration::from_hours(100 * 365 * 24);
 
-/// The token of a request, good or not.
+/// The token of a request, valid or not.
 pub(super) fn bearer_of(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = one_header(headers, &AUTHORIZATION).ok()??.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token)

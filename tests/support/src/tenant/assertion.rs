@@ -1,8 +1,8 @@
 //! Client assertions: RFC 7523 within the limits of
 //! <https://qlik.dev/authenticate/oauth/oauth-private-key-jwt-reference/>.
 //!
-//! Where the reference is silent, this fake is strict: an assertion is good once, and not before
-//! its time.
+//! Where the reference does not specify it, this fake is strict: an assertion is valid only once,
+//! and not before its `iat`.
 
 use aws_lc_rs::signature::{
     ECDSA_P384_SHA384_FIXED, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA512, UnparsedPublicKey,
@@ -16,20 +16,20 @@ use serde::de::DeserializeOwned;
 use super::client::{Algorithm, Client, PublicKey};
 use super::refusal::{Refusal, Refused};
 
-/// The only `client_assertion_type` there is.
+/// The only `client_assertion_type`.
 pub(super) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// The documented limit between `iat` and `exp`.
 const LONGEST_LIFE: u64 = 300;
 
-/// By how much the caller's clock may be ahead; the real tolerance is not documented.
+/// How far the caller's clock can be ahead. The real tolerance is not documented.
 const CLOCK_SKEW: u64 = 5;
 
-/// What makes an assertion good once only.
+/// Identifies an assertion, so that it is accepted only once.
 #[derive(Debug)]
 pub(super) struct OneUse {
     pub(super) jti: String,
-    /// After this moment (Unix seconds) it is refused for its age.
+    /// After this time (Unix seconds) it is rejected as expired.
     pub(super) until: u64,
 }
 
@@ -49,7 +49,7 @@ struct Claims {
     exp: u64,
 }
 
-/// Checks all but whether it was used before, which the caller remembers.
+/// Checks everything except whether it was used before. The caller checks that.
 pub(super) fn check(assertion: &str, client: &Client, audience: &str, now: u64) -> Result<OneUse, Refused> {
     let wrong = |detail| Err(Refusal::InvalidAssertion.because(detail));
     let parts: Vec<&str> = assertion.split('.').collect();

@@ -1,7 +1,8 @@
-//! The certificate authority of the fake, and the certificates its server shows.
+//! The certificate authority of the fake, and the certificates of its server.
 //!
-//! A leaf is made when a client first asks for its name, so that every tenant has one of its own; a
-//! client that names nobody gets the one for the address. The wrong ones are for tests of refusal.
+//! A certificate is issued when a client first connects with its name, so every tenant has its own. A
+//! client without SNI gets the one for the address. The invalid certificates are for tests of
+//! handshake failures.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,28 +21,28 @@ use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SigningKey};
 use serde::{Deserialize, Serialize};
 
-/// What a client meets before it can send a request.
+/// The TLS handshake that a client gets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Handshake {
-    /// A certificate that holds.
+    /// A valid certificate.
     #[default]
     Valid,
-    /// A certificate that ended years ago.
+    /// A certificate that expired years ago.
     Expired,
     /// A certificate for another name.
     WrongName,
-    /// A certificate of an authority that nobody knows.
+    /// A certificate of an unknown authority.
     UnknownAuthority,
-    /// Something that is not TLS.
+    /// Bytes that are not TLS.
     Garbage,
     /// The connection is accepted and reset.
     Hangup,
-    /// The connection is accepted, and nothing follows.
+    /// The connection is accepted, and nothing is sent.
     Silent,
 }
 
-/// Issues certificates as clients ask for them.
+/// Issues certificates on demand.
 pub(super) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     stranger: CertifiedIssuer<'static, KeyPair>,
@@ -72,12 +73,12 @@ impl Authority {
         }))
     }
 
-    /// The authority's certificate, which a client has to trust.
+    /// The CA certificate, which a client has to trust.
     pub(super) fn pem(&self) -> String {
         self.issuer.pem()
     }
 
-    /// What the next client meets.
+    /// Sets the handshake for the next clients.
     pub(super) fn handshake(&self) -> Handshake {
         self.shown().now
     }
@@ -86,7 +87,7 @@ impl Authority {
         self.shown().now = handshake;
     }
 
-    /// Server configuration: HTTP/1.1 and no resumption, so that each connection is a whole
+    /// Server configuration: HTTP/1.1 and no session resumption, so that each connection has a full
     /// handshake.
     pub(super) fn server_config(self: &Arc<Self>) -> Result<Arc<ServerConfig>> {
         let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))

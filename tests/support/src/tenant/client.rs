@@ -1,7 +1,7 @@
-//! An OAuth client as a tenant keeps it.
+//! An OAuth client of a tenant.
 //!
-//! Fields and their words follow <https://qlik.dev/apis/rest/oauth-clients>; several secrets may be
-//! valid at once, because overlap is how Qlik means secrets to be rotated.
+//! Fields and values are those of <https://qlik.dev/apis/rest/oauth-clients>. Several secrets can be
+//! valid at once, because Qlik's rotation of secrets needs an overlap.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::oauth_clients::hint_of;
 
-/// What a client is allowed to ask for.
+/// The grants that a client can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Grant {
     /// Machine to machine: the client acts as its bot.
@@ -21,7 +21,7 @@ pub enum Grant {
     UserImpersonation,
 }
 
-/// How a client proves who it is.
+/// How a client authenticates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AuthMethod {
@@ -31,17 +31,17 @@ pub enum AuthMethod {
     PrivateKeyJwt,
 }
 
-/// Whether the tenant trusts the client or wants each user's consent.
+/// Whether the tenant trusts the client or requires the consent of each user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Consent {
-    /// What Qlik's guides set for machine clients.
+    /// The value for machine clients in Qlik's guides.
     Trusted,
-    /// What a new client has until somebody changes it.
+    /// The default of a new client.
     Required,
 }
 
-/// The algorithms Qlik accepts for a client assertion.
+/// The algorithms that Qlik accepts for a client assertion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Algorithm {
     /// RSA PKCS#1 v1.5 with SHA-256.
@@ -56,9 +56,9 @@ pub enum Algorithm {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PublicKey {
-    /// The key's id, which an assertion may name.
+    /// The key's id, for the `kid` of an assertion.
     pub kid: String,
-    /// The only algorithm this key is good for.
+    /// The only algorithm of this key.
     pub alg: Algorithm,
     /// `SubjectPublicKeyInfo` in PEM.
     pub pem: String,
@@ -71,29 +71,29 @@ impl PublicKey {
     }
 }
 
-/// Which of the two expiry fields a token answer carries.
+/// The expiry fields of a token response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExpiryFields {
     /// `expires_in` and `expires_at`.
     Both,
-    /// `expires_in` alone.
+    /// Only `expires_in`.
     In,
-    /// `expires_at` alone, as in the published schema.
+    /// Only `expires_at`, as in the published schema.
     At,
-    /// None: the caller has to assume something.
+    /// None: the caller has to assume a lifetime.
     Neither,
 }
 
-/// The shape of a token answer; Qlik's own examples differ from its schema and from each other.
+/// The shape of a token response. Qlik's examples differ from its schema and from each other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct AnswerShape {
-    /// Which expiry fields are there.
+    /// The expiry fields.
     pub expiry: ExpiryFields,
     /// `bearer` or `Bearer`.
     pub token_type: String,
-    /// Whether the granted scope is told.
+    /// Whether the response has the granted scope.
     pub scope: bool,
 }
 
@@ -107,40 +107,40 @@ impl Default for AnswerShape {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Client {
-    /// Its id.
+    /// The client id.
     pub client_id: String,
-    /// Its name, which becomes the name of its bot.
+    /// The name, which is also the name of its bot.
     pub name: String,
-    /// What is said of it, if anything.
+    /// The description, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// `web` for machines.
+    /// The app type; `web` for machines.
     pub app_type: String,
-    /// Every secret that is good now.
+    /// Every valid secret.
     pub secrets: Vec<String>,
-    /// The scopes it may ask for, and gets when it asks for none.
+    /// The allowed scopes, which it also gets if it requests none.
     pub allowed_scopes: Vec<String>,
-    /// The grants it may use.
+    /// The allowed grants.
     pub allowed_grants: Vec<Grant>,
-    /// The ways it may prove who it is.
+    /// The allowed authentication methods.
     pub auth_methods: Vec<AuthMethod>,
-    /// The keys its assertions may be signed with.
+    /// The public keys that verify its assertions.
     pub public_keys: Vec<PublicKey>,
     /// Whether the tenant trusts it.
     pub consent: Consent,
-    /// Whether somebody turned it off.
+    /// Whether it is disabled.
     pub disabled: bool,
-    /// For how long its tokens live.
+    /// The lifetime of its tokens.
     pub lifetime_seconds: u64,
-    /// What its token answers look like.
+    /// The shape of its token responses.
     pub answer: AnswerShape,
-    /// When it was made by the API.
+    /// When the API created it.
     #[serde(skip)]
     pub(super) created: Option<SystemTime>,
-    /// When the API made which secret.
+    /// When the API created each secret.
     #[serde(skip)]
     pub(super) secrets_made: BTreeMap<String, SystemTime>,
-    /// From when on the token endpoint knows a secret, or a key by its id; others it knows.
+    /// The time from which the token endpoint accepts a secret, or a key by its id. Others are accepted at once.
     #[serde(skip)]
     pub(super) good_from: BTreeMap<String, SystemTime>,
 }
@@ -152,8 +152,7 @@ impl Default for Client {
 }
 
 impl Client {
-    /// A machine client as Qlik's guide leaves it: trusted, `user_default`, six hours; no secret
-    /// yet.
+    /// A machine client as in Qlik's guide: trusted, `user_default`, six hours, and no secret yet.
     pub fn new(client_id: &str) -> Self {
         Self {
             client_id: client_id.to_owned(),
@@ -175,31 +174,31 @@ impl Client {
         }
     }
 
-    /// The hints of its secrets.
+    /// The hints of the secrets.
     pub fn hints(&self) -> BTreeSet<String> {
         self.secrets.iter().map(|secret| hint_of(secret)).collect()
     }
 
-    /// Whether the token endpoint knows this secret, or the key of this id, by now.
+    /// Whether the token endpoint already accepts this secret, or the key with this id.
     pub(super) fn is_known(&self, credential: &str, now: SystemTime) -> bool {
         self.good_from.get(credential).is_none_or(|from| *from <= now)
     }
 
-    /// With one more secret.
+    /// Adds a secret.
     #[must_use]
     pub fn secret(mut self, secret: &str) -> Self {
         self.secrets.push(secret.to_owned());
         self
     }
 
-    /// With exactly these scopes.
+    /// Sets the scopes.
     #[must_use]
     pub fn scopes(mut self, scopes: &[&str]) -> Self {
         self.allowed_scopes = scopes.iter().map(|&scope| scope.to_owned()).collect();
         self
     }
 
-    /// With one more key, and assertions allowed.
+    /// Adds a key and allows assertions.
     #[must_use]
     pub fn key(mut self, key: PublicKey) -> Self {
         self.public_keys.push(key);
@@ -209,24 +208,24 @@ impl Client {
         self
     }
 
-    /// With impersonation allowed as well.
+    /// Also allows impersonation.
     #[must_use]
     pub fn impersonating(mut self) -> Self {
         self.allowed_grants.push(Grant::UserImpersonation);
         self
     }
 
-    /// With tokens that live this long; parts of a second are dropped.
+    /// Sets the lifetime of tokens, in whole seconds.
     #[must_use]
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime_seconds = lifetime.as_secs();
         self
     }
 
-    /// What is granted for these scopes, or nothing if one of them is outside the allow-list.
+    /// The granted scopes for these requested ones; `None` if one of them is not allowed.
     ///
-    /// Asking for none grants all but `offline_access`, which is never granted implicitly; a parent
-    /// includes its children.
+    /// An empty request is granted all scopes except `offline_access`, which is never granted implicitly. A parent
+    /// scope includes its children.
     pub(super) fn grant(&self, asked: &[String]) -> Option<Vec<String>> {
         if asked.is_empty() {
             let implied = |scope: &&String| scope.as_str() != "offline_access";

@@ -1,10 +1,10 @@
-//! The tenant's clock: wall time that moves with tokio's, so that paused time moves it too.
+//! The tenant's clock: wall time that follows tokio's clock, so that it also works with paused time.
 
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-/// Wall time that started at a given moment and runs at tokio's pace.
+/// Wall time that starts at a given time and follows tokio's clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     origin: Instant,
@@ -27,7 +27,7 @@ impl Clock {
         self.now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
     }
 
-    /// The time so many seconds from now as HTTP writes it, within what that can express.
+    /// The time this many seconds from now as an HTTP date, limited to its range.
     pub(super) fn http_date(&self, from_now: i64) -> String {
         let at = self.unix().saturating_add_signed(from_now).min(END_OF_HTTP_DATES);
         httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(at))

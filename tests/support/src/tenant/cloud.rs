@@ -25,7 +25,7 @@ use super::origin::Origin;
 use super::reply::Reply;
 use super::{control, proxy, server};
 
-/// A handle to the running fake; the last one dropped stops it and closes its connections.
+/// A handle to the running fake. Dropping the last one stops it and closes its connections.
 #[derive(Clone, Debug)]
 pub struct QlikCloud(Arc<Running>);
 
@@ -54,7 +54,7 @@ impl fmt::Debug for Running {
     }
 }
 
-/// Where a fake will listen, and what its clock says.
+/// The addresses and the clock of a new fake.
 #[derive(Clone, Copy, Debug)]
 pub struct Builder {
     tls: SocketAddr,
@@ -64,35 +64,35 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// The TLS port; a free one of 127.0.0.1 if not said.
+    /// The TLS port. Default: a free one on 127.0.0.1.
     #[must_use]
     pub fn tls(mut self, address: SocketAddr) -> Self {
         self.tls = address;
         self
     }
 
-    /// The port of the control interface; a free one if not said.
+    /// The port of the control interface. Default: a free one.
     #[must_use]
     pub fn control(mut self, address: SocketAddr) -> Self {
         self.control = address;
         self
     }
 
-    /// The port of the CONNECT proxy; a free one if not said.
+    /// The port of the CONNECT proxy. Default: a free one.
     #[must_use]
     pub fn proxy(mut self, address: SocketAddr) -> Self {
         self.proxy = address;
         self
     }
 
-    /// The tenants' clock; the machine's if not said.
+    /// The tenants' clock. Default: the machine's.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Starts listening, on the runtime of the caller.
+    /// Starts the fake on the runtime of the caller.
     pub async fn start(self) -> Result<QlikCloud> {
         let (tls, tls_at) = listen(self.tls).await?;
         let (control, control_at) = listen(self.control).await?;
@@ -110,10 +110,10 @@ impl Builder {
         Ok(QlikCloud(Arc::new(Running { origin, authority, tls: tls_at, control: control_at, proxy: proxy_at, tasks })))
     }
 
-    /// The same without sockets or tasks: [`QlikCloud::handle`] and
-    /// [`QlikCloud::exchange`] are the ways in.
+    /// The same without sockets or tasks. Send requests with [`QlikCloud::handle`] and
+    /// [`QlikCloud::exchange`].
     ///
-    /// Its addresses are only names: 127.0.0.1:443, and port 0 for what is not there.
+    /// Its addresses are only placeholders: 127.0.0.1:443, and port 0 for missing parts.
     pub fn without_sockets(self) -> Result<QlikCloud> {
         let (tls, nowhere) = (loopback(443), loopback(0));
         Ok(QlikCloud(Arc::new(Running {
@@ -128,7 +128,7 @@ impl Builder {
 }
 
 impl QlikCloud {
-    /// A fake to be configured.
+    /// A builder for a fake.
     pub fn builder() -> Builder {
         Builder { tls: loopback(0), control: loopback(0), proxy: loopback(0), clock: Clock::default() }
     }
@@ -138,48 +138,48 @@ impl QlikCloud {
         Self::builder().start().await
     }
 
-    /// The tenant of this host name, which is created when it is not there.
+    /// The tenant with this host name. It is created if it does not exist.
     ///
-    /// A name may carry a port; 443 and the one listened on go without saying.
+    /// A name can have a port. 443 and the TLS port are omitted.
     pub fn tenant(&self, host: &str) -> Tenant {
         self.0.origin.with_account(host, |_| ());
         Tenant { host: self.0.origin.name_of(host), cloud: self.clone() }
     }
 
-    /// Where the TLS port is.
+    /// The address of the TLS port.
     pub fn address(&self) -> SocketAddr {
         self.0.tls
     }
 
-    /// Where the control interface is.
+    /// The address of the control interface.
     pub fn control_url(&self) -> String {
         format!("http://{}", self.0.control)
     }
 
-    /// Where the CONNECT proxy is.
+    /// The address of the CONNECT proxy.
     pub fn proxy_url(&self) -> String {
         format!("http://{}", self.0.proxy)
     }
 
-    /// The certificate authority to trust.
+    /// The CA certificate to trust.
     pub fn ca_pem(&self) -> String {
         self.0.authority.pem()
     }
 
-    /// Writes the certificate authority to a file.
+    /// Writes the CA certificate to a file.
     pub fn write_ca(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         std::fs::write(path, self.ca_pem()).with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// Answers a request without a socket. The caller carries out the reply's pacing.
+    /// Responds to a request without a socket. The caller applies the reply's pacing.
     pub fn handle(&self, request: &Request<Bytes>) -> Reply {
         self.0.origin.handle(request)
     }
 
-    /// Answers a request without a socket, at the reply's pace and on tokio's time.
+    /// Responds to a request without a socket, with the reply's pacing and on tokio's time.
     ///
-    /// The error is what a caller sees of a connection that closed.
+    /// The error stands for a closed connection.
     pub async fn exchange(&self, request: &Request<Bytes>) -> io::Result<Response<ReplyBody>> {
         deliver(self.handle(request)).await
     }
@@ -189,38 +189,38 @@ impl QlikCloud {
         self.0.origin.scripts().push(script);
     }
 
-    /// Removes every fault that is still to come.
+    /// Removes every queued fault.
     pub fn clear_scripts(&self) {
         self.0.origin.scripts().clear();
     }
 
-    /// Changes what clients meet before HTTP, and cuts the connections that began otherwise.
+    /// Sets the TLS handshake, and closes the connections that were made with another one.
     pub fn show(&self, handshake: Handshake) {
         self.0.authority.show(handshake);
         self.cut_connections();
     }
 
-    /// Closes every open connection, in the middle of whatever it does.
+    /// Closes every open connection, also during a request.
     pub fn cut_connections(&self) {
         self.0.origin.cut.send_replace(());
     }
 
-    /// Looks into the ledger.
+    /// Reads the ledger.
     pub fn ledger<T>(&self, look: impl FnOnce(&Ledger) -> T) -> T {
         self.0.origin.books.read(look)
     }
 
-    /// Starts the ledger anew; what is open or in flight stays counted.
+    /// Clears the ledger. Open connections and requests in flight stay counted.
     pub fn clear_ledger(&self) {
         self.0.origin.books.clear();
     }
 
-    /// Waits until the ledger satisfies a condition; the error tells the counts.
+    /// Waits until the ledger satisfies a condition. The error contains the counts.
     pub async fn wait_for(&self, holds: impl Fn(&Ledger) -> bool, within: Duration) -> Result<()> {
         self.0.origin.books.wait_for(holds, within).await
     }
 
-    /// The time by the tenants' clock.
+    /// The time of the tenants' clock.
     pub fn now(&self) -> SystemTime {
         self.0.origin.clock.now()
     }

@@ -1,7 +1,6 @@
 //! The HTTP control interface: for people at a terminal, and for a demo that is another process.
 //!
-//! Plain HTTP on loopback without any authentication. It acts on every tenant that knows the
-//! client.
+//! Plain HTTP on loopback without authentication. It changes every tenant that has the client.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -26,10 +25,10 @@ use super::oauth_clients::ClientsApi;
 use super::origin::Origin;
 use super::users::{User, UserStatus};
 
-/// What `GET /` says.
+/// The response to `GET /`.
 const WELCOME: &str = include_str!("control/welcome.txt");
 
-/// What a tenant allows unless its administrator says otherwise.
+/// The default of a tenant.
 const API_KEY_LIFE: Duration = Duration::from_hours(24);
 
 #[derive(Clone)]
@@ -39,7 +38,7 @@ struct Controls {
     here: String,
 }
 
-/// The routes of the control interface that is reached at `here`.
+/// The routes of the control interface at the address `here`.
 pub(super) fn router(origin: Arc<Origin>, authority: Arc<Authority>, here: String) -> Router {
     Router::new()
         .route("/", get(welcome))
@@ -65,7 +64,7 @@ pub(super) fn router(origin: Arc<Origin>, authority: Arc<Authority>, here: Strin
         .with_state(Controls { origin, authority, here })
 }
 
-/// Done, or what was wrong with the request.
+/// Success, or the error in the request.
 type Outcome = Result<StatusCode, (StatusCode, String)>;
 
 const DONE: Outcome = Ok(StatusCode::NO_CONTENT);

@@ -1,4 +1,4 @@
-//! Hands a reply over at its pace, on tokio's time: over a socket or in memory.
+//! Sends a reply with its pacing, on tokio's time: over a socket or in memory.
 
 use std::io;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use hyper::body::Frame;
 
 use super::reply::{Pacing, Reply};
 
-/// The body of a reply on its way; it breaks off with an error where a connection would.
+/// The body of a reply. It ends with an error where the connection would break.
 pub type ReplyBody = UnsyncBoxBody<Bytes, io::Error>;
 
-/// Carries out the pacing. An error closes the connection in the middle of whatever was sent.
+/// Applies the pacing. An error closes the connection, also in the middle of a response.
 pub(super) async fn deliver(reply: Reply) -> io::Result<Response<ReplyBody>> {
     match reply.pacing {
         Pacing::Late { millis } => tokio::time::sleep(Duration::from_millis(millis)).await,
@@ -27,12 +27,12 @@ pub(super) async fn deliver(reply: Reply) -> io::Result<Response<ReplyBody>> {
     let mut response = Response::new(());
     *response.status_mut() = reply.status;
     response.headers_mut().clone_from(&reply.headers);
-    // An answer without content has no length either (RFC 9110, section 8.6).
+    // A response without content has no content length (RFC 9110, section 8.6).
     if reply.pacing != Pacing::Endless && reply.status != StatusCode::NO_CONTENT {
         let length = HeaderValue::from(reply.body.len());
         response.headers_mut().insert(CONTENT_LENGTH, length);
     }
-    // The stream owns the reply, and with it the mark that the request is in flight.
+    // The stream owns the reply, which counts the request as in flight.
     let frames = stream::try_unfold((reply, 0), |(reply, sent)| async move {
         let next = piece(&reply, sent).await?;
         Ok::<_, io::Error>(next.map(|data| {
@@ -49,7 +49,7 @@ async fn piece(reply: &Reply, sent: usize) -> io::Result<Option<Bytes>> {
     match reply.pacing {
         Pacing::Endless => Ok(Some(Bytes::from_static(&[b' '; 4096]))),
         Pacing::Reset { after } if sent >= after.min(reply.body.len()) => {
-            // Time for what was sent to get out of the buffers.
+            // Time to flush the buffers.
             tokio::time::sleep(Duration::from_millis(20)).await;
             Err(broken())
         }

@@ -1,7 +1,7 @@
-//! Scripted misbehaviour: which request goes wrong, and how.
+//! Scripted faults: which request fails, and how.
 //!
-//! Scripts stand in a queue. A request takes the first that fits it and no other, so three scripts
-//! of one time each play one after the other, and a request after them is answered rightly again.
+//! Scripts are in a queue. A request takes the first one that matches and no other, so three scripts
+//! for one request each run one after the other, and a later request gets the normal response again.
 
 mod answers;
 
@@ -17,61 +17,61 @@ use super::reply::{Pacing, QlikError, Reply};
 use super::routes::Route;
 use super::users::UserShape;
 
-/// What goes wrong.
+/// A fault.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Fault {
-    /// This answer in place of the right one, which is not even worked out: a gateway in the way.
+    /// This response, as from a gateway. The request is not processed.
     Answer {
         /// The HTTP status.
         status: u16,
         /// The body.
         body: FaultBody,
     },
-    /// These words, said to be JSON, in place of the right answer.
+    /// This text with the content type of JSON, in place of the normal response.
     Says {
         /// The HTTP status.
         status: u16,
         /// The body.
         body: String,
     },
-    /// A gateway's page of so many bytes of HTML, in place of the right answer.
+    /// An HTML page of a gateway with this many bytes, in place of the normal response.
     Page {
         /// The HTTP status.
         status: u16,
         /// The length of the body.
         bytes: usize,
-        /// Its `retry-after`, where it has one.
+        /// The `retry-after` header, if it has one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_after: Option<String>,
-        /// How it comes.
+        /// The pacing of the response.
         #[serde(default)]
         pacing: Pacing,
     },
-    /// A redirect to anywhere, in place of the right answer.
+    /// A redirect to any location, in place of the normal response.
     Redirect {
         /// The HTTP status.
         status: u16,
         /// The `location`.
         location: String,
     },
-    /// 429 in the words of <https://qlik.dev/apis/rest/rate-limiting>.
+    /// 429 as documented at <https://qlik.dev/apis/rest/rate-limiting>.
     RateLimited(RetryAfter),
-    /// The right answer, badly delivered.
+    /// The normal response with this pacing.
     Delivery(Pacing),
-    /// The right answer with a `date` that is this many seconds off, and with it nothing else: a
-    /// tenant whose clock is off is one with another [`Clock`].
+    /// The normal response with a `date` that is this many seconds off. Nothing else changes; for a
+    /// tenant whose clock is off, use another [`Clock`].
     DateOff(i64),
-    /// The right answer with one more header.
+    /// The normal response with an additional header.
     Header {
         /// Its name.
         name: String,
         /// Its value.
         value: String,
     },
-    /// The right answer with so many more headers.
+    /// The normal response with this many additional headers.
     ManyHeaders(u16),
-    /// Token endpoint: the right answer with a field added or replaced.
+    /// Token endpoint: the normal response with a field added or replaced.
     TokenField {
         /// Its name.
         name: String,
@@ -80,23 +80,23 @@ pub enum Fault {
     },
     /// Token endpoint: this value as `expires_in`, and no `expires_at`.
     ExpiresIn(Value),
-    /// Token endpoint: the client's last token again, with what is left of its life.
+    /// Token endpoint: the client's latest token again, with its remaining lifetime.
     SameToken,
-    /// Token endpoint: a token that the tenant itself refuses from the first moment.
+    /// Token endpoint: a token that the tenant itself rejects from the start.
     DeadToken,
-    /// `users/me`: another way to the user.
+    /// `users/me`: another redirect to the user.
     Hop(Hop),
     /// The user resource: other fields.
     User(UserShape),
 }
 
-/// Where `users/me` sends the caller.
+/// The redirect of `users/me`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Hop {
-    /// Nowhere: 200 with the user.
+    /// No redirect: 200 with the user.
     Direct,
-    /// To the user, by absolute URL on the same host.
+    /// To the user, as an absolute URL on the same host.
     Absolute,
     /// To the user on another host.
     OtherHost(String),
@@ -104,27 +104,27 @@ pub enum Hop {
     Downgrade,
     /// To itself.
     Loop,
-    /// A redirect that does not say where.
+    /// A redirect without a location.
     Nowhere,
 }
 
-/// A fault, and the requests it is for.
+/// A fault, and the requests that it applies to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Script {
-    /// The route; absent means every one.
+    /// The route; absent means every route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Route>,
-    /// The client by whom the request, or the token it carries, came; absent means anybody.
+    /// The client that sent the request or whose token it has; absent means every client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
-    /// The tenant's host name; absent means every one.
+    /// The tenant's host name; absent means every host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// For how many requests; absent means until cleared.
+    /// The number of requests; absent means until cleared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times: Option<u32>,
-    /// What goes wrong.
+    /// The fault.
     pub fault: Fault,
 }
 
@@ -148,7 +148,7 @@ impl Script {
         self
     }
 
-    /// Only for so many requests.
+    /// Only for this number of requests.
     #[must_use]
     pub fn times(mut self, times: u32) -> Self {
         self.times = Some(times);
@@ -168,7 +168,7 @@ impl Script {
     }
 }
 
-/// Takes the fault for this request off the queue.
+/// Removes the fault for this request from the queue and returns it.
 pub(super) fn take(scripts: &mut Vec<Script>, route: Route, host: &str, client_id: Option<&str>) -> Option<Fault> {
     scripts.retain(|script| script.times != Some(0));
     let script = scripts.iter_mut().find(|script| script.fits(route, host, client_id))?;
@@ -176,14 +176,14 @@ pub(super) fn take(scripts: &mut Vec<Script>, route: Route, host: &str, client_i
     Some(script.fault.clone())
 }
 
-/// What of a request a wrong answer may repeat.
+/// The parts of a request that a faulty response can repeat.
 pub(super) struct Echoed<'a> {
     pub(super) credential: &'a str,
     pub(super) body: &'a [u8],
 }
 
 impl Fault {
-    /// The answer that stands in for the right one, if this fault has one.
+    /// The response of this fault that replaces the normal one, if it has one.
     pub(super) fn instead(&self, errors: &QlikError, echoed: &Echoed<'_>, clock: &Clock) -> Option<Reply> {
         match self {
             Self::Answer { status, body } => Some(body.answer(status_of(*status), errors, echoed)),
@@ -203,7 +203,7 @@ impl Fault {
     }
 }
 
-/// The status, or 500 for a number that is none.
+/// The status, or 500 for an invalid number.
 fn status_of(number: u16) -> StatusCode {
     StatusCode::from_u16(number).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }

@@ -1,9 +1,9 @@
 //! The fields of a request body, read strictly (RFC 6749 sections 2.3.1, 3.1 and 3.2, appendix B;
 //! RFC 8259).
 //!
-//! JSON and form are both fine, as at <https://qlik.dev/apis/rest/oauth>, and client id and secret
-//! may stand in a Basic header instead, as Qlik's Python SDK sends them. A field that is there
-//! twice, credentials in two places, or a body of another type is refused.
+//! JSON and form bodies are accepted, as documented at <https://qlik.dev/apis/rest/oauth>. Client id
+//! and secret can be in a Basic header instead, as Qlik's Python SDK sends them. A repeated field,
+//! credentials in two places, or a body of another type is rejected.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,7 +24,7 @@ pub(super) struct Fields {
 }
 
 impl Fields {
-    /// Reads the body by its content type.
+    /// Parses the body by its content type.
     pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Self, Refused> {
         let malformed = |detail| Refusal::Malformed.because(detail);
         let content_type = one_header(headers, &CONTENT_TYPE)?.unwrap_or_default();
@@ -46,7 +46,7 @@ impl Fields {
         }
     }
 
-    /// Takes client id and secret from the Basic header, if there is one.
+    /// Reads client id and secret from the Basic header, if there is one.
     pub(super) fn with_basic(mut self, headers: &HeaderMap) -> Result<Self, Refused> {
         let malformed = |detail| Refusal::Malformed.because(detail);
         let Some(header) = one_header(headers, &AUTHORIZATION)? else {
@@ -64,7 +64,7 @@ impl Fields {
         Ok(self)
     }
 
-    /// A text field; an empty one counts as absent (RFC 6749 section 3.1).
+    /// A text field. An empty one counts as absent (RFC 6749 section 3.1).
     pub(super) fn text(&self, name: &str) -> Result<Option<&str>, Refused> {
         match self.values.get(name) {
             None => Ok(None),
@@ -73,7 +73,7 @@ impl Fields {
         }
     }
 
-    /// A text field that has to be there.
+    /// A required text field.
     pub(super) fn required(&self, name: &str) -> Result<&str, Refused> {
         self.text(name)?.ok_or(Refusal::Malformed.because("a required field is missing"))
     }
@@ -89,7 +89,7 @@ impl Fields {
     }
 }
 
-/// The one value of a header that may come once.
+/// The value of a header that must not be repeated.
 pub(super) fn one_header<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Result<Option<&'a str>, Refused> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();
@@ -114,7 +114,7 @@ fn basic(header: &str) -> Option<(String, String)> {
 }
 
 fn form_decoded(text: &str) -> String {
-    // Names may hold what separates pairs only in encoded form, so that one pair comes out.
+    // Separators are encoded inside values, so that exactly one pair is parsed.
     form_urlencoded::parse(text.as_bytes()).map(|(name, _)| name.into_owned()).next().unwrap_or_default()
 }
 
@@ -124,7 +124,7 @@ impl<'de> Deserialize<'de> for Fields {
     }
 }
 
-/// Reads an object and refuses a name that is there twice, which serde_json would let pass.
+/// Parses an object and rejects a repeated name, which serde_json would accept.
 struct UniqueNames;
 
 impl<'de> Visitor<'de> for UniqueNames {

@@ -1,7 +1,7 @@
-//! What the tenant saw: counts of everything, and a record of the latest requests with every byte.
+//! What the tenant received: counts of everything, and a record of the latest requests with every byte.
 //!
-//! Records hold credentials on purpose, so that tests can assert shapes and hunt for leaks; the
-//! ledger is never printed by the fake itself.
+//! Records contain credentials on purpose, so that tests can check requests and search for leaks. The
+//! fake itself never prints the ledger.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,38 +16,38 @@ use tokio::sync::watch;
 use super::refusal::Refusal;
 use super::routes::Route;
 
-/// A request and how it was answered.
+/// A request and its response.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// When it was answered, by the tenant's clock.
+    /// The time of the response, by the tenant's clock.
     pub at: SystemTime,
-    /// The tenant's host name it was for.
+    /// The host name of the tenant.
     pub host: String,
-    /// The route it was taken for.
+    /// The route.
     pub route: Route,
-    /// Its method.
+    /// The method.
     pub method: Method,
-    /// Its path, with the query.
+    /// The path, with the query.
     pub path: String,
-    /// The client it came from, or whose token it carried.
+    /// The client that sent it, or whose token it had.
     pub client_id: Option<String>,
-    /// Its headers.
+    /// The headers.
     pub headers: HeaderMap,
-    /// Its body.
+    /// The body.
     pub body: Bytes,
-    /// The status it was answered with.
+    /// The status of the response.
     pub status: StatusCode,
-    /// Whether what was asked for was done, even if the answer was lost.
+    /// Whether the request was processed successfully, even if the response was lost.
     pub done: bool,
 }
 
-/// Counts since the start, or since they were last cleared.
+/// Counts since the start or since the last clear.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Ledger {
     /// TCP connections accepted by the TLS port.
     pub connections: u64,
-    /// Those that are open now.
+    /// TCP connections that are open now.
     pub open_connections: u64,
     /// TLS handshakes that succeeded.
     pub handshakes: u64,
@@ -55,29 +55,29 @@ pub struct Ledger {
     pub failed_handshakes: u64,
     /// Requests.
     pub requests: u64,
-    /// Requests whose answer is not yet delivered.
+    /// Requests in flight.
     pub in_flight: u64,
-    /// The most there were at once.
+    /// The maximum of requests in flight.
     pub max_in_flight: u64,
     /// Requests by route.
     pub routes: BTreeMap<Route, u64>,
-    /// Requests by route of which what was asked for was done, even if the answer was lost.
+    /// Successfully processed requests by route, even if the response was lost.
     pub done: BTreeMap<Route, u64>,
     /// Requests by tenant host name.
     pub hosts: BTreeMap<String, u64>,
     /// Requests by client and route.
     pub clients: BTreeMap<String, BTreeMap<Route, u64>>,
-    /// Tokens given out.
+    /// Issued tokens.
     pub issued: u64,
-    /// Tokens given out, by client.
+    /// Issued tokens by client.
     pub issued_to: BTreeMap<String, u64>,
-    /// Token requests answered by a scripted fault instead.
+    /// Token requests that got a scripted fault.
     pub faulted: u64,
-    /// Token requests refused, by reason.
+    /// Rejected token requests by reason.
     pub refused: BTreeMap<Refusal, u64>,
-    /// Tunnels the proxy opened.
+    /// Tunnels that the proxy opened.
     pub tunnels: u64,
-    /// Tunnels the proxy refused.
+    /// Tunnels that the proxy refused.
     pub refused_tunnels: u64,
     /// The latest requests, oldest first.
     #[serde(skip)]
@@ -90,7 +90,7 @@ impl Ledger {
         self.routes.get(&route).copied().unwrap_or_default()
     }
 
-    /// Requests to this route of which what was asked for was done, even if the answer was lost.
+    /// Successfully processed requests to this route, even if the response was lost.
     pub fn done(&self, route: Route) -> u64 {
         self.done.get(&route).copied().unwrap_or_default()
     }
@@ -101,18 +101,18 @@ impl Ledger {
         routes.and_then(|routes| routes.get(&route)).copied().unwrap_or_default()
     }
 
-    /// Tokens this client got.
+    /// Tokens issued to this client.
     pub fn issued_to(&self, client_id: &str) -> u64 {
         self.issued_to.get(client_id).copied().unwrap_or_default()
     }
 
-    /// Token requests refused for this reason.
+    /// Token requests rejected for this reason.
     pub fn refused(&self, refusal: Refusal) -> u64 {
         self.refused.get(&refusal).copied().unwrap_or_default()
     }
 }
 
-/// How a token request ended.
+/// The result of a token request.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum TokenOutcome {
     Issued,
@@ -120,15 +120,15 @@ pub(super) enum TokenOutcome {
     Refused(Refusal),
 }
 
-/// The ledger as the running tenant writes it.
+/// The ledger to which the running tenant writes.
 #[derive(Debug)]
 pub(super) struct Books {
     ledger: Mutex<Ledger>,
-    /// Moves whenever the ledger does.
+    /// Changes whenever the ledger changes.
     changed: watch::Sender<()>,
 }
 
-/// How many records are kept.
+/// The maximum number of records.
 const RECORDS: usize = 4096;
 
 impl Books {
@@ -163,7 +163,7 @@ impl Books {
         Err(anyhow!("not within {within:?}; the ledger says {counts}"))
     }
 
-    /// Forgets everything but what is going on.
+    /// Clears everything except what is open or in flight.
     pub(super) fn clear(&self) {
         self.write(|ledger| {
             *ledger = Ledger {
@@ -226,7 +226,7 @@ impl Books {
     }
 }
 
-/// Counts a request as in flight for as long as it lives.
+/// Counts a request as in flight until it is dropped.
 #[derive(Debug)]
 pub(super) struct InFlight(Arc<Books>);
 
@@ -236,7 +236,7 @@ impl Drop for InFlight {
     }
 }
 
-/// Counts a connection as open for as long as it lives.
+/// Counts a connection as open until it is dropped.
 #[derive(Debug)]
 pub(super) struct OpenConnection(Arc<Books>);
 

@@ -1,7 +1,7 @@
-//! Where tokens, ids and trace ids come from.
+//! Generates tokens, ids and trace ids.
 //!
-//! Ids are derived from names, so that a tenant started again is the same tenant with the same
-//! bots; tokens and trace ids are unique and never repeat.
+//! Ids are derived from names, so that a restarted tenant has the same id and the same bots. Tokens
+//! and trace ids are unique.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,12 +12,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 
-/// The bytes that make a token about 900 characters long, as Qlik's are.
+/// The number of bytes that makes a token about 900 characters long, like Qlik's.
 const PAYLOAD: usize = 512;
 /// An ES384 signature.
 const SIGNATURE: usize = 96;
 
-/// A source of unique strings.
+/// A generator of unique strings.
 #[derive(Debug)]
 pub(super) struct Mint {
     seed: [u8; 32],
@@ -31,8 +31,8 @@ impl Mint {
         Ok(Self { seed, drawn: AtomicU64::new(0) })
     }
 
-    /// A string with the looks of a JWT and no meaning: Qlik calls its tokens opaque
-    /// (<https://qlik.dev/changelog/67-oauth-token-contents>), so who looks inside finds nothing.
+    /// A string with the format of a JWT and random content. Qlik calls its tokens opaque
+    /// (<https://qlik.dev/changelog/67-oauth-token-contents>), so a client that decodes one finds nothing.
     pub(super) fn access_token(&self) -> String {
         let header = json!({"alg": "ES384", "kid": "0bad5eed-7e57-4f4c-9d3a-6f1e5c0ffee0", "typ": "JWT"});
         let noise = self.noise(PAYLOAD + SIGNATURE);
@@ -64,7 +64,7 @@ impl Mint {
     }
 }
 
-/// The id of something with a name: 24 hexadecimal digits, as Qlik's user ids.
+/// The id for a name: 24 hexadecimal digits, like Qlik's user ids.
 pub(super) fn id_of(name: &str) -> String {
     hex(&digest(&SHA256, name.as_bytes()).as_ref()[..12])
 }

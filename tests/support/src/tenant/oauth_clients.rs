@@ -1,31 +1,33 @@
-//! `/api/v1/oauth-clients` (<https://qlik.dev/apis/rest/oauth-clients>): who may manage clients, and what becomes of them.
+//! `/api/v1/oauth-clients` (<https://qlik.dev/apis/rest/oauth-clients>): permissions, and operations on clients.
 //!
-//! Strict as the rest of this fake: unknown members, parameters and paths are refused, and so is an operation of a patch on what
-//! is not there. Checked in this order: token, rate limit, right, shape, client. A client that was made here is one like any
-//! other: it gets tokens once it is trusted, with each of its secrets and keys, and no more once it is deleted; its bot stays.
+//! Strict like the rest of this fake: unknown members, parameters and paths are rejected, and so is an operation of a
+//! patch on a missing member. The order of checks is: token, rate limit, permission, shape, client. A client that was
+//! created here works like any other: once it is trusted, it gets tokens with each of its secrets and keys, until it is
+//! deleted. Its bot stays.
 //!
 //! # Controls
 //!
-//! - **Rights**: the user or bot of the token is an administrator ([`User::admin`](super::User::admin); bots are, people
-//!   become it by `tenant.edit_user(subject, |user| user.admin = true)`), and the token of a client has the scope
-//!   `admin_classic` (`Client::new(..).scopes(&["admin_classic", ..])`); else 403. A revoked or unknown token, or a user who is
-//!   not active: 401. `tenant.api_key(subject, life)` makes an API key.
-//! - **What is not documented**: [`Tenant::choose`](super::Tenant::choose) changes the [`ClientsApi`] of a tenant: consent at
-//!   creation taken, refused or ignored; a secret beside a key absent, empty or made; keys in a PATCH as objects, texts or both;
-//!   how long a new secret or key is not known at the token endpoint; whether the hint is told at creation; the limits of rate
-//!   (100 writes and 1000 reads a minute and user; what is above gets 429 with `retry-after` until the first call is a minute old).
-//! - **Limits**: five secrets of a client and 200 clients of a tenant, then 409. That it is 409 for clients is invented.
-//! - **Faults**: [`Script::at`](super::Script::at) with a [`Route`] of this API. Refused before it is done:
-//!   `Fault::Answer { status, .. }`, `Fault::RateLimited`, `Fault::Says`. Done, and the answer lost:
-//!   `Fault::Delivery(Pacing::Hangup)` (the connection closes), `Pacing::Silent` (no answer until the caller gives up) or
-//!   `Pacing::Reset { after }` (it breaks off). Late: `Pacing::Late { millis }`. Faults are chosen by route, the client whose
-//!   token asks, host and number of times.
+//! - **Permissions**: the user or bot of the token has to be an administrator ([`User::admin`](super::User::admin); bots are,
+//!   people become one by `tenant.edit_user(subject, |user| user.admin = true)`), and the token of a client needs the scope
+//!   `admin_classic` (`Client::new(..).scopes(&["admin_classic", ..])`); otherwise 403. A revoked or unknown token, or a user
+//!   who is not active: 401. `tenant.api_key(subject, life)` creates an API key.
+//! - **Undocumented behaviour**: [`Tenant::choose`](super::Tenant::choose) changes the [`ClientsApi`] of a tenant: consent at
+//!   creation accepted, rejected or ignored; a secret for a client with a key absent, empty or created; keys in a PATCH as
+//!   objects, texts or both; the delay until the token endpoint accepts a new secret or key; whether the response to a creation
+//!   has the hint; the rate limits (100 writes and 1000 reads a minute and user; more get 429 with `retry-after` until the first
+//!   request is a minute old).
+//! - **Limits**: five secrets of a client and 200 clients of a tenant, then 409. The 409 for clients is invented.
+//! - **Faults**: [`Script::at`](super::Script::at) with a [`Route`] of this API. Rejected and not processed:
+//!   `Fault::Answer { status, .. }`, `Fault::RateLimited`, `Fault::Says`. Processed, with the response lost:
+//!   `Fault::Delivery(Pacing::Hangup)` (the connection closes), `Pacing::Silent` (no response until the caller times out) or
+//!   `Pacing::Reset { after }` (truncated). Delayed: `Pacing::Late { millis }`. A fault is selected by route, by the client
+//!   whose token is used, by host and by number of requests.
 //! - **Changes by hand**: [`Tenant::edit_client`](super::Tenant::edit_client), `remove_client`, `add_client`, and
-//!   [`Tenant::clients`](super::Tenant::clients) to look at all. A secret is `client.secrets`; its hint is
+//!   [`Tenant::clients`](super::Tenant::clients) to read all. A secret is `client.secrets`; its hint is
 //!   [`Client::hints`](super::Client::hints).
-//! - **Ledger**: every request is in `records` and counted by route; [`Ledger::done`](super::Ledger::done) counts what was
-//!   carried out, whether or not the answer arrived.
-//! - **Leaks**: every secret made here begins with [`MADE_SECRET`], to be searched for.
+//! - **Ledger**: every request is in `records` and counted by route. [`Ledger::done`](super::Ledger::done) counts the processed
+//!   ones, whether or not the response arrived.
+//! - **Leaks**: every secret created here has the prefix [`MADE_SECRET`], for searches.
 
 mod choices;
 mod document;
@@ -55,12 +57,12 @@ use super::reply::Reply;
 use super::routes::Route;
 use super::users::UserStatus;
 
-/// How every secret begins that the API makes.
+/// The prefix of every secret that the API creates.
 pub const MADE_SECRET: &str = "planted-made-";
 
-/// The most secrets of a client.
+/// The maximum number of secrets of a client.
 const SECRETS: usize = 5;
-/// The most clients of a tenant.
+/// The maximum number of clients of a tenant.
 const CLIENTS: usize = 200;
 
 /// A request to this API.
@@ -114,7 +116,7 @@ impl ClientsEndpoint<'_> {
         }
     }
 
-    /// Token, rate limit, right.
+    /// Checks token, rate limit and permission.
     fn authorize(&self, route: Route, account: &mut Account) -> Result<(), Refused> {
         let issued = account.bearer(self.headers)?.clone();
         let user = account.users.get(&issued.user_id).cloned();
@@ -169,7 +171,7 @@ impl ClientsEndpoint<'_> {
             if name == "connectionConfig" {
                 client.consent = consent_at_creation(value, choices.consent_at_creation)?;
             } else {
-                // The schema has objects here; only that of a patch is unclear.
+                // The schema has objects here. Only the format in a patch is unclear.
                 members::set(&mut client, name, value, KeysTaken::AsObjects)?;
             }
         }
@@ -249,7 +251,7 @@ impl ClientsEndpoint<'_> {
         Ok(nothing())
     }
 
-    /// One that no other secret of the client has the hint of.
+    /// A secret whose hint differs from those of the client's other secrets.
     fn make_secret(&self, client: &mut Client, choices: &ClientsApi) -> String {
         let hints = client.hints();
         let secret = loop {
@@ -264,7 +266,7 @@ impl ClientsEndpoint<'_> {
         secret
     }
 
-    /// Those that were not there before.
+    /// The items that are not in the earlier list.
     fn keys_become_good(&self, client: &mut Client, before: &[super::client::PublicKey], choices: &ClientsApi) {
         for key in client.public_keys.iter().filter(|key| !before.contains(key)) {
             client.good_from.insert(key.kid.clone(), self.good_from(choices));

@@ -1,7 +1,7 @@
-//! The origin server without a socket: a request in, a reply out, at once.
+//! The origin server without sockets: takes a request and returns a reply.
 //!
-//! Everything the fake decides is decided here, so that TLS and an in-memory transport get the same
-//! answers.
+//! All decisions of the fake are here, so that TLS and the in-memory transport give the same
+//! responses.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -24,20 +24,20 @@ use super::reply::{QlikError, Reply};
 use super::routes::{Route, Visit};
 use super::token_endpoint::{Endpoint, TokenRequest};
 
-/// No request of the contract is longer.
+/// Longer than any request of the documented API.
 pub(super) const LONGEST_BODY: usize = 64 * 1024;
 
 /// The tenants of one server.
 #[derive(Debug)]
 pub(super) struct Origin {
-    /// The port a host name may carry besides 443: the one listened on.
+    /// The port that a host name can have in addition to 443: the TLS port.
     port: u16,
     pub(super) clock: Clock,
     pub(super) mint: Mint,
     accounts: Mutex<Vec<Account>>,
     scripts: Mutex<Vec<Script>>,
     pub(super) books: Arc<Books>,
-    /// Moves when every open connection is to be cut.
+    /// Changes when every open connection has to be closed.
     pub(super) cut: watch::Sender<()>,
 }
 
@@ -62,12 +62,12 @@ impl Origin {
         self.scripts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether one of the tenants has this host name.
+    /// Whether a tenant has this host name.
     pub(super) fn knows(&self, host: &str) -> bool {
         position(&self.accounts(), &self.name_of(host)).is_some()
     }
 
-    /// Works on the tenant of this host name, which is created when it is not there.
+    /// Calls a function with the tenant of this host name. It is created if it does not exist.
     pub(super) fn with_account<T>(&self, host: &str, work: impl FnOnce(&mut Account) -> T) -> T {
         let name = self.name_of(host);
         let mut accounts = self.accounts();
@@ -78,7 +78,7 @@ impl Origin {
         work(&mut accounts[at])
     }
 
-    /// The host name in lower case, without a port that says nothing.
+    /// The host name in lower case, without a default port.
     pub(super) fn name_of(&self, host: &str) -> String {
         let host = host.to_ascii_lowercase();
         match host.rsplit_once(':') {
@@ -87,7 +87,7 @@ impl Origin {
         }
     }
 
-    /// Answers a request.
+    /// Responds to a request.
     pub(super) fn handle(&self, request: &Request<Bytes>) -> Reply {
         let in_flight = self.books.request_begins();
         let arrival = Arrival::of(request);
@@ -183,7 +183,7 @@ impl Origin {
         endpoint.answer(account, token_request)
     }
 
-    /// The reply with its date, and with the faults that lie in the delivery.
+    /// The reply with its date and the faults of its delivery.
     fn delivered(&self, mut reply: Reply, fault: Option<&Fault>) -> Reply {
         let mut seconds = 0;
         match fault {
@@ -197,7 +197,7 @@ impl Origin {
                 }
             }
             Some(Fault::Header { name, value }) => {
-                // What HTTP cannot carry stays out.
+                // An invalid header value is omitted.
                 if let Ok(name) = HeaderName::try_from(name) {
                     reply = reply.with(name, value);
                 }
@@ -208,11 +208,11 @@ impl Origin {
     }
 }
 
-/// A request, and what its first look tells.
+/// A request and its parsed parts.
 struct Arrival<'a> {
     request: &'a Request<Bytes>,
     route: Route,
-    /// The host as the caller wrote it, without the default port.
+    /// The host from the request, without the default port.
     host: String,
     token_request: Option<TokenRequest>,
 }
@@ -231,7 +231,7 @@ impl<'a> Arrival<'a> {
         }
     }
 
-    /// The client it says it is from, or whose token it carries.
+    /// The client id in the request, or the client of its token.
     fn client_id(&self, account: Option<&Account>) -> Option<String> {
         if let Some(token_request) = &self.token_request {
             return token_request.client_id().map(str::to_owned);
@@ -251,7 +251,7 @@ impl<'a> Arrival<'a> {
 
 struct Decided {
     reply: Reply,
-    /// Whether what was asked for was done.
+    /// Whether the request was processed successfully.
     done: bool,
     client_id: Option<String>,
     outcome: Option<TokenOutcome>,

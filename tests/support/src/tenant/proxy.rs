@@ -1,6 +1,6 @@
-//! A CONNECT proxy (RFC 9110 section 9.3.6), so that a tenant is reached by its real-looking name.
+//! A CONNECT proxy (RFC 9110 section 9.3.6), so that a tenant is reached by a realistic host name.
 //!
-//! It never leaves the machine: hosts of the fake's tenants go to the fake, every other gets 502.
+//! It connects only to the fake, for the hosts of its tenants. Any other host gets 502.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 
 use super::origin::Origin;
 
-/// Accepts connections until the task is aborted, which ends them too.
+/// Accepts connections until the task is aborted. That also closes them.
 pub(super) async fn serve(listener: TcpListener, origin: Arc<Origin>, tls: SocketAddr) -> Infallible {
     let mut connections = JoinSet::new();
     loop {
@@ -28,7 +28,7 @@ pub(super) async fn serve(listener: TcpListener, origin: Arc<Origin>, tls: Socke
                 Ok((tcp, _)) => {
                     connections.spawn(connection(tcp, Arc::clone(&origin), tls));
                 }
-                // Out of file descriptors, perhaps: it passes.
+                // Possibly out of file descriptors, which is temporary.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             },
             Some(_) = connections.join_next() => {}
@@ -37,7 +37,7 @@ pub(super) async fn serve(listener: TcpListener, origin: Arc<Origin>, tls: Socke
 }
 
 async fn connection(tcp: TcpStream, origin: Arc<Origin>, tls: SocketAddr) {
-    // The tunnel is handed out of the service, so that it lives and dies with this task.
+    // The tunnel runs in this task and not in the service, so that it ends with the task.
     let (tunnel, mut tunnels) = tokio::sync::mpsc::channel(1);
     let service = service_fn(move |request| {
         let (origin, tunnel) = (Arc::clone(&origin), tunnel.clone());
@@ -49,8 +49,8 @@ async fn connection(tcp: TcpStream, origin: Arc<Origin>, tls: SocketAddr) {
             };
             let status = if let Some(upstream) = upstream {
                 origin.books.write(|ledger| ledger.tunnels += 1);
-                // Refused only when this connection has its tunnel already, which CONNECT
-                // precludes.
+                // Fails only if this connection already has a tunnel, which cannot happen after
+                // CONNECT.
                 let _ = tunnel.try_send((hyper::upgrade::on(request), upstream));
                 StatusCode::OK
             } else {
@@ -69,12 +69,12 @@ async fn connection(tcp: TcpStream, origin: Arc<Origin>, tls: SocketAddr) {
     if let Ok((upgrade, mut upstream)) = tunnels.try_recv()
         && let Ok(client) = upgrade.await
     {
-        // Either side may end the tunnel as it likes.
+        // Either side can close the tunnel.
         let _ = tokio::io::copy_bidirectional(&mut TokioIo::new(client), &mut upstream).await;
     }
 }
 
-/// The host of `CONNECT host:443`; any other method or port names none.
+/// The host of `CONNECT host:443`; `None` for another method or port.
 fn target(request: &Request<Incoming>) -> Option<String> {
     let authority = request.uri().authority().filter(|_| request.method() == Method::CONNECT)?;
     (authority.port_u16() == Some(443)).then(|| authority.host().to_owned())

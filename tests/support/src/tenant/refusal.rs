@@ -1,55 +1,55 @@
-//! Why the tenant says no.
+//! Reasons for which the tenant rejects a request.
 //!
-//! Statuses follow the meanings documented at <https://qlik.dev/apis/rest/oauth>. The codes
-//! `OAUTH-9xx` and all titles but those of `LOGIN-2` are **this fake's invention**: Qlik publishes
-//! no list, and nothing may depend on them.
+//! The statuses have the meanings documented at <https://qlik.dev/apis/rest/oauth>. The codes
+//! `OAUTH-9xx` and all titles except that of `LOGIN-2` are **invented by this fake**. Qlik publishes
+//! no list, and no code should depend on them.
 
 use http::StatusCode;
 use serde::Serialize;
 
-/// A kind of refusal, as the ledger counts it.
+/// A kind of rejection, as counted in the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Refusal {
-    /// The request is not what the endpoint takes.
+    /// The request is malformed.
     Malformed,
-    /// The grant is one that this endpoint does not offer to machines.
+    /// The endpoint does not support this grant for machine clients.
     UnsupportedGrant,
     /// No such client.
     UnknownClient,
-    /// The client exists, the secret is not one of its own.
+    /// The client exists, and the secret is wrong.
     WrongSecret,
-    /// The client may not prove itself in this way.
+    /// The client is not allowed to use this authentication method.
     MethodNotAllowed,
-    /// The assertion does not hold.
+    /// The assertion is invalid.
     InvalidAssertion,
-    /// Somebody turned the client off.
+    /// The client is disabled.
     ClientDisabled,
-    /// The client may not use this grant.
+    /// The client is not allowed to use this grant.
     GrantNotAllowed,
-    /// Consent was not set to trusted.
+    /// The consent method is not trusted.
     NotTrusted,
-    /// A scope is outside the client's allow-list.
+    /// A scope is not in the client's allow-list.
     ScopeNotAllowed,
     /// The user to impersonate does not exist.
     UnknownUser,
     /// The user or bot is disabled.
     UserDisabled,
-    /// The bearer token is absent, unknown, expired or revoked.
+    /// The bearer token is missing, unknown, expired or revoked.
     InvalidToken,
-    /// The token is good, the thing is not for its owner.
+    /// The token is valid, and its user lacks the permission.
     Forbidden,
-    /// There is nothing here.
+    /// The resource does not exist.
     NotFound,
-    /// The body is longer than any request needs.
+    /// The body is too large.
     TooLarge,
     /// No tenant has this host name.
     UnknownHost,
-    /// The client has as many secrets as it may have.
+    /// The client has the maximum number of secrets.
     TooManySecrets,
-    /// The tenant has as many clients as it may have.
+    /// The tenant has the maximum number of clients.
     TooManyClients,
-    /// The user called too often.
+    /// The user sent too many requests.
     RateLimited,
 }
 
@@ -77,7 +77,7 @@ impl Refusal {
         match self {
             Self::Malformed => "OAUTH-901",
             Self::UnsupportedGrant => "OAUTH-902",
-            // One code for both: a real server does not tell strangers which ids exist.
+            // One code for both, because a real server does not reveal which ids exist.
             Self::UnknownClient | Self::WrongSecret => "OAUTH-903",
             Self::MethodNotAllowed => "OAUTH-904",
             Self::InvalidAssertion => "OAUTH-905",
@@ -122,13 +122,13 @@ impl Refusal {
         }
     }
 
-    /// The refusal with a sentence for whoever debugs it.
+    /// The rejection with a sentence for debugging.
     pub(super) fn because(self, detail: &'static str) -> Refused {
         Refused { refusal: self, detail: Some(detail), wait: None }
     }
 }
 
-/// A refusal, and in what it consists.
+/// A rejection with its detail.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Refused {
     pub(super) refusal: Refusal,

@@ -1,7 +1,7 @@
-//! What the tenant answers, and how it hands the answer over.
+//! The tenant's response, and how it is delivered.
 //!
-//! A reply is complete the moment it exists; its pacing is carried out by whoever delivers it, over
-//! TLS or in memory on virtual time.
+//! A reply is complete when it is created. Its pacing is applied at the delivery, over TLS or in
+//! memory on virtual time.
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
@@ -12,50 +12,50 @@ use serde_json::{Value, json};
 use super::ledger::InFlight;
 use super::refusal::Refused;
 
-/// How an answer reaches the caller.
+/// How a response is delivered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Pacing {
-    /// At once and whole.
+    /// At once and complete.
     #[default]
     AtOnce,
-    /// Whole, but this late.
+    /// Complete, after a delay.
     Late {
         /// Milliseconds before the first byte.
         millis: u64,
     },
-    /// Headers never come; the connection stays open.
+    /// Headers are never sent. The connection stays open.
     Silent,
-    /// Headers at once, the body in drops.
+    /// Headers at once, the body in small pieces.
     Trickle {
-        /// Bytes in a drop.
+        /// Bytes of a piece.
         bytes: usize,
-        /// Milliseconds before each drop.
+        /// Milliseconds before each piece.
         millis: u64,
     },
-    /// Headers at once, then a body without end.
+    /// Headers at once, then an endless body.
     Endless,
-    /// Headers and this much of the body, then a connection reset.
+    /// Headers and a part of the body, then a connection reset.
     Reset {
         /// Bytes of the body that are sent.
         after: usize,
     },
-    /// The connection closes without a byte of an answer.
+    /// The connection closes without a response.
     Hangup,
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
 pub struct Reply {
     /// The HTTP status.
     pub status: StatusCode,
     /// The headers.
     pub headers: HeaderMap,
-    /// The whole body.
+    /// The complete body.
     pub body: Bytes,
-    /// How to deliver it.
+    /// The pacing.
     pub pacing: Pacing,
-    /// Keeps the request counted as in flight until the reply is delivered and dropped.
+    /// Counts the request as in flight until the reply is delivered and dropped.
     pub(super) in_flight: Option<InFlight>,
 }
 
@@ -70,13 +70,13 @@ impl Reply {
         Self::new(status, "application/json", document.to_string())
     }
 
-    /// A redirect as the users API documents it: HTML that nobody reads.
+    /// A redirect as documented for the users API, with a body of HTML.
     pub(super) fn redirect(status: StatusCode, location: &str) -> Self {
         let page = "<html><body>Successful redirect</body></html>";
         Self::new(status, "text/html; charset=utf-8", page).with(LOCATION, location)
     }
 
-    /// The reply with one more header; a value that no header may carry is left out.
+    /// The reply with an additional header. An invalid value is omitted.
     pub(super) fn with(mut self, name: HeaderName, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {
             self.headers.insert(name, value);
@@ -85,14 +85,14 @@ impl Reply {
     }
 }
 
-/// How `errors[].status` is written.
+/// The format of `errors[].status`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum StatusForm {
-    /// `"401"`, as samples of the token endpoint have it.
+    /// `"401"`, as in the samples of the token endpoint.
     #[default]
     Text,
-    /// `401`, as the users API documents it.
+    /// `401`, as documented for the users API.
     Number,
 }
 

@@ -1,4 +1,4 @@
-//! What a tenant serves, and what it says there.
+//! The routes of a tenant, and their responses.
 
 use http::header::LOCATION;
 use http::{HeaderMap, Method, StatusCode};
@@ -12,7 +12,7 @@ use super::refusal::{Refusal, Refused};
 use super::reply::Reply;
 use super::users::{User, UserShape, UserStatus};
 
-/// A place a request can go to.
+/// A route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Route {
@@ -52,7 +52,7 @@ pub enum Route {
     SetConsent,
     /// `DELETE /api/v1/oauth-clients/{id}/connection-configs/me`
     RemoveConsent,
-    /// Anything else, which is not there.
+    /// Any other path, which does not exist.
     Elsewhere,
 }
 
@@ -90,7 +90,7 @@ impl Route {
         }
     }
 
-    /// Whether it is one of the OAuth clients API.
+    /// Whether this route belongs to the OAuth clients API.
     pub(super) fn is_of_clients(self) -> bool {
         use Route::*;
         matches!(
@@ -109,9 +109,9 @@ impl Route {
     }
 }
 
-/// A request to any route but the token endpoint and the OAuth clients API.
+/// A request to any route except the token endpoint and the OAuth clients API.
 pub(super) struct Visit<'a> {
-    /// The host as the caller wrote it, port included.
+    /// The host from the request, including the port.
     pub(super) host: &'a str,
     pub(super) path: &'a str,
     pub(super) headers: &'a HeaderMap,
@@ -163,7 +163,7 @@ impl Visit<'_> {
         let asker = account.users.get(&issued.user_id).ok_or(Refusal::NotFound)?;
         let user = account.users.get(self.last_segment());
         let user = user.filter(|user| user.status != UserStatus::Deleted).ok_or(Refusal::NotFound)?;
-        // A bot has the rights of a tenant administrator; others see themselves.
+        // A bot has the permissions of a tenant administrator. Other users see only themselves.
         if asker.client_id.is_none() && asker.id != user.id {
             return Err(Refusal::Forbidden.into());
         }
@@ -220,7 +220,7 @@ impl Visit<'_> {
         Reply::json(StatusCode::OK, &document)
     }
 
-    /// Ends a token. No client authentication is documented; a bearer, when sent, has to be good.
+    /// Revokes a token. No client authentication is documented. A bearer token, if sent, has to be valid.
     fn revoke(&self, account: &mut Account) -> Result<Reply, Refused> {
         let fields = Fields::read(self.headers, self.body)?;
         let token = fields.required("token")?;

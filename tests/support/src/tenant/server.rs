@@ -21,7 +21,7 @@ use super::authority::{Authority, Handshake};
 use super::delivery::{ReplyBody, deliver};
 use super::origin::{LONGEST_BODY, Origin};
 
-/// Accepts connections until the task is aborted, which ends them too.
+/// Accepts connections until the task is aborted. That also closes them.
 pub(super) async fn serve(
     listener: TcpListener,
     origin: Arc<Origin>,
@@ -37,7 +37,7 @@ pub(super) async fn serve(
                     let handshake = authority.handshake();
                     connections.spawn(connection(tcp, origin, acceptor, handshake));
                 }
-                // Out of file descriptors, perhaps: it passes.
+                // Possibly out of file descriptors, which is temporary.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             },
             Some(_) = connections.join_next() => {}
@@ -59,7 +59,7 @@ async fn greet(mut tcp: TcpStream, origin: Arc<Origin>, acceptor: TlsAcceptor, h
         Handshake::Silent => std::future::pending().await,
         Handshake::Hangup => reset(&tcp),
         Handshake::Garbage => {
-            // What a plain HTTP server says to a TLS client; who is gone already needs no answer.
+            // The response of a plain HTTP server to a TLS client. A client that has disconnected needs none.
             let _ = tcp.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
         }
         Handshake::Valid | Handshake::Expired | Handshake::WrongName | Handshake::UnknownAuthority => {
@@ -80,7 +80,7 @@ async fn greet(mut tcp: TcpStream, origin: Arc<Origin>, acceptor: TlsAcceptor, h
 
 /// Makes closing the connection a reset.
 fn reset(tcp: &TcpStream) {
-    // On a socket that is closed already there is nothing to reset.
+    // A closed socket cannot be reset.
     let _ = tcp.set_zero_linger();
 }
 
@@ -90,7 +90,7 @@ async fn exchange(origin: Arc<Origin>, request: Request<Incoming>) -> io::Result
     deliver(origin.handle(&Request::from_parts(parts, body))).await
 }
 
-/// Reads the body; of one that is too long just enough to show that.
+/// Reads the body. Of one that is too long, reads just enough to notice that.
 async fn read(mut body: Incoming) -> io::Result<Bytes> {
     let mut whole = Vec::new();
     while let Some(frame) = body.frame().await {

@@ -1,8 +1,7 @@
-//! `POST /oauth/token` (<https://qlik.dev/apis/rest/oauth>): who asks, for what, and whether that
-//! is granted.
+//! `POST /oauth/token` (<https://qlik.dev/apis/rest/oauth>): authenticates the client and issues a
+//! token.
 //!
-//! Checked in the order in which a server can know: shape, client, proof, grant, consent, scope,
-//! user.
+//! The order of checks: shape, client, credential, grant, consent, scope, user.
 
 use std::time::Duration;
 
@@ -22,7 +21,7 @@ use super::refusal::{Refusal, Refused};
 use super::reply::Reply;
 use super::users::{User, UserStatus};
 
-/// A token request as it came: its fields, or why they cannot be read.
+/// A token request: its fields, or the error in them.
 pub(super) struct TokenRequest(Result<Fields, Refused>);
 
 impl TokenRequest {
@@ -30,12 +29,12 @@ impl TokenRequest {
         Self(Fields::read(headers, body).and_then(|fields| fields.with_basic(headers)))
     }
 
-    /// The client it claims to be from.
+    /// The client id in the request.
     pub(super) fn client_id(&self) -> Option<&str> {
         self.field("client_id")
     }
 
-    /// The secret or assertion it came with.
+    /// The secret or assertion in the request.
     pub(super) fn credential(&self) -> Option<&str> {
         self.field("client_secret").or_else(|| self.field("client_assertion"))
     }
@@ -45,11 +44,11 @@ impl TokenRequest {
     }
 }
 
-/// What the endpoint works with.
+/// The state that the endpoint uses.
 pub(super) struct Endpoint<'a> {
     pub(super) mint: &'a Mint,
     pub(super) clock: &'a Clock,
-    /// The URL the request was posted to, which an assertion has to name.
+    /// The URL of the request, which has to be the audience of an assertion.
     pub(super) url: String,
     pub(super) fault: Option<&'a Fault>,
 }
@@ -85,7 +84,7 @@ impl Endpoint<'_> {
         Ok(self.success(&client, &token, &issued))
     }
 
-    /// The client, once it has proved to be that.
+    /// The authenticated client.
     fn authenticated(&self, account: &mut Account, fields: &Fields) -> Result<Client, Refused> {
         let client_id = fields.required("client_id")?;
         let secret = fields.text("client_secret")?;
@@ -133,7 +132,7 @@ impl Endpoint<'_> {
         let left = issued.left();
         let mut answer = json!({"access_token": token, "token_type": client.answer.token_type});
         if matches!(client.answer.expiry, ExpiryFields::Both | ExpiryFields::In) {
-            // Rounded, so that a token just made has its whole life.
+            // Rounded, so that a new token has its full lifetime.
             answer["expires_in"] = json!((left + HALF_A_SECOND).as_secs());
         }
         if matches!(client.answer.expiry, ExpiryFields::Both | ExpiryFields::At)
@@ -180,7 +179,7 @@ fn scopes(text: &str) -> Result<Vec<String>, Refused> {
     }
 }
 
-/// The user that `user_lookup` names by `subject` or `userId`; there is no third field.
+/// The user in `user_lookup`, by `subject` or `userId`. There is no third field.
 fn looked_up(account: &Account, fields: &Fields) -> Result<User, Refused> {
     let malformed = |detail| Refusal::Malformed.because(detail);
     let lookup = fields.value("user_lookup").ok_or(malformed("user_lookup is missing"))?;

@@ -1,21 +1,21 @@
-//! Users and bots, and how the users API shows them (<https://qlik.dev/apis/rest/users>).
+//! Users and bots, and their JSON in the users API (<https://qlik.dev/apis/rest/users>).
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// What the tenant says of a user.
+/// The status of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UserStatus {
-    /// May work.
+    /// Active.
     Active,
-    /// Was asked to join.
+    /// Invited.
     Invited,
-    /// Was turned off: gets no token, and is shown as disabled to those that are out.
+    /// Disabled: gets no new token, and earlier tokens show the user as disabled.
     Disabled,
-    /// Is gone.
+    /// Deleted.
     Deleted,
-    /// Was prepared by an identity provider.
+    /// Provisioned by an identity provider.
     Provisioned,
 }
 
@@ -23,23 +23,23 @@ pub enum UserStatus {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct User {
-    /// The id under which the users API knows it.
+    /// The id in the users API.
     pub id: String,
-    /// Its name; a bot has that of its client.
+    /// The name. A bot has the name of its client.
     pub name: String,
-    /// Its subject; a bot's is `qlikbot\<client id>`.
+    /// The subject. For a bot it is `qlikbot\<client id>`.
     pub subject: String,
-    /// The tenant it belongs to.
+    /// The id of its tenant.
     pub tenant_id: String,
     /// The client, if this is a bot.
     pub client_id: Option<String>,
-    /// Whether it may work.
+    /// The status.
     pub status: UserStatus,
-    /// Whether it administers the tenant, as bots do.
+    /// Whether it is an administrator of the tenant, as bots are.
     pub admin: bool,
 }
 
-/// Which fields of a user are shown.
+/// The fields of a user in the response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum UserShape {
@@ -47,13 +47,13 @@ pub enum UserShape {
     Full,
     /// The four required fields.
     Minimal,
-    /// The full ones and some that nobody knows yet.
+    /// The fields of schema and tutorials, and some unknown ones.
     Extended,
-    /// The full ones of another tenant.
+    /// The same with another tenant.
     ForeignTenant(String),
-    /// The full ones with another status.
+    /// The same with another status.
     Status(UserStatus),
-    /// The full ones with another subject.
+    /// The same with another subject.
     Subject(String),
 }
 
@@ -94,7 +94,7 @@ impl User {
         });
         match &self.client_id {
             Some(client_id) => user["clientId"] = json!(client_id),
-            // Bots have no address.
+            // Bots have no email address.
             None => user["email"] = json!(format!("{}@example.com", self.id)),
         }
         match shape {
@@ -111,5 +111,5 @@ impl User {
     }
 }
 
-/// When everything here was created; nobody should care.
+/// The creation time of every user. No client needs it.
 const CREATED: &str = "2024-01-31T09:00:00.000Z";

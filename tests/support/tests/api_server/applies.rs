@@ -1,4 +1,4 @@
-//! Server-side apply, said to the fake and to a real 1.36 server: both must answer alike.
+//! Server-side apply, sent to the fake and to a real 1.36 server. The responses must be equal.
 
 use serde_json::json;
 
@@ -20,7 +20,7 @@ async fn an_apply_with_version_1_can_only_create() {
 }
 
 #[tokio::test]
-async fn an_apply_that_names_a_uid_or_version_meets_only_that_object() {
+async fn an_apply_with_a_uid_or_version_changes_only_that_object() {
     agree(async |session| {
         let made = session.apply("op", "secrets/a", token("YQ==")).await.json;
         let wrong = json!({ "metadata": { "uid": "wrong" }, "data": { "token": "Yg==" } });
@@ -37,7 +37,7 @@ async fn an_apply_that_names_a_uid_or_version_meets_only_that_object() {
 }
 
 #[tokio::test]
-async fn what_a_manager_no_longer_applies_is_removed_unless_another_wants_it() {
+async fn a_field_that_a_manager_no_longer_applies_is_removed_unless_another_owns_it() {
     agree(async |session| {
         let owner = context(session, "q").await;
         let owner =
@@ -92,7 +92,7 @@ async fn an_apply_that_changes_nothing_keeps_the_version() {
         let first = session.apply("op", "secrets/a", token("YQ==")).await.json;
         let second = session.apply("op", "secrets/a", token("YQ==")).await.json;
         assert_eq!(first["metadata"]["resourceVersion"], second["metadata"]["resourceVersion"]);
-        // To own a field besides another manager is a change, if only of ownership.
+        // Becoming a second owner of a field is a change of ownership.
         let third = session.apply("other", "secrets/a", token("YQ==")).await.json;
         assert_ne!(first["metadata"]["resourceVersion"], third["metadata"]["resourceVersion"]);
         session.apply("other", "secrets/a", token("YQ==")).await;
@@ -135,7 +135,7 @@ async fn other_writes_take_ownership_of_what_they_change() {
 }
 
 #[tokio::test]
-async fn the_status_is_written_apart_and_its_conditions_have_owners_each() {
+async fn the_status_is_a_subresource_and_each_condition_has_its_own_owners() {
     agree(async |session| {
         context(session, "q").await;
         let status = json!({
@@ -171,9 +171,9 @@ async fn the_status_is_written_apart_and_its_conditions_have_owners_each() {
     .await;
 }
 
-/// So an apply to /status must name the version, if it is not to meet a namesake.
+/// So an apply to /status needs the resource version, to not change another object of the same name.
 #[tokio::test]
-async fn a_wrong_uid_is_no_obstacle_to_a_status() {
+async fn a_wrong_uid_does_not_prevent_a_status_write() {
     agree(async |session| {
         context(session, "q").await;
         let status = json!({ "metadata": { "uid": "wrong" }, "status": { "observedGeneration": 1 } });

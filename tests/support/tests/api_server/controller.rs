@@ -1,4 +1,4 @@
-//! A whole controller of kube's own on virtual time, to see that the fake is one it can live with.
+//! A kube controller on virtual time, to test that it works with the fake.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 const PERIOD: Duration = Duration::from_hours(4);
 
-/// Writes a Secret `<name>-token` for every Secret that is a source: every four hours, and when it is missing.
+/// Writes a Secret `<name>-token` for every source Secret: every four hours, and when it is missing.
 async fn control(client: kube::Client) {
     let config = watcher::Config::default().page_size(50);
     let metadata: Api<PartialObjectMeta<Secret>> = Api::all(client.clone());
@@ -59,7 +59,7 @@ fn source(namespace: &str, name: &str) -> Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_controller_of_a_thousand_objects_lives_through_a_day_in_seconds() {
+async fn a_controller_of_a_thousand_objects_runs_through_a_day_in_seconds() {
     let server = ApiServer::new();
     for number in 0..1000 {
         server.put(source(&format!("n{}", number % 10), &format!("s{number}"))).unwrap();
@@ -79,7 +79,7 @@ async fn a_controller_of_a_thousand_objects_lives_through_a_day_in_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_controller_lists_anew_after_its_past_is_forgotten() {
+async fn a_controller_lists_again_after_the_history_is_dropped() {
     let server = ApiServer::new();
     let controller = tokio::spawn(control(server.kube_client()));
     tokio::time::sleep(Duration::from_secs(1)).await;

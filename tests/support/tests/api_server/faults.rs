@@ -1,4 +1,4 @@
-//! What goes wrong on demand, and what is written down.
+//! Scripted faults, and the log.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ fn secrets(server: &ApiServer) -> Api<Secret> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_script_plays_for_what_it_fits_and_as_often_as_it_says() {
+async fn a_script_applies_to_matching_requests_and_to_the_given_number() {
     let server = ApiServer::new();
     let secrets = secrets(&server);
     server.script(Script::on(Verb::Get, Kind::Secret, Fault::Forbidden).name("s").times(2));
@@ -39,7 +39,7 @@ async fn a_script_plays_for_what_it_fits_and_as_often_as_it_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_client_waits_as_long_as_it_is_told_and_tries_again() {
+async fn the_client_obeys_retry_after_and_retries() {
     let server = ApiServer::new();
     let begin = Instant::now();
     server.script(Script::on(Verb::Get, Kind::Secret, Fault::too_many_requests(7)).once());
@@ -50,7 +50,7 @@ async fn the_client_waits_as_long_as_it_is_told_and_tries_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn answers_come_late_or_never_and_a_lost_answer_is_no_lost_write() {
+async fn responses_can_be_late_or_lost_and_a_lost_response_does_not_undo_the_write() {
     let server = ApiServer::new();
     let secrets = secrets(&server);
     let begin = Instant::now();
@@ -75,7 +75,7 @@ async fn answers_come_late_or_never_and_a_lost_answer_is_no_lost_write() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_log_holds_every_request_and_the_rights_it_takes() {
+async fn the_log_has_every_request_and_the_permissions_that_it_needs() {
     let server = ApiServer::new();
     let secrets = secrets(&server);
     secrets.patch("s", &as_op(), &applied("YQ==")).await.unwrap();
@@ -115,7 +115,7 @@ async fn of_two_writers_of_a_lease_one_gets_409() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_has_no_owner_or_no_namespace_is_collected() {
+async fn objects_without_owner_or_namespace_are_garbage_collected() {
     let server = ApiServer::new();
     let context = |name: &str| {
         json!({
@@ -136,7 +136,7 @@ async fn what_has_no_owner_or_no_namespace_is_collected() {
     }
     assert_eq!(server.collect_garbage(), 0);
     server.delete(Kind::QlikContext, "a", "q");
-    // One of the same name is another one.
+    // A new object of the same name is not the owner.
     server.put(context("q")).unwrap();
     assert_eq!(server.collect_garbage(), 1);
     assert!(server.get(Kind::Secret, "a", "owned").is_none());

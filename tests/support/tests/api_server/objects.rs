@@ -1,4 +1,4 @@
-//! Everything but server-side apply, said to the fake and to a real 1.36 server: both must answer alike.
+//! Everything except server-side apply, sent to the fake and to a real 1.36 server. The responses must be equal.
 
 use kube::api::WatchParams;
 use serde_json::json;
@@ -8,7 +8,7 @@ use crate::session::{agree, agree_without_watch_list};
 use crate::wishes::{context, spec, token};
 
 #[tokio::test]
-async fn the_generation_moves_with_the_spec_alone() {
+async fn the_generation_increases_only_with_the_spec() {
     agree(async |session| {
         let manifest = json!({
             "apiVersion": "qlikcontext.dev/v1alpha1", "kind": "QlikContext", "metadata": { "name": "q" },
@@ -39,7 +39,7 @@ async fn the_generation_moves_with_the_spec_alone() {
 }
 
 #[tokio::test]
-async fn a_deletion_keeps_to_its_preconditions_and_waits_for_finalizers() {
+async fn a_deletion_checks_its_preconditions_and_waits_for_finalizers() {
     agree(async |session| {
         session
             .apply("user", "qlikcontexts/q", json!({ "metadata": { "finalizers": ["a.b/c"] }, "spec": spec() }))
@@ -60,7 +60,7 @@ async fn a_deletion_keeps_to_its_preconditions_and_waits_for_finalizers() {
 }
 
 #[tokio::test]
-async fn an_immutable_secret_is_not_written() {
+async fn an_immutable_secret_cannot_be_changed() {
     agree(async |session| {
         session.apply("op", "secrets/a", token("YQ==")).await;
         assert_eq!(session.merge("hand", "secrets/a", json!({ "type": "a/b" })).await.code, 422);
@@ -74,7 +74,7 @@ async fn an_immutable_secret_is_not_written() {
 }
 
 #[tokio::test]
-async fn metadata_and_pages_come_in_the_real_form() {
+async fn metadata_and_pages_have_the_real_format() {
     agree(async |session| {
         for name in ["a", "b", "c"] {
             let secret = json!({ "metadata": { "labels": { "own": if name == "b" { "no" } else { "yes" } } } });
@@ -94,7 +94,7 @@ async fn metadata_and_pages_come_in_the_real_form() {
         context(session, "q").await;
         session.get("qlikcontexts").await;
         session.get_metadata("qlikcontexts").await;
-        // The page of the moment when the list began.
+        // The page of the snapshot from the start of the list.
         let rest = session.page(&token).await;
         assert_eq!(rest, ["c"]);
     })
@@ -128,9 +128,9 @@ async fn a_watch_with_a_selector_sees_objects_come_and_go() {
     .await;
 }
 
-/// Why [`support::api_server::Record::verbs`] names both.
+/// The reason why [`support::api_server::Record::verbs`] has both.
 #[tokio::test]
-async fn an_apply_that_creates_takes_the_right_to_create_as_well() {
+async fn an_apply_that_creates_needs_the_create_permission_as_well() {
     let cluster = ControlPlane::shared(&Options::default()).await.unwrap();
     let namespace = cluster.namespace("rights").await.unwrap();
     let named = |what: &str| what.replace("NS", &namespace);
@@ -158,7 +158,7 @@ async fn an_apply_that_creates_takes_the_right_to_create_as_well() {
 const STREAMED: &str = "allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan";
 
 #[tokio::test]
-async fn a_watch_may_begin_with_a_list() {
+async fn a_watch_can_start_with_a_list() {
     agree(async |session| {
         for (name, own) in [("b", "yes"), ("a", "yes"), ("c", "no")] {
             let labelled = json!({ "metadata": { "labels": { "own": own } }, "data": { "token": "YQ==" } });
@@ -173,7 +173,7 @@ async fn a_watch_may_begin_with_a_list() {
 }
 
 #[tokio::test]
-async fn a_watch_that_asks_for_a_list_in_a_wrong_way_is_refused() {
+async fn a_watch_with_wrong_parameters_for_a_list_is_rejected() {
     agree(async |session| {
         for parameters in ["sendInitialEvents=true", "resourceVersionMatch=NotOlderThan"] {
             let answer = session.get(&format!("secrets?watch=true&allowWatchBookmarks=true&{parameters}")).await;
@@ -184,7 +184,7 @@ async fn a_watch_that_asks_for_a_list_in_a_wrong_way_is_refused() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_stream_lists_says_so() {
+async fn without_streaming_lists_the_server_rejects_such_a_watch() {
     agree_without_watch_list(async |session| {
         for parameters in [STREAMED, "sendInitialEvents=true"] {
             let answer = session.get_metadata(&format!("secrets?watch=true&{parameters}&resourceVersion=0")).await;

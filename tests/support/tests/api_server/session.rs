@@ -1,4 +1,4 @@
-//! The same requests to the fake and to a real control plane, and every answer compared, word for word.
+//! Sends the same requests to the fake and to a real control plane, and compares every response exactly.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -14,7 +14,7 @@ use support::api_server::ApiServer;
 use support::control_plane::{ControlPlane, Options, Programs, to_stderr};
 use tokio::sync::OnceCell;
 
-/// One side of a comparison: a namespace of an API server, and all it answered so far.
+/// One side of a comparison: a namespace of an API server, and all of its responses so far.
 pub struct Session {
     client: Client,
     namespace: String,
@@ -23,20 +23,20 @@ pub struct Session {
     transcript: Vec<String>,
 }
 
-/// An answer: its code, and its JSON as it came.
+/// A response: its code and its unchanged JSON.
 pub struct Answer {
     pub code: u16,
     pub json: Value,
 }
 
-/// Tells both servers the same, and fails at the first answer that differs.
+/// Runs the same session on both servers, and fails at the first response that differs.
 pub async fn agree(scenario: impl AsyncFn(&mut Session)) {
     let cluster = ControlPlane::shared(&Options::default()).await.unwrap();
     install_crd(cluster).await;
     agree_with(&ApiServer::new(), cluster, scenario).await;
 }
 
-/// The same with servers that do not stream lists.
+/// The same with servers without streaming lists.
 pub async fn agree_without_watch_list(scenario: impl AsyncFn(&mut Session)) {
     let fake = ApiServer::new();
     fake.set_watch_list(false);
@@ -56,7 +56,7 @@ async fn agree_with(fake: &ApiServer, cluster: &ControlPlane, scenario: impl Asy
     scenario(&mut theirs).await;
 
     for (ours, theirs) in ours.transcript.iter().zip(&theirs.transcript) {
-        assert!(ours == theirs, "the fake says\n{ours}\nbut a real server says\n{theirs}");
+        assert!(ours == theirs, "the response of the fake:\n{ours}\nthe response of a real server:\n{theirs}");
     }
     assert_eq!(ours.transcript.len(), theirs.transcript.len());
 }
@@ -67,11 +67,12 @@ async fn install_crd(cluster: &ControlPlane) {
         let crd = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crds/qlikcontexts.yaml");
         cluster.kubectl(&["apply", "--server-side", "-f", &crd.to_string_lossy()]).await.unwrap();
         cluster.kubectl(&["wait", "--for=condition=Established", "crd/qlikcontexts.qlikcontext.dev"]).await.unwrap();
-        // Established is a second early: the new endpoint answers 404 until its handler is in place.
+        // The condition Established is true a second too early: the new endpoint responds with 404 until its handler
+        // exists.
         let mut tries = 0;
         while cluster.kubectl(&["get", "qlikcontexts"]).await.is_err() {
             tries += 1;
-            assert!(tries < 50, "the API of the CRD never came");
+            assert!(tries < 50, "the API of the CRD is not served");
             tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         }
     };
@@ -157,7 +158,7 @@ impl Session {
         Answer { code, json }
     }
 
-    /// The events of a watch of Secrets from the beginning, until there are `count`.
+    /// The first `count` events of a watch of Secrets.
     pub async fn watch(&mut self, params: &WatchParams, from: &str, count: usize) -> Vec<String> {
         use k8s_openapi::api::core::v1::Secret;
         let secrets: Api<PartialObjectMeta<Secret>> = Api::namespaced(self.client.clone(), &self.namespace);
@@ -180,7 +181,7 @@ impl Session {
         seen
     }
 
-    /// The events that a watch of metadata begins with, up to the one that ends the list, word for word.
+    /// The first events of a watch of metadata, up to the one that ends the list, unchanged.
     pub async fn watch_list(&mut self, parameters: &str) -> Vec<Value> {
         let path = format!("secrets?watch=true&timeoutSeconds=20&{parameters}");
         let request = Request::get(format!("/api/v1/namespaces/{}/{path}", self.namespace))
@@ -204,7 +205,7 @@ impl Session {
         events
     }
 
-    /// Without what differs between two servers that agree: namespace, uids, versions, times.
+    /// Replaces values that always differ between two servers: namespace, uids, versions, times.
     fn plain(&mut self, mut json: Value) -> String {
         self.note(&mut json);
         let mut text = json.to_string().replace(&self.namespace, "NAMESPACE");
@@ -214,7 +215,7 @@ impl Session {
         for version in &self.versions {
             text = text.replace(&format!("record ({version})"), "record (VERSION)");
         }
-        // Where the real one names its storage.
+        // The real server names its storage here.
         if let (Some(begin), Some(end)) = (text.find("StorageError"), text.find("Precondition failed")) {
             text.replace_range(begin..end, "");
         }
@@ -241,14 +242,14 @@ impl Session {
                 ("time" | "creationTimestamp" | "deletionTimestamp", Some(_)) => *value = json!("TIME"),
                 ("continue", Some(_)) => *value = json!("TOKEN"),
                 ("metadata", None) if is_list => {
-                    // The version of a list moves with what else happens on a server.
+                    // The version of a list depends on all other changes on a server.
                     if let Some(list) = value.as_object_mut() {
                         list.remove("resourceVersion");
                     }
                     self.note(value);
                 }
                 ("managedFields", None) => {
-                    // Sorted by time, which may be the same second or not.
+                    // The order depends on the time, which can be the same second or not.
                     let key =
                         |entry: &Value| format!("{}{}{}", entry["operation"], entry["manager"], entry["subresource"]);
                     value.as_array_mut().unwrap().sort_by_key(key);
@@ -261,7 +262,7 @@ impl Session {
 }
 
 impl Session {
-    /// The names on the next page of a listing; its token is each server's own.
+    /// The names on the next page of a list. Each server has its own continue token.
     pub async fn page(&mut self, token: &str) -> Vec<String> {
         let before = self.transcript.len();
         let page = self.get(&format!("secrets?limit=2&continue={token}")).await.json;

@@ -31,7 +31,7 @@ async fn rest(events: impl Stream<Item = kube::Result<WatchEvent<Secret>>>) -> V
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_ends_at_its_time_and_marks_the_version_on_its_way() {
+async fn a_watch_ends_at_its_timeout_and_sends_bookmarks() {
     let server = ApiServer::new();
     let made = server.put(secret("s")).unwrap();
     let secrets: Api<Secret> = Api::namespaced(server.kube_client(), "a");
@@ -44,7 +44,7 @@ async fn a_watch_ends_at_its_time_and_marks_the_version_on_its_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_begins_at_its_version_and_sees_its_namespace_only() {
+async fn a_watch_starts_at_its_version_and_reports_only_its_namespace() {
     let server = ApiServer::new();
     let first = server.put(secret("first")).unwrap();
     server.put(secret("second")).unwrap();
@@ -64,7 +64,7 @@ async fn a_watch_begins_at_its_version_and_sees_its_namespace_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_of_forgotten_changes_gets_410() {
+async fn a_watch_from_a_dropped_version_gets_410() {
     let server = ApiServer::new();
     let old = server.put(secret("s")).unwrap();
     server.put(secret("t")).unwrap();
@@ -79,7 +79,7 @@ async fn a_watch_of_forgotten_changes_gets_410() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_watches_end_when_told_to() {
+async fn end_watches_ends_every_watch() {
     let server = ApiServer::new();
     let secrets: Api<Secret> = Api::all(server.kube_client());
     let events = secrets.watch(&WatchParams::default().disable_bookmarks(), "0").await.unwrap();
@@ -96,7 +96,7 @@ async fn all_watches_end_when_told_to() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_is_streamed_in_order_and_goes_on_as_a_watch() {
+async fn a_list_is_streamed_in_order_and_continues_as_a_watch() {
     let server = ApiServer::new();
     server.put(secret("second")).unwrap();
     let last = server.put(secret("first")).unwrap();

@@ -1,4 +1,4 @@
-//! What the scenarios write.
+//! Objects that the scenarios write.
 
 use serde_json::{Value, json};
 

@@ -81,7 +81,7 @@ async fn ask(tenant: &Tenant, assertion: &str) -> Result<u16> {
 }
 
 #[tokio::test]
-async fn each_algorithm_proves_a_client() -> Result<()> {
+async fn each_algorithm_authenticates_a_client() -> Result<()> {
     let tenant = Tenant::start().await?;
     for (key, alg) in
         [(Key::ec()?, "ES384"), (Key::rsa(Algorithm::RS256)?, "RS256"), (Key::rsa(Algorithm::RS512)?, "RS512")]
@@ -101,7 +101,7 @@ async fn each_algorithm_proves_a_client() -> Result<()> {
 }
 
 #[tokio::test]
-async fn keys_overlap_while_they_are_rotated() -> Result<()> {
+async fn several_keys_work_during_a_rotation() -> Result<()> {
     let tenant = Tenant::start().await?;
     let (old, new) = (Key::ec()?, Key::ec()?);
     tenant.add_client(Client::new(ID).key(old.public("old")?).key(new.public("new")?));
@@ -113,7 +113,7 @@ async fn keys_overlap_while_they_are_rotated() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_assertion_that_does_not_hold_is_refused() -> Result<()> {
+async fn an_invalid_assertion_is_rejected() -> Result<()> {
     let tenant = Tenant::start().await?;
     let key = Key::ec()?;
     tenant.add_client(Client::new(ID).secret(SECRET).key(key.public("k1")?));
@@ -146,7 +146,7 @@ async fn an_assertion_that_does_not_hold_is_refused() -> Result<()> {
     assert_eq!(ask(&tenant, "not.a.jwt.at.all").await?, 401);
     let good = key.sign(&header, &claims(&tenant, "once")?)?;
     assert_eq!(ask(&tenant, &good).await?, 200);
-    assert_eq!(ask(&tenant, &good).await?, 401, "a jti is good once");
+    assert_eq!(ask(&tenant, &good).await?, 401, "a jti is accepted only once");
     let mut both = json!({"grant_type": "client_credentials", "client_id": ID, "client_secret": SECRET});
     both["client_assertion"] = json!(good);
     both["client_assertion_type"] = json!(TYPE);

@@ -1,4 +1,4 @@
-//! A real HTTP client that calls the fake as a program on the internet would.
+//! A real HTTP client that calls the fake over the network.
 
 use anyhow::{Context as _, Result};
 use reqwest::redirect::Policy;
@@ -16,7 +16,7 @@ pub async fn tenant() -> Result<Tenant> {
     Ok(tenant)
 }
 
-/// A client that trusts the fake's authority alone, and follows nothing.
+/// A client that trusts only the fake's CA and follows no redirects.
 pub fn trusting(cloud: &QlikCloud) -> Result<ClientBuilder> {
     let ca = Certificate::from_pem(cloud.ca_pem().as_bytes())?;
     Ok(ClientBuilder::new().no_proxy().redirect(Policy::none()).tls_certs_only([ca]))
@@ -42,7 +42,7 @@ pub async fn get(tenant: &Tenant, path: &str, token: &str) -> Result<Response> {
     Ok(client.get(url).bearer_auth(token).send().await?)
 }
 
-/// A good token.
+/// A valid token.
 pub async fn token(tenant: &Tenant) -> Result<String> {
     let answer: Value = ask_for_token(tenant).await?.error_for_status()?.json().await?;
     text(&answer["access_token"])

@@ -1,4 +1,4 @@
-//! The control interface, used as a person with curl would.
+//! The control interface, used as with curl.
 
 use anyhow::Result;
 use reqwest::{Client, Method};
@@ -10,14 +10,14 @@ use super::caller::{ID, ask_for_token, get, tenant, token};
 async fn curl(tenant: &Tenant, method: Method, path: &str, body: &str) -> Result<(u16, String)> {
     let url = format!("{}{path}", tenant.cloud().control_url());
     let client = Client::builder().no_proxy().build()?;
-    // What `curl -d` sends, whatever the body is.
+    // The content type that `curl -d` sends for any body.
     let request = client.request(method, url).header("content-type", "application/x-www-form-urlencoded");
     let response = request.body(body.to_owned()).send().await?;
     Ok((response.status().as_u16(), response.text().await?))
 }
 
 #[tokio::test]
-async fn a_curious_visitor_is_told_what_can_be_done() -> Result<()> {
+async fn the_first_page_lists_the_commands() -> Result<()> {
     let tenant = tenant().await?;
     let (status, text) = curl(&tenant, Method::GET, "/", "").await?;
     assert_eq!(status, 200);
@@ -28,7 +28,7 @@ async fn a_curious_visitor_is_told_what_can_be_done() -> Result<()> {
 }
 
 #[tokio::test]
-async fn every_fault_the_visitor_is_shown_is_understood() -> Result<()> {
+async fn every_fault_on_the_first_page_is_accepted() -> Result<()> {
     let tenant = tenant().await?;
     let (_, text) = curl(&tenant, Method::GET, "/", "").await?;
     let shown: Vec<&str> =
@@ -56,7 +56,7 @@ async fn secrets_are_added_replaced_and_removed() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_client_is_made_changed_and_turned_off() -> Result<()> {
+async fn a_client_is_created_changed_and_disabled() -> Result<()> {
     let tenant = tenant().await?;
     let clients = format!("/tenants/{}/clients", tenant.host());
     let made = json!({"clientId": "made", "secrets": ["x"], "allowedScopes": ["apps"]}).to_string();
@@ -88,7 +88,7 @@ async fn a_client_is_made_changed_and_turned_off() -> Result<()> {
 }
 
 #[tokio::test]
-async fn trouble_is_made_seen_and_undone() -> Result<()> {
+async fn a_fault_is_added_observed_and_cleared() -> Result<()> {
     let tenant = tenant().await?;
     let good = token(&tenant).await?;
     assert_eq!(curl(&tenant, Method::POST, "/revoke-all", "").await?.0, 204);
@@ -121,7 +121,7 @@ async fn trouble_is_made_seen_and_undone() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_clients_api_is_chosen_and_its_administrators_are_named() -> Result<()> {
+async fn the_clients_api_is_configured_and_administrators_are_set() -> Result<()> {
     let tenant = tenant().await?;
     let host = tenant.host().to_owned();
     let (_, key) = curl(&tenant, Method::POST, &format!("/tenants/{host}/api-keys"), "person").await?;

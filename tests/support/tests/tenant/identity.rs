@@ -1,4 +1,4 @@
-//! Whose token it is, and whether it still works.
+//! The user of a token, and whether the token is still valid.
 
 use std::time::Duration;
 
@@ -27,12 +27,12 @@ async fn users_me_redirects_to_the_bot() -> Result<()> {
     assert_eq!(user["clientId"], ID);
     assert_eq!(user["tenantId"], tenant.id());
     assert_eq!(user["status"], "active");
-    assert!(user.get("email").is_none(), "bots have no address");
+    assert!(user.get("email").is_none(), "bots have no email address");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_token_ends_when_it_is_revoked() -> Result<()> {
+async fn a_revoked_token_is_rejected() -> Result<()> {
     let tenant = tenant().await?;
     let first = token(&tenant).await?;
     let second = token(&tenant).await?;
@@ -47,7 +47,7 @@ async fn a_token_ends_when_it_is_revoked() -> Result<()> {
 }
 
 #[tokio::test]
-async fn no_resource_is_shown_without_a_good_token() -> Result<()> {
+async fn no_resource_is_returned_without_a_valid_token() -> Result<()> {
     let tenant = tenant().await?;
     token(&tenant).await?;
     let bot = tenant.bot(ID).context("no bot")?;
@@ -90,7 +90,7 @@ async fn a_token_expires_in_virtual_time_without_a_socket() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_expired_token_is_refused_over_tls_too() -> Result<()> {
+async fn an_expired_token_is_rejected_over_tls_too() -> Result<()> {
     let tenant = tenant().await?;
     tenant.edit_client(ID, |client| client.lifetime_seconds = 0);
     let expired = token(&tenant).await?;
@@ -102,7 +102,7 @@ async fn an_expired_token_is_refused_over_tls_too() -> Result<()> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_late_answer_takes_its_time_in_virtual_time() -> Result<()> {
+async fn a_late_response_takes_virtual_time() -> Result<()> {
     let cloud = QlikCloud::builder().without_sockets()?;
     cloud.tenant("acme.eu.qlikcloud.com").add_client(Client::new(ID).secret(SECRET));
     let hour = Pacing::Late { millis: 3_600_000 };
@@ -121,7 +121,7 @@ async fn a_late_answer_takes_its_time_in_virtual_time() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_api_key_is_a_bearer_of_its_user() -> Result<()> {
+async fn an_api_key_is_a_bearer_token_of_its_user() -> Result<()> {
     let tenant = tenant().await?;
     let key = tenant.api_key("auth0|ada", Duration::from_mins(1));
     let ada = tenant.add_user("auth0|ada", "unchanged");
@@ -145,7 +145,7 @@ async fn a_disabled_user_is_shown_as_such() -> Result<()> {
 }
 
 #[tokio::test]
-async fn users_me_leads_wherever_the_script_says() -> Result<()> {
+async fn users_me_redirects_as_scripted() -> Result<()> {
     let tenant = tenant().await?;
     let token = token(&tenant).await?;
     let bot = tenant.bot(ID).context("no bot")?;
@@ -170,7 +170,7 @@ async fn users_me_leads_wherever_the_script_says() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_user_is_shown_in_every_shape() -> Result<()> {
+async fn the_user_is_returned_in_every_shape() -> Result<()> {
     let tenant = tenant().await?;
     let token = token(&tenant).await?;
     let bot = tenant.bot(ID).context("no bot")?;
@@ -186,7 +186,7 @@ async fn the_user_is_shown_in_every_shape() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_other_places_answer_as_documented() -> Result<()> {
+async fn the_other_routes_respond_as_documented() -> Result<()> {
     let tenant = tenant().await?;
     let token = token(&tenant).await?;
     let me = get(&tenant, "/api/v1/tenants/me", &token).await?;

@@ -11,7 +11,7 @@ use super::caller::{ID, SECRET, ask_for_token, get, header, post, tenant, text, 
 const ME: &str = "/api/v1/users/me";
 
 #[tokio::test]
-async fn the_rate_limit_is_told_in_every_form() -> Result<()> {
+async fn the_rate_limit_is_reported_in_every_format() -> Result<()> {
     let tenant = tenant().await?;
     for (after, expected) in [
         (RetryAfter::Seconds(13), Some("13")),
@@ -37,7 +37,7 @@ async fn the_rate_limit_is_told_in_every_form() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_fault_hits_whom_it_is_for_and_as_often_as_it_says() -> Result<()> {
+async fn a_fault_applies_to_its_target_and_to_the_given_number_of_requests() -> Result<()> {
     let tenant = tenant().await?;
     tenant.add_client(Client::new("other").secret("s"));
     let broken = Fault::Answer { status: 503, body: FaultBody::Html };
@@ -58,7 +58,7 @@ async fn a_fault_hits_whom_it_is_for_and_as_often_as_it_says() -> Result<()> {
 }
 
 #[tokio::test]
-async fn wrong_bodies_are_wrong_in_their_own_way() -> Result<()> {
+async fn each_faulty_body_has_its_fault() -> Result<()> {
     let tenant = tenant().await?;
     let answered = async |status: u16, body: FaultBody| -> Result<Vec<u8>> {
         tenant.cloud().script(Script::at(Route::Token, Fault::Answer { status, body }).once());
@@ -80,7 +80,7 @@ async fn wrong_bodies_are_wrong_in_their_own_way() -> Result<()> {
 }
 
 #[tokio::test]
-async fn expiry_can_be_any_value_at_all() -> Result<()> {
+async fn the_expiry_can_be_any_value() -> Result<()> {
     let tenant = tenant().await?;
     for odd in [json!(0), json!(1), json!(-1), json!("21600"), json!(3.5), json!(1e300), json!(null)] {
         tenant.cloud().script(Script::at(Route::Token, Fault::ExpiresIn(odd.clone())).once());
@@ -109,7 +109,7 @@ async fn redirects_headers_and_fields_can_be_anything() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_token_can_be_given_twice_or_be_dead_from_birth() -> Result<()> {
+async fn a_token_can_be_issued_twice_or_be_invalid_from_the_start() -> Result<()> {
     let tenant = tenant().await?;
     let first = token(&tenant).await?;
     tenant.cloud().script(Script::at(Route::Token, Fault::SameToken).once());
@@ -138,7 +138,7 @@ async fn the_date_can_be_off() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_answer_can_be_late_slow_or_cut() -> Result<()> {
+async fn a_response_can_be_late_slow_or_truncated() -> Result<()> {
     let tenant = tenant().await?;
     let cloud = tenant.cloud();
     let next = |pacing| cloud.script(Script::at(Route::Token, Fault::Delivery(pacing)).once());
@@ -175,7 +175,7 @@ async fn an_answer_can_be_late_slow_or_cut() -> Result<()> {
 }
 
 #[tokio::test]
-async fn requests_in_flight_are_counted_until_they_are_answered() -> Result<()> {
+async fn requests_in_flight_are_counted_until_their_response() -> Result<()> {
     let tenant = tenant().await?;
     let cloud = tenant.cloud();
     cloud.script(Script::at(Route::Token, Fault::Delivery(Pacing::Silent)));
@@ -197,7 +197,7 @@ async fn requests_in_flight_are_counted_until_they_are_answered() -> Result<()> 
 }
 
 #[tokio::test]
-async fn an_answer_can_be_given_word_for_word_and_with_more_headers_than_anybody_reads() -> Result<()> {
+async fn a_response_can_be_set_exactly_and_have_too_many_headers() -> Result<()> {
     let tenant = tenant().await?;
     let says = Fault::Says { status: 418, body: "[not what was asked for".to_owned() };
     tenant.cloud().script(Script::at(Route::Token, says).once());

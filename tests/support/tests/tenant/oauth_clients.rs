@@ -1,4 +1,4 @@
-//! The OAuth clients API of the fake, in memory and on paused time: strictness, limits and what is open.
+//! The OAuth clients API of the fake, in memory and on paused time: strictness, limits and undocumented behaviour.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::caller::text;
 
 const BASE: &str = "/api/v1/oauth-clients";
 
-/// A tenant, an administrator's API key, and a way to ask.
+/// A tenant with an administrator's API key, and a function that sends requests.
 struct Asked {
     tenant: Tenant,
     token: String,
@@ -37,7 +37,7 @@ impl Asked {
             .body(Bytes::from(body.to_owned()))?)
     }
 
-    /// Status and body.
+    /// Returns status and body.
     fn ask(&self, method: &str, path: &str, body: &Value) -> Result<(u16, Value)> {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         self.answer(&self.request(method, path, &body)?)
@@ -55,7 +55,7 @@ impl Asked {
         Ok(self.answer(&request)?.0)
     }
 
-    /// A client with these members beside those that it must have; its id and secret.
+    /// Creates a client with these members in addition to the required ones. Returns its id and secret.
     fn create(&self, members: &Value) -> Result<(String, String)> {
         let (status, made) = self.ask("POST", BASE, &creation(members))?;
         anyhow::ensure!(status == 201, "{status} {made}");
@@ -88,7 +88,7 @@ fn jwk(kid: &str) -> Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_for_a_client_is_read_strictly() -> Result<()> {
+async fn a_request_for_a_client_is_parsed_strictly() -> Result<()> {
     let asked = Asked::new()?;
     for wrong in [
         json!({"appType": "server"}),
@@ -123,12 +123,12 @@ async fn a_request_for_a_client_is_read_strictly() -> Result<()> {
     assert_eq!(asked.token_status(&id, &secret)?, 200);
     let (_, shown) = asked.ask("GET", &format!("{BASE}/{id}"), &Value::Null)?;
     assert_eq!((&shown["clientName"], &shown["description"]), (&json!("reporting"), &json!("d")));
-    assert!(!shown.to_string().contains(MADE_SECRET), "told once");
+    assert!(!shown.to_string().contains(MADE_SECRET), "the secret is returned only at its creation");
     Ok(())
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_patch_is_done_whole_or_not_at_all() -> Result<()> {
+async fn a_patch_is_atomic() -> Result<()> {
     let asked = Asked::new()?;
     let (id, _) = asked.create(&Value::Null)?;
     let path = format!("{BASE}/{id}");
@@ -159,7 +159,7 @@ async fn a_patch_is_done_whole_or_not_at_all() -> Result<()> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_of_method_makes_a_secret() -> Result<()> {
+async fn a_change_of_method_creates_a_secret() -> Result<()> {
     let asked = Asked::new()?;
     let members = json!({"allowedAuthMethods": ["private_key_jwt"], "publicKeys": [jwk("k")]});
     let (status, made) = asked.ask("POST", BASE, &creation(&members))?;
@@ -174,7 +174,7 @@ async fn a_change_of_method_makes_a_secret() -> Result<()> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_are_taken_as_chosen_and_shown_as_they_were_registered() -> Result<()> {
+async fn keys_are_accepted_as_configured_and_returned_as_registered() -> Result<()> {
     let asked = Asked::new()?;
     let (id, _) = asked.create(&json!({"publicKeys": [jwk("k")]}))?;
     let path = format!("{BASE}/{id}");
@@ -192,7 +192,7 @@ async fn keys_are_taken_as_chosen_and_shown_as_they_were_registered() -> Result<
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deletion_is_confirmed_and_ends_the_client() -> Result<()> {
+async fn a_deletion_needs_a_confirmation_and_deletes_the_client() -> Result<()> {
     let asked = Asked::new()?;
     let (id, secret) = asked.create(&Value::Null)?;
     assert_eq!(asked.token_status(&id, &secret)?, 200);
@@ -206,7 +206,7 @@ async fn a_deletion_is_confirmed_and_ends_the_client() -> Result<()> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pages_follow_each_other_and_filters_hold() -> Result<()> {
+async fn pages_are_linked_and_filters_apply() -> Result<()> {
     let asked = Asked::new()?;
     for n in 0..45 {
         let mut client = Client::new(&format!("client-{n:02}"));
@@ -245,7 +245,7 @@ async fn pages_follow_each_other_and_filters_hold() -> Result<()> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_secret_is_known_when_it_has_spread() -> Result<()> {
+async fn a_new_secret_is_accepted_after_the_configured_delay() -> Result<()> {
     let asked = Asked::new()?;
     let (id, first) = asked.create(&Value::Null)?;
     asked.tenant.choose(|choices| choices.propagation = Duration::from_secs(20));
@@ -265,7 +265,7 @@ async fn a_new_secret_is_known_when_it_has_spread() -> Result<()> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn writes_of_one_user_are_limited_and_reads_go_on() -> Result<()> {
+async fn writes_of_one_user_are_limited_and_reads_are_not() -> Result<()> {
     let asked = Asked::new()?;
     let path = format!("{BASE}/nobody/client-secrets");
     for n in 0..100 {
@@ -281,12 +281,12 @@ async fn writes_of_one_user_are_limited_and_reads_go_on() -> Result<()> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_ledger_tells_what_was_done_from_what_was_answered() -> Result<()> {
+async fn the_ledger_distinguishes_processed_from_answered_requests() -> Result<()> {
     let asked = Asked::new()?;
     let cloud = asked.tenant.cloud();
     let request = asked.request("POST", BASE, &creation(&Value::Null).to_string())?;
     cloud.script(Script::at(Route::CreateClient, Fault::Delivery(Pacing::Hangup)).once());
-    assert!(cloud.exchange(&request).await.is_err(), "its answer is lost");
+    assert!(cloud.exchange(&request).await.is_err(), "the response is lost");
     let refused = Fault::Answer { status: 503, body: support::tenant::FaultBody::Qlik };
     cloud.script(Script::at(Route::CreateClient, refused).once());
     assert_eq!(cloud.exchange(&request).await?.status(), 503);

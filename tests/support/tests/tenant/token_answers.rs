@@ -1,4 +1,4 @@
-//! What a granted token looks like, and what the ledger keeps of a request.
+//! The response with a token, and the record of a request in the ledger.
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use support::tenant::{AnswerShape, ExpiryFields, Route, StatusForm};
 use super::caller::{ID, ask_for_token, good_request, post, tenant, text, token};
 
 #[tokio::test]
-async fn a_good_request_gets_a_token_as_the_tutorial_shows_it() -> Result<()> {
+async fn a_valid_request_gets_a_token_as_in_the_tutorial() -> Result<()> {
     let tenant = tenant().await?;
     let response = ask_for_token(&tenant).await?;
     assert_eq!(response.status(), 200);
@@ -22,13 +22,13 @@ async fn a_good_request_gets_a_token_as_the_tutorial_shows_it() -> Result<()> {
     let access_token = text(&answer["access_token"])?;
     assert!((850..1000).contains(&access_token.len()), "{}", access_token.len());
     assert!(access_token.starts_with("eyJhbGciOiJFUzM4NCIs"));
-    assert_ne!(access_token, token(&tenant).await?, "each token is another");
+    assert_ne!(access_token, token(&tenant).await?, "each token is new");
     assert_eq!(tenant.cloud().ledger(|ledger| ledger.issued_to(ID)), 2);
     Ok(())
 }
 
 #[tokio::test]
-async fn the_answer_comes_in_every_shape_of_the_documentation() -> Result<()> {
+async fn the_response_can_have_every_documented_shape() -> Result<()> {
     let tenant = tenant().await?;
     for (expiry, has_in, has_at) in [
         (ExpiryFields::Both, true, true),
@@ -49,7 +49,7 @@ async fn the_answer_comes_in_every_shape_of_the_documentation() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_ledger_remembers_every_byte_of_a_request() -> Result<()> {
+async fn the_ledger_records_every_byte_of_a_request() -> Result<()> {
     let tenant = tenant().await?;
     tenant.write_status_as(StatusForm::Number);
     let mut guess = good_request();

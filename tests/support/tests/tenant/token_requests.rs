@@ -1,4 +1,4 @@
-//! What the token endpoint grants and refuses.
+//! Requests that the token endpoint grants and rejects.
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use support::tenant::{Client, Consent, Grant, Refusal, UserStatus};
 use super::caller::{ID, SECRET, ask_for_token, get, good_request, post, tenant, text, trusting};
 
 #[tokio::test]
-async fn form_and_basic_are_as_good_as_json() -> Result<()> {
+async fn form_and_basic_work_like_json() -> Result<()> {
     let tenant = tenant().await?;
     let odd = "p%+&= ü:";
     tenant.edit_client(ID, |client| client.secrets.push(odd.to_owned()));
@@ -27,10 +27,10 @@ async fn form_and_basic_are_as_good_as_json() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_refused_for_its_own_reason() -> Result<()> {
+async fn each_mistake_is_rejected_with_its_reason() -> Result<()> {
     let tenant = tenant().await?;
     let impersonation = "urn:qlik:oauth:user-impersonation";
-    // A field, what it holds instead (nothing for null), and what comes of it.
+    // A field, its replacement (null removes it), and the result.
     for (field, value, status, refusal) in [
         ("grant_type", json!(null), 400, Refusal::Malformed),
         ("grant_type", json!("password"), 400, Refusal::UnsupportedGrant),
@@ -74,7 +74,7 @@ fn with(name: &str, value: Value) -> Value {
 }
 
 #[tokio::test]
-async fn bodies_that_are_not_what_they_say_are_refused() -> Result<()> {
+async fn bodies_that_do_not_match_their_content_type_are_rejected() -> Result<()> {
     let tenant = tenant().await?;
     let client = trusting(tenant.cloud())?.build()?;
     let url = format!("{}/oauth/token", tenant.url());
@@ -106,7 +106,7 @@ async fn bodies_that_are_not_what_they_say_are_refused() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_client_that_is_off_or_not_trusted_gets_nothing() -> Result<()> {
+async fn a_disabled_or_untrusted_client_gets_no_token() -> Result<()> {
     let tenant = tenant().await?;
     tenant.edit_client(ID, |client| client.consent = Consent::Required);
     assert_eq!(ask_for_token(&tenant).await?.status(), 403);
@@ -123,7 +123,7 @@ async fn a_client_that_is_off_or_not_trusted_gets_nothing() -> Result<()> {
 }
 
 #[tokio::test]
-async fn secrets_overlap_while_they_are_rotated() -> Result<()> {
+async fn several_secrets_work_during_a_rotation() -> Result<()> {
     let tenant = tenant().await?;
     tenant.edit_client(ID, |client| client.secrets.push("next".to_owned()));
     let next = with("client_secret", json!("next"));
@@ -152,7 +152,7 @@ async fn scopes_default_to_the_allow_list_and_parents_include_children() -> Resu
 }
 
 #[tokio::test]
-async fn impersonation_acts_as_a_user_that_exists() -> Result<()> {
+async fn impersonation_needs_an_existing_user() -> Result<()> {
     let tenant = tenant().await?;
     tenant.add_client(Client::new(ID).secret(SECRET).impersonating());
     let ada = tenant.add_user("auth0|ada", "Ada");
@@ -180,6 +180,6 @@ async fn impersonation_acts_as_a_user_that_exists() -> Result<()> {
     tenant.edit_client(ID, |client| {
         client.allowed_grants = vec![Grant::UserImpersonation];
     });
-    assert_eq!(ask_for_token(&tenant).await?.status(), 401, "impersonation alone is not machine to machine");
+    assert_eq!(ask_for_token(&tenant).await?.status(), 401, "a client with only impersonation cannot act as its bot");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Names, certificates, the proxy, and what holds before HTTP begins.
+//! Host names, certificates, connections and the proxy.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use support::tenant::{Client, Handshake, QlikCloud, Tenant};
 use super::caller::{ID, SECRET, ask_for_token, good_request, tenant, trusting};
 
 #[tokio::test]
-async fn it_starts_fast_and_stops_with_its_last_handle() -> Result<()> {
+async fn the_fake_starts_fast_and_stops_with_its_last_handle() -> Result<()> {
     let began = Instant::now();
     let tenant = Tenant::start().await?;
     let took = began.elapsed();
@@ -20,7 +20,7 @@ async fn it_starts_fast_and_stops_with_its_last_handle() -> Result<()> {
     drop(tenant);
     assert!(tokio::net::TcpStream::connect(address).await.is_ok());
     drop(another);
-    // The listener closes when its task is next looked at.
+    // The listener closes when its task is next polled.
     for _ in 0..100 {
         if tokio::net::TcpStream::connect(address).await.is_err() {
             return Ok(());
@@ -31,7 +31,7 @@ async fn it_starts_fast_and_stops_with_its_last_handle() -> Result<()> {
 }
 
 #[tokio::test]
-async fn it_listens_on_loopback_only() {
+async fn the_fake_listens_on_loopback_only() {
     let address = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
     assert!(QlikCloud::builder().tls(address).start().await.is_err());
     let other = std::net::SocketAddr::from(([127, 0, 0, 9], 0));
@@ -40,7 +40,7 @@ async fn it_listens_on_loopback_only() {
 }
 
 #[tokio::test]
-async fn tenants_share_a_server_and_nothing_else() -> Result<()> {
+async fn tenants_share_only_a_server() -> Result<()> {
     let cloud = QlikCloud::start().await?;
     let acme = cloud.tenant("acme.eu.qlikcloud.com");
     let beta = cloud.tenant("beta.us.qlikcloud.com");
@@ -63,7 +63,7 @@ async fn tenants_share_a_server_and_nothing_else() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_proxy_leads_real_looking_names_to_the_fake_and_nowhere_else() -> Result<()> {
+async fn the_proxy_connects_realistic_names_to_the_fake_and_nothing_else() -> Result<()> {
     let cloud = QlikCloud::start().await?;
     let acme = cloud.tenant("acme.eu.qlikcloud.com");
     acme.add_client(Client::new(ID).secret(SECRET));
@@ -85,7 +85,7 @@ async fn the_proxy_leads_real_looking_names_to_the_fake_and_nowhere_else() -> Re
 }
 
 #[tokio::test]
-async fn a_client_refuses_every_certificate_but_the_right_one() -> Result<()> {
+async fn a_client_rejects_every_certificate_except_the_valid_one() -> Result<()> {
     let tenant = tenant().await?;
     for handshake in
         [Handshake::Expired, Handshake::WrongName, Handshake::UnknownAuthority, Handshake::Garbage, Handshake::Hangup]
@@ -103,7 +103,7 @@ async fn a_client_refuses_every_certificate_but_the_right_one() -> Result<()> {
 }
 
 #[tokio::test]
-async fn one_connection_serves_many_requests_until_it_is_cut() -> Result<()> {
+async fn one_connection_serves_many_requests_until_it_is_closed() -> Result<()> {
     let tenant = tenant().await?;
     let client = trusting(tenant.cloud())?.build()?;
     let url = format!("{}/oauth/token", tenant.url());

@@ -1,4 +1,4 @@
-//! The files of one boot, and its secrets, which no other boot has.
+//! The files of one start, and its secrets. Each start has new ones.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -11,14 +11,14 @@ use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, Exte
 
 use super::super::ForNode;
 
-/// One line for each request: when it is answered, not when it comes as well.
+/// One line for each request, at the response and not also at its arrival.
 const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules: [{ level: Metadata }]
 ";
 
-/// Where the files are.
+/// The paths of the files.
 #[derive(Debug)]
 pub(crate) struct Files {
     pub(crate) admin_kubeconfig: PathBuf,
@@ -42,7 +42,7 @@ impl Files {
             admin_kubeconfig: folder.join("admin.kubeconfig"),
             audit_log: folder.join("audit.log"),
             audit_policy: folder.join("audit-policy.yaml"),
-            // The name is kube-apiserver's.
+            // kube-apiserver chooses this name.
             certificate: certificates.join("apiserver.crt"),
             certificates,
             controller_manager_kubeconfig: folder.join("controller-manager.kubeconfig"),
@@ -55,7 +55,7 @@ impl Files {
         }
     }
 
-    /// Writes what the programs read at their start.
+    /// Writes the files that the programs read at their start.
     pub(super) fn write(&self, tokens: &Tokens) -> anyhow::Result<()> {
         let key = KeyPair::generate().context("no key to sign the tokens of service accounts")?;
         let write =
@@ -70,7 +70,7 @@ impl Files {
     }
 }
 
-/// A certificate that is its own authority: a kubelet trusts nothing else, and lets it do everything.
+/// A self-signed client certificate. Kubelets trust only this one and allow it everything.
 fn kubelet_client() -> Result<(String, String), rcgen::Error> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::default();
@@ -82,13 +82,13 @@ fn kubelet_client() -> Result<(String, String), rcgen::Error> {
     Ok((params.self_signed(&key)?.pem(), key.serialize_pem()))
 }
 
-/// What the first users prove themselves with, and where in etcd the data lives.
+/// The tokens of the first users, and the prefix of the data in etcd.
 #[derive(Debug)]
 pub(super) struct Tokens {
     pub(super) admin: String,
     pub(super) controller_manager: String,
     pub(super) etcd_prefix: String,
-    /// Of the users a node brings: name, groups and token.
+    /// The users of a node: name, groups and token.
     groups: Vec<String>,
     pub(super) users: Vec<(String, String)>,
 }

@@ -16,7 +16,7 @@ pub(super) fn etcd(files: &Files, client_port: u16, peer_port: u16) -> Vec<Strin
         format!("--initial-advertise-peer-urls={peer}"),
         format!("--initial-cluster=default={peer}"),
         "--log-level=error".to_owned(),
-        // The data need not survive a power cut, and tests write much.
+        // The data does not have to survive a power failure, and tests write a lot.
         "--unsafe-no-fsync".to_owned(),
     ]
 }
@@ -32,7 +32,7 @@ pub(super) fn kube_apiserver(
     let mut plugins = options.admission_plugins.clone();
     let mut flags = vec![
         format!("--etcd-servers=http://127.0.0.1:{etcd_port}"),
-        // Should another boot's etcd have our port, this one does not write into its data.
+        // If the etcd of another start uses our port, this API server does not write into its data.
         format!("--etcd-prefix=/{}", tokens.etcd_prefix),
         format!("--bind-address={address}"),
         format!("--secure-port={port}"),
@@ -49,7 +49,7 @@ pub(super) fn kube_apiserver(
         flags.push(format!("--audit-log-path={}", files.audit_log.display()));
     }
     if node.is_some() {
-        // What the Service `kubernetes` leads to.
+        // The endpoint of the Service `kubernetes`.
         flags.push(format!("--advertise-address={address}"));
         flags.push(format!("--kubelet-client-certificate={}", files.kubelet_client_certificate.display()));
         flags.push(format!("--kubelet-client-key={}", files.kubelet_client_key.display()));
@@ -73,10 +73,10 @@ pub(super) fn kube_controller_manager(files: &Files) -> Vec<String> {
         format!("--cert-dir={}", files.certificates.display()),
         "--use-service-account-credentials=true".to_owned(),
         "--leader-elect=false".to_owned(),
-        // Its usual 20 requests a second make the boot three times as long.
+        // With the default of 20 requests a second the start takes three times as long.
         "--kube-api-qps=500".to_owned(),
         "--kube-api-burst=500".to_owned(),
-        // It serves nobody here.
+        // No client uses this port.
         "--secure-port=0".to_owned(),
     ]
 }

@@ -1,4 +1,4 @@
-//! Builds programs into the cache: one process at a time, complete or not at all.
+//! Builds programs into the cache. One process builds at a time, and only complete programs are stored.
 
 use std::fmt::Write as _;
 use std::fs::{self, File, TryLockError};
@@ -12,16 +12,16 @@ use super::super::{Process, Progress};
 use super::{Program, Sources, pins};
 
 const POLL: Duration = Duration::from_millis(100);
-/// How often a build says that it goes on.
+/// The interval of progress messages.
 const REPORT: Duration = Duration::from_secs(30);
 
-/// Builds what neither the assets nor the cache have.
+/// Builds the programs that are neither in the assets nor in the cache.
 pub(super) fn missing(sources: &Sources, wanted: &[&'static Program], progress: &Progress) -> anyhow::Result<()> {
     let go = go_version(sources, wanted)?;
     let cache = &sources.cache;
     let in_cache = || format!("cannot write into the cache folder {}", cache.display());
     fs::create_dir_all(cache).with_context(in_cache)?;
-    // Let go when the file is closed, also when this process is killed.
+    // The lock is released when the file is closed, even if this process is killed.
     let lock = File::create(cache.join("lock")).with_context(in_cache)?;
     match lock.try_lock() {
         Ok(()) => {}
@@ -44,7 +44,7 @@ pub(super) fn missing(sources: &Sources, wanted: &[&'static Program], progress: 
     Ok(())
 }
 
-/// What the `go` command calls itself; without one, all that the user can do instead.
+/// The version that the `go` command reports. Without `go`, the error lists the alternatives.
 fn go_version(sources: &Sources, needed: &[&'static Program]) -> anyhow::Result<String> {
     let oldest = pins::ETCD.module.oldest_go()?;
     match Command::new(&sources.go).arg("version").output() {
@@ -65,12 +65,12 @@ fn go_version(sources: &Sources, needed: &[&'static Program]) -> anyhow::Result<
     }
 }
 
-/// `go build` into a folder of its own, then a rename: a half-written program is never found.
+/// Builds into a new folder, then renames it, so that an incomplete program is never found.
 fn build(sources: &Sources, program: &Program, go: &str, so_far: &dyn Fn(u64)) -> anyhow::Result<()> {
     let module = program.module;
     let target = sources.built(program)?;
     let workshop = sources.cache.join("building");
-    // What a killed build has left.
+    // The folder of a killed build.
     let _ = fs::remove_dir_all(&workshop);
     fs::create_dir_all(&workshop)?;
     let made = workshop.join(program.name);
@@ -78,7 +78,7 @@ fn build(sources: &Sources, program: &Program, go: &str, so_far: &dyn Fn(u64)) -
     let mut build = Process::spawn(&sources.go, &workshop.join("log"), |go| {
         go.current_dir(module.folder())
             .env("CGO_ENABLED", "0")
-            // A workspace around us has other versions.
+            // A Go workspace of a parent folder has other versions.
             .env("GOWORK", "off")
             .args(["build", "-buildvcs=false", "-trimpath", "-tags", module.tags, "-ldflags", &flags, "-o"])
             .args([made.as_os_str(), program.package.as_ref()]);

@@ -1,5 +1,5 @@
-//! Which programs there are, and from which pinned Go module each is built. The versions are
-//! written in the modules' `go.mod` files alone.
+//! The programs, and the pinned Go module from which each is built. The versions are only in the
+//! modules' `go.mod` files.
 
 use std::path::{Path, PathBuf};
 
@@ -13,13 +13,13 @@ pub(super) struct Program {
     pub(super) module: &'static Module,
 }
 
-/// One of our Go modules: it pins one module of others and what that depends on.
+/// One of our Go modules: it pins one upstream module and its dependencies.
 #[derive(Debug)]
 pub(super) struct Module {
     name: &'static str,
     go_mod: &'static str,
     pinned: &'static str,
-    /// For `go build -tags`.
+    /// The value of `go build -tags`.
     pub(super) tags: &'static str,
     linker_flags: fn(version: &str) -> String,
 }
@@ -52,7 +52,7 @@ static PROMETHEUS_MODULE: Module = Module {
     name: "prometheus",
     go_mod: include_str!("../../../control-plane/prometheus/go.mod"),
     pinned: "github.com/prometheus/prometheus",
-    // Without the clients of every cloud: targets are written down.
+    // Without service discovery for clouds, because targets are static.
     tags: "remove_all_sd",
     linker_flags: |_| SMALL.to_owned(),
 };
@@ -84,7 +84,7 @@ pub(super) static HELM: Program = Program { name: "helm", package: "helm.sh/helm
 
 pub(super) static ALL: [&Program; 5] = [&ETCD, &KUBE_APISERVER, &KUBE_CONTROLLER_MANAGER, &KUBECTL, &HELM];
 
-/// What a node needs beside them.
+/// The additional programs of a node.
 pub(super) static NODE: [&Program; 3] = [&KUBE_SCHEDULER, &KUBE_PROXY, &KUBELET];
 
 pub(super) static PROMETHEUS: Program = Program {
@@ -96,7 +96,7 @@ pub(super) static PROMETHEUS: Program = Program {
 pub(super) static PROMTOOL: Program =
     Program { name: "promtool", package: "github.com/prometheus/prometheus/cmd/promtool", module: &PROMETHEUS_MODULE };
 
-/// What reads metrics, alerts and dashboards.
+/// The programs that read metrics, alerts and dashboards.
 pub(super) static MONITORING: [&Program; 2] = [&PROMTOOL, &PROMETHEUS];
 
 /// Without symbols and debug information.
@@ -118,12 +118,12 @@ impl Module {
         self.version("go")
     }
 
-    /// For `go build -ldflags`.
+    /// The value of `go build -ldflags`.
     pub(super) fn linker_flags(&self) -> anyhow::Result<String> {
         Ok((self.linker_flags)(self.version(self.pinned)?))
     }
 
-    /// The version that `go.mod` gives `what`.
+    /// The version of `what` in `go.mod`.
     fn version(&self, what: &str) -> anyhow::Result<&'static str> {
         let mut lines = self.go_mod.lines();
         let version = lines.find_map(|line| match line.split_whitespace().collect::<Vec<_>>()[..] {
@@ -134,7 +134,7 @@ impl Module {
     }
 }
 
-/// A Kubernetes program that is not told its version calls itself v0.0.0-master.
+/// Without these flags a Kubernetes program reports the version v0.0.0-master.
 fn kubernetes_linker_flags(version: &str) -> String {
     let mut numbers = version.trim_start_matches('v').split('.');
     let (major, minor) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());

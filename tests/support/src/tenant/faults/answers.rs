@@ -1,4 +1,4 @@
-//! The answers that stand in for the right one.
+//! Responses that replace the normal one.
 
 use http::StatusCode;
 use http::header::RETRY_AFTER;
@@ -9,7 +9,7 @@ use super::Echoed;
 use crate::tenant::clock::Clock;
 use crate::tenant::reply::{QlikError, Reply};
 
-/// The body of a wrong answer.
+/// The body of a faulty response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum FaultBody {
@@ -17,15 +17,15 @@ pub enum FaultBody {
     Qlik,
     /// `error` and `error_description` of RFC 6749 section 5.2.
     Rfc6749,
-    /// A gateway's page.
+    /// An HTML page of a gateway.
     Html,
-    /// Nothing.
+    /// An empty body.
     Empty,
-    /// JSON cut in the middle.
+    /// Truncated JSON.
     Truncated,
-    /// A mebibyte of well-formed JSON.
+    /// A mebibyte of valid JSON.
     Huge,
-    /// Bytes that are no text, declared to be JSON.
+    /// Bytes that are not text, with the content type of JSON.
     NotUtf8,
     /// Qlik's shape, with the credential and the whole request repeated in every field.
     Echo,
@@ -35,13 +35,13 @@ pub enum FaultBody {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum RetryAfter {
-    /// So many seconds, the documented form.
+    /// A number of seconds, the documented form.
     Seconds(u64),
-    /// The HTTP date that is so many seconds ahead.
+    /// The HTTP date this many seconds from now.
     Date(u64),
     /// No header.
     Absent,
-    /// Anything.
+    /// Any text.
     Text(String),
 }
 
@@ -76,7 +76,7 @@ impl FaultBody {
             }
             Self::Html => {
                 let heading = match status {
-                    // The gateway's words for an API key that lost its right.
+                    // The gateway's text for an API key without permission.
                     StatusCode::UNAUTHORIZED => "401 Authorization Required".to_owned(),
                     _ => format!("{} {title}", status.as_u16()),
                 };

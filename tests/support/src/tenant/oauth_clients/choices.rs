@@ -1,65 +1,65 @@
-//! What a tenant does where <https://qlik.dev/apis/rest/oauth-clients> leaves it open, to be chosen by a test.
+//! Behaviour that <https://qlik.dev/apis/rest/oauth-clients> does not specify, set by a test.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// What becomes of `connectionConfig` in the request for a new client.
+/// The effect of `connectionConfig` in the request for a new client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ConsentAtCreation {
-    /// The client is trusted from the beginning.
+    /// The client is trusted from the start.
     #[default]
     Taken,
-    /// The request is refused with 400.
+    /// The request is rejected with 400.
     Refused,
-    /// The client is made, and not trusted.
+    /// The client is created and not trusted.
     Ignored,
 }
 
-/// What a new client gets that has a key and asks for no secret.
+/// The secret of a new client with a key that requests no secret.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum SecretBesideKey {
-    /// No secret, and no field for one in the answer.
+    /// No secret, and no field for one in the response.
     #[default]
     Absent,
-    /// No secret, and an empty text in the answer.
+    /// No secret, and an empty text in the response.
     Empty,
-    /// A secret that is good for nothing until the method is allowed.
+    /// A secret that cannot be used until the method is allowed.
     Made,
 }
 
-/// How `PATCH` takes public keys.
+/// The format of public keys in `PATCH`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum KeysTaken {
-    /// As objects; a text is refused with 400.
+    /// Objects. A text is rejected with 400.
     #[default]
     AsObjects,
-    /// As texts that hold the JSON of an object; an object is refused with 400.
+    /// Texts with the JSON of an object. An object is rejected with 400.
     AsTexts,
-    /// As either.
+    /// Both.
     AsBoth,
 }
 
-/// The choices for one tenant.
+/// The settings of one tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ClientsApi {
-    /// What becomes of consent in the request for a new client.
+    /// The effect of consent in the request for a new client.
     pub consent_at_creation: ConsentAtCreation,
-    /// What a new client gets that has a key alone.
+    /// The secret of a new client that has only a key.
     pub secret_beside_key: SecretBesideKey,
-    /// How `PATCH` takes public keys.
+    /// The format of public keys in `PATCH`.
     pub keys_taken: KeysTaken,
-    /// Whether the answer to the request for a new client has `clientSecretHint`, as the tutorial shows it.
+    /// Whether the response to the request for a new client has `clientSecretHint`, as in the tutorial.
     pub tells_hint_at_creation: bool,
-    /// For how long the token endpoint does not know a new secret or key, by the tenants' clock.
+    /// How long the token endpoint does not accept a new secret or key, by the tenants' clock.
     pub propagation: Duration,
-    /// Writes that one user may make in a minute (tier 2); absent means no limit.
+    /// The limit of writes of one user in a minute (tier 2); absent means no limit.
     pub writes_per_minute: Option<u32>,
-    /// Reads that one user may make in a minute (tier 1); absent means no limit.
+    /// The limit of reads of one user in a minute (tier 1); absent means no limit.
     pub reads_per_minute: Option<u32>,
 }
 

@@ -1,4 +1,4 @@
-//! How the API shows a client.
+//! The JSON of a client in the API.
 
 use std::time::SystemTime;
 
@@ -9,17 +9,17 @@ use super::jwk;
 use crate::tenant::client::Client;
 use crate::tenant::mint::id_of;
 
-/// Of a secret: told from its siblings by this, and nothing of it is told.
+/// The hint of a secret. It identifies the secret within its client and reveals nothing of it.
 pub(in crate::tenant) fn hint_of(secret: &str) -> String {
     id_of(secret)[..5].to_owned()
 }
 
-/// A moment as the API writes it.
+/// A time in the format of the API.
 pub(super) fn written(at: SystemTime) -> Value {
     Timestamp::try_from(at).map_or(Value::Null, |at| json!(format!("{at:.3}")))
 }
 
-/// A client without its secrets, as the list has it.
+/// A client without its secrets, as in the list.
 pub(super) fn summary(client: &Client) -> Value {
     let created = written(client.created.unwrap_or(LONG_AGO));
     let mut shown = json!({
@@ -48,7 +48,7 @@ pub(super) fn summary(client: &Client) -> Value {
     shown
 }
 
-/// A client as `GET` shows it.
+/// A client as in the response to `GET`.
 pub(super) fn whole(client: &Client) -> Value {
     let mut shown = summary(client);
     let secret = |secret: &String| {
@@ -59,5 +59,5 @@ pub(super) fn whole(client: &Client) -> Value {
     shown
 }
 
-/// What stands for the time before the test.
+/// Stands for a time before the test.
 const LONG_AGO: SystemTime = SystemTime::UNIX_EPOCH;

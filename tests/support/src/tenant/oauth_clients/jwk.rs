@@ -1,4 +1,4 @@
-//! Public keys as JWK and as `SubjectPublicKeyInfo`: what the API takes and shows, and what verifies assertions.
+//! Public keys as JWK, for the API, and as `SubjectPublicKeyInfo`, for the verification of assertions.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -6,19 +6,19 @@ use serde_json::{Map, Value, json};
 
 use crate::tenant::client::{Algorithm, PublicKey};
 
-/// Before the point of a key on P-384 (RFC 5480).
+/// The DER prefix of a P-384 key (RFC 5480).
 const P384: [u8; 23] = [
     0x30, 0x76, 0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04, 0x00,
     0x22, 0x03, 0x62, 0x00,
 ];
-/// The algorithm of an RSA key (RFC 8017).
+/// The algorithm identifier of an RSA key (RFC 8017).
 const RSA: [u8; 15] = [0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
 const COORDINATE: usize = 48;
 
-/// The members that a JWK may have here; a private one is refused with everything else.
+/// The allowed members of a JWK. Private members are rejected like any others.
 const MEMBERS: [&str; 10] = ["kid", "kty", "alg", "use", "crv", "x", "y", "n", "e", "key_ops"];
 
-/// Reads a JWK as <https://qlik.dev/authenticate/oauth/oauth-private-key-jwt-reference/> has it; says what is wrong.
+/// Parses a JWK as in <https://qlik.dev/authenticate/oauth/oauth-private-key-jwt-reference/>, or returns the error.
 pub(super) fn read(value: &Value) -> Result<PublicKey, &'static str> {
     let jwk = value.as_object().ok_or("a public key is not an object")?;
     if jwk.keys().any(|name| !MEMBERS.contains(&name.as_str())) {
@@ -55,7 +55,7 @@ pub(super) fn read(value: &Value) -> Result<PublicKey, &'static str> {
     Ok(PublicKey::new(kid, alg, &format!("-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n")))
 }
 
-/// Shows a key as a JWK.
+/// A key as a JWK.
 pub(super) fn write(key: &PublicKey) -> Value {
     let mut jwk = json!({"kid": key.kid, "alg": key.alg, "use": "sig"});
     let armoured: String = key.pem.lines().filter(|line| !line.starts_with("-----")).collect();
@@ -99,12 +99,12 @@ fn der(tag: u8, content: &[u8]) -> Vec<u8> {
 }
 
 fn integer(bytes: &[u8]) -> Vec<u8> {
-    // A first bit would be a sign.
+    // A leading one bit would be a sign.
     let sign: &[u8] = if bytes.first().is_some_and(|byte| byte & 0x80 != 0) { &[0] } else { &[] };
     der(0x02, &[sign, bytes].concat())
 }
 
-/// The content of the first value, and what follows it.
+/// The content of the first value, and the remaining bytes.
 fn content(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (&first, rest) = der.split_first()?;
     let (&length, rest) = rest.split_first()?;

@@ -1,5 +1,5 @@
-//! Rate limits of one user on one tenant (<https://qlik.dev/apis/rest/rate-limiting/>), over a window of one minute: Qlik's is
-//! longer and so more patient.
+//! Rate limits of one user on one tenant (<https://qlik.dev/apis/rest/rate-limiting/>), over a window of one minute.
+//! Qlik's window is longer and so allows larger bursts.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -13,12 +13,12 @@ pub(in crate::tenant) enum Tier {
     Writes,
 }
 
-/// When each user called, by tier.
+/// The times of each user's requests, by tier.
 #[derive(Debug, Default)]
 pub(in crate::tenant) struct Calls(HashMap<(String, Tier), VecDeque<u64>>);
 
 impl Calls {
-    /// Counts a call, or says for how many seconds the tier is closed.
+    /// Counts a request, or returns for how many seconds the tier is closed.
     pub(in crate::tenant) fn admit(&mut self, user: &str, tier: Tier, limit: Option<u32>, now: u64) -> Result<(), u64> {
         let Some(limit) = limit else { return Ok(()) };
         let calls = self.0.entry((user.to_owned(), tier)).or_default();

@@ -1,4 +1,4 @@
-//! `GET /api/v1/oauth-clients`: filter (RFC 7644, section 3.4.2.2, as far as `eq` and `and`), limit and pages.
+//! `GET /api/v1/oauth-clients`: filter (RFC 7644, section 3.4.2.2, only `eq` and `and`), limit and pages.
 
 use std::collections::BTreeMap;
 
@@ -77,7 +77,7 @@ fn attribute<'c>(account: &'c Account, client: &'c Client, name: &str) -> Option
 
 const ATTRIBUTES: [&str; 5] = ["clientId", "clientName", "appType", "tenantId", "createdByType"];
 
-/// `attribute eq "value"`, one or more joined by `and`.
+/// One or more `attribute eq "value"`, joined by `and`.
 fn conditions(filter: &str) -> Result<Vec<(String, String)>, Refused> {
     let wrong = || malformed("the filter is not one of eq and and");
     let (mut conditions, mut rest) = (Vec::new(), filter.trim());

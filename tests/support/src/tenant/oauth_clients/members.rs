@@ -1,4 +1,4 @@
-//! The members of a client, each read strictly: by the request for a new one, and by a patch.
+//! The members of a client, each parsed strictly, in the request for a new one and in a patch.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -8,14 +8,14 @@ use super::jwk;
 use crate::tenant::client::{AuthMethod, Client, Grant, PublicKey};
 use crate::tenant::refusal::{Refusal, Refused};
 
-/// URLs that a client may have of each kind.
+/// The maximum number of URLs of each kind.
 const URLS: usize = 5;
 
 fn malformed(detail: &'static str) -> Refused {
     Refusal::Malformed.because(detail)
 }
 
-/// Sets one member to a value. Those that machines have no use for are checked and forgotten.
+/// Sets one member to a value. Members that machine clients do not use are checked and dropped.
 pub(super) fn set(client: &mut Client, name: &str, value: &Value, keys: KeysTaken) -> Result<(), Refused> {
     match name {
         "clientName" => client.name = text(value)?,
@@ -35,7 +35,7 @@ pub(super) fn set(client: &mut Client, name: &str, value: &Value, keys: KeysTake
     Ok(())
 }
 
-/// What must hold of a client as a whole.
+/// Checks a client as a whole.
 pub(super) fn check(client: &Client) -> Result<(), Refused> {
     if client.app_type != "web" && !client.allowed_grants.is_empty() {
         return Err(malformed("grants of machines are for web clients only"));

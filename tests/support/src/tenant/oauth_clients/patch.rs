@@ -1,4 +1,4 @@
-//! JSON Patch (RFC 6902) as far as the API takes it: whole members, all operations or none.
+//! The supported part of JSON Patch (RFC 6902): only whole members, and all operations or none.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -34,7 +34,7 @@ fn operations(body: &[u8]) -> Result<Vec<Operation>, Refused> {
     if operations.is_empty() { Err(malformed("the patch is empty")) } else { Ok(operations) }
 }
 
-/// The members that a patch may change.
+/// The members that a patch can change.
 const PATHS: [&str; 11] = [
     "/allowedOrigins",
     "/clientName",
@@ -69,7 +69,7 @@ pub(super) fn client(current: &Client, body: &[u8], keys: KeysTaken) -> Result<C
     Ok(client)
 }
 
-/// Members without a value are not there; lists that every client has are there when they are empty.
+/// Members without a value do not exist. Required lists exist even if they are empty.
 fn is_there(client: &Client, name: &str) -> bool {
     match name {
         "description" => client.description.is_some(),
