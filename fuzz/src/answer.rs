@@ -1,6 +1,6 @@
-//! A tenant that gives one answer, and what a text about it must never be.
+//! A tenant that gives one response, and checks of messages about it.
 //!
-//! An input is an answer as a text: `<status> [<Date, in seconds> [<Retry-After, in seconds>]]`, a line break, the body.
+//! An input is a response as text: `<status> [<Date, in seconds> [<Retry-After, in seconds>]]`, a line break, the body.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,10 +12,10 @@ use qlik_context_operator::oauth::request::{Credential, Grant, TokenRequest};
 use qlik_context_operator::oauth::transport::{Answer, Request, Transport, TransportFailure};
 use secrecy::SecretSlice;
 
-/// What is sent as the client's secret, and must not come back. Each spelling of it is another.
+/// The client secret of the request, which no message may contain. It differs in every encoding.
 pub const CLIENT_SECRET: &str = "planted+s3cret/value=0123";
 
-/// The request that is answered.
+/// The request to the tenant.
 pub fn request() -> TokenRequest {
     let credential =
         Credential::ClientSecret { client_id: "planted-client-id".into(), client_secret: CLIENT_SECRET.into() };
@@ -23,7 +23,7 @@ pub fn request() -> TokenRequest {
     TokenRequest { tenant, grant: Grant::ClientCredentials, scopes: ["user_default".to_owned()].into(), credential }
 }
 
-/// A tenant that answers every request with the same.
+/// A tenant that gives the same response to every request.
 pub struct Tenant {
     /// The HTTP status.
     pub status: u16,
@@ -33,7 +33,7 @@ pub struct Tenant {
 }
 
 impl Tenant {
-    /// Reads an input.
+    /// Parses an input.
     pub fn read(input: &[u8]) -> Self {
         let end = input.iter().position(|byte| *byte == b'\n').unwrap_or(input.len());
         let (head, body) = input.split_at(end);
@@ -54,14 +54,14 @@ impl Transport for Tenant {
             if status == 200 && body.len() > request.limit {
                 return Err(TransportFailure::AnswerTooLarge);
             }
-            // Of any other answer what fits is handed on, as below the seam.
+            // The body of any other response is truncated to the limit, as in the real transport.
             let body = body[..body.len().min(request.limit)].to_vec();
             Ok(Answer { status, date, retry_after, body: SecretSlice::from(body) })
         })
     }
 }
 
-/// A failure can be shown: bounded, on one line, whole sentences, and nothing of the secret.
+/// Checks that a failure can be shown: limited in length, on one line, in sentences, and without a part of the secret.
 pub fn is_fit_to_be_shown(failure: &Failure) {
     let Failure { message, trace_id, .. } = failure;
     assert!(message.chars().count() <= 512, "too long: {message}");
@@ -75,13 +75,13 @@ pub fn is_fit_to_be_shown(failure: &Failure) {
     }
 }
 
-/// No eight characters of the secret stand in the text, as they are or in base64.
+/// Checks that the text contains no eight characters of the secret, plain or in base64.
 pub fn repeats_nothing(text: &str) {
     let phases = (0..3).map(|skip| STANDARD_NO_PAD.encode(&CLIENT_SECRET[skip..]));
     phases.chain([CLIENT_SECRET.to_owned()]).for_each(|spelling| repeats_no_part(text, &spelling));
 }
 
-/// No eight characters of a secret, which is ASCII, stand in the text.
+/// Checks that the text contains no eight characters of an ASCII secret.
 pub fn repeats_no_part(text: &str, secret: &str) {
     let mut parts = (8..=secret.len()).map(|end| &secret[end - 8..end]);
     assert_eq!(parts.find(|part| text.contains(part)), None, "repeated in {text}");

@@ -1,4 +1,4 @@
-//! The answers of the OAuth clients API: a value that can be used, or a reason that can be shown, whichever call it answers.
+//! Responses of the OAuth clients API: every call returns a usable value or a printable reason.
 
 use futures::FutureExt as _;
 use qlik_context_operator::oauth::clients::{
@@ -14,7 +14,7 @@ use super::answer::{CLIENT_SECRET, Tenant, is_fit_to_be_shown, repeats_no_part, 
 
 const WAITS: &str = "nothing waits";
 
-/// Makes every call to a tenant that gives this answer, with a token that must not come back.
+/// Makes every call to a tenant that gives this response, with a token that no result may contain.
 pub fn holds(input: &[u8]) {
     let tenant = Tenant::read(input);
     let token = AccessToken::parse(CLIENT_SECRET).expect("a header carries it");
@@ -34,7 +34,7 @@ pub fn holds(input: &[u8]) {
     if let Some(client) = checked(&tenant, clients.get(&id).now_or_never().expect(WAITS)) {
         assert_eq!(client.id, id);
         is_usable(&client);
-        // What was read is the base of a change, whatever it says.
+        // Any parsed client can be the base of a change.
         let changes = [Change::Name("a/b".into()), Change::PublicKeys(client.public_keys.clone())];
         for keys in [KeyEncoding::Object, KeyEncoding::Text] {
             checked(&tenant, clients.patch(&client, &changes, keys).now_or_never().expect(WAITS));
@@ -58,11 +58,11 @@ fn new() -> NewClient {
     }
 }
 
-/// What the call led to, unless that is a failure, which can be shown.
+/// The result of the call. For a failure, checks that it can be shown.
 fn checked<T>(tenant: &Tenant, answer: Result<T, ClientsError>) -> Option<T> {
     match answer {
         Ok(value) => {
-            assert!(matches!(tenant.status, 200 | 201 | 202 | 204), "{} is a success", tenant.status);
+            assert!(matches!(tenant.status, 200 | 201 | 202 | 204), "status {} counts as a success", tenant.status);
             Some(value)
         }
         Err(error) => {
@@ -73,7 +73,7 @@ fn checked<T>(tenant: &Tenant, answer: Result<T, ClientsError>) -> Option<T> {
     }
 }
 
-/// Its id and the hints of its secrets stand in paths and are shown; its mark is read as it was written.
+/// Checks that the id and the hints of the secrets are valid in paths, and that the mark is parsed as it was written.
 fn is_usable(client: &OAuthClient) {
     for name in client.secrets.iter().map(|secret| secret.hint.as_str()).chain([client.id.as_str()]) {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);

@@ -1,6 +1,7 @@
-//! The value of a client secret in a Secret: what is sent is what was written, less what nobody sees, or nothing is sent.
+//! The value of a client secret in a Secret: it is sent as written without invisible characters around it, or it is
+//! rejected.
 //!
-//! What is said of a value, also once a tenant has refused it, holds nothing of it.
+//! No message about a value contains a part of it, even after a tenant has rejected it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,13 +17,13 @@ use serde_json::json;
 
 use super::answer::{CLIENT_SECRET, is_fit_to_be_shown};
 
-/// Reads bytes as the value, alone and with the planted secret behind them.
+/// Uses the input as the value, alone and followed by the planted secret.
 pub fn holds(input: &[u8]) {
     for value in [input.to_vec(), [input, CLIENT_SECRET.as_bytes()].concat()] {
         let (credential, spec) = read(&value);
         match credential {
             Ok(credential) => {
-                assert_eq!(credential.sent.len(), 1, "the id stands in the spec");
+                assert_eq!(credential.sent.len(), 1, "the client id is in the spec");
                 let sent = credential.sent.first().expect("there is one");
                 is_what_was_written(sent.expose_secret(), &value, credential.trimmed);
                 let refused = Answer { status: 401, date: None, retry_after: None, body: SecretSlice::default() };
@@ -62,7 +63,7 @@ fn is_what_was_written(sent: &str, value: &[u8], trimmed: bool) {
         value => String::from_utf8(value.to_vec()).expect("else it is refused"),
     };
     assert!(written.contains(sent), "{sent:?} was never written");
-    // Nothing that can be seen is lost.
+    // No visible character is lost.
     let seen = |text: &str| text.chars().filter(char::is_ascii_graphic).collect::<String>();
     assert_eq!(seen(sent), seen(&written));
     assert_eq!(trimmed, sent.as_bytes() != value);

@@ -1,4 +1,4 @@
-//! The answer of `users/me`: whose a token is, in texts that can be shown, or a reason that can.
+//! The response of `users/me`: gives an identity with printable texts, or a printable reason.
 
 use futures::FutureExt as _;
 use qlik_context_operator::api::ConditionType;
@@ -8,7 +8,8 @@ use qlik_context_operator::tenant_failure;
 
 use super::answer::{CLIENT_SECRET, Tenant, is_fit_to_be_shown, repeats_nothing, request};
 
-/// Asks a tenant that gives this answer, with the client's secret as the token: neither may come back.
+/// Verifies a token with a tenant that gives this response. The token is the client secret, and no result may contain
+/// it.
 pub fn holds(input: &[u8]) {
     let tenant = Tenant::read(input);
     let token = AccessToken::parse(CLIENT_SECRET).expect("a header carries it");

@@ -1,13 +1,13 @@
-//! The reader of private keys: what it accepts signs, what it refuses gets one of a few fixed sentences.
+//! The parser of private keys: an accepted key can sign, a rejected one gets one of a few fixed messages.
 
 use aws_lc_rs::signature::{
     ECDSA_P384_SHA384_FIXED, KeyPair as _, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey, VerificationAlgorithm,
 };
 use qlik_context_operator::oauth::key::{SigningKey, read};
 
-/// Reads a text as a private key.
+/// Parses a text as a private key.
 pub fn holds(input: &[u8]) {
-    // A value that is no text is refused before it is read as a key.
+    // A value that is not text is rejected before it is parsed as a key.
     let Ok(text) = std::str::from_utf8(input) else { return };
     let found = match read(text) {
         Ok(found) => found,
@@ -25,5 +25,5 @@ pub fn holds(input: &[u8]) {
         SigningKey::P384(key) => (&ECDSA_P384_SHA384_FIXED, key.public_key().as_ref()),
     };
     let verified = UnparsedPublicKey::new(verification, public).verify(b"message", &signature);
-    assert!(verified.is_ok(), "nobody can verify what it signs");
+    assert!(verified.is_ok(), "the signature cannot be verified");
 }

@@ -1,10 +1,11 @@
-//! What must hold for any input from outside, one module for each door it comes through.
+//! Properties that hold for any external input, one module for each parser.
 //!
-//! Each has a function `holds`, which panics where a promise is broken. Two things call it: the programs in `fuzz_targets/`,
-//! which make inputs up (`cargo xtask fuzz`), and `tests/corpus.rs` of the operator, which takes this file in as a module of
-//! its own and feeds it what is kept in `corpus/<module>/`: inputs made by hand, and those that once broke something.
+//! Each module has a function `holds`, which panics if a property does not hold. It is called by the programs in
+//! `fuzz_targets/`, with generated inputs (`cargo xtask fuzz`), and by the operator's `tests/corpus.rs`, which includes
+//! this file as a module, with the inputs in `corpus/<module>/`: inputs written by hand, and those that once found a
+//! bug.
 //!
-//! Nothing here reaches into the operator: all of it goes through functions that the operator uses itself.
+//! The checks use only functions that the operator uses itself.
 
 pub mod answer;
 pub mod clients;

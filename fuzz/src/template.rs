@@ -1,16 +1,17 @@
-//! Templates of `target.data`: placeholders are replaced once, and everything else stands for itself.
+//! Templates of `target.data`: placeholders are replaced once, and all other text is kept.
 
 use qlik_context_operator::api::PLACEHOLDERS;
 use qlik_context_operator::secret::template::{BadTemplate, render, rendered_len};
 
-/// Fills a text as a template.
+/// Expands a text as a template.
 pub fn holds(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
-    // With each placeholder's own spelling as its value, only the escapes are gone: nothing is looked at twice.
+    // If the value of each placeholder is the placeholder itself, only the escapes change, because nothing is expanded
+    // twice.
     let own: Vec<_> = PLACEHOLDERS.iter().map(|name| (*name, format!("$({name})"))).collect();
     let value = |asked: &str| {
         let known = own.iter().find(|(name, _)| *name == asked);
-        known.map(|(_, value)| value.as_str()).expect("only known names are asked for")
+        known.map(|(_, value)| value.as_str()).expect("only known names are used")
     };
     let rendered = render(text, value);
     assert_eq!(rendered_len(text, value), rendered.as_ref().map(String::len).map_err(BadTemplate::clone));
@@ -21,11 +22,11 @@ pub fn holds(input: &[u8]) {
         }
         Err(_) => assert!(!is_good(text), "{text:?}"),
     }
-    // Whatever a text is, it can be written.
+    // Any text can be written as an escaped template.
     assert_eq!(render(&text.replace('$', "$$"), value).as_deref(), Ok(text));
 }
 
-/// Every `$(` that is not escaped opens a known name.
+/// Every `$(` that is not escaped starts a known name.
 fn is_good(text: &str) -> bool {
     let text = text.replace("$$", "\0");
     let mut opened = text.split("$(").skip(1);

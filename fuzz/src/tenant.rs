@@ -1,11 +1,11 @@
-//! A tenant's address, and lists of hosts: the flag's, and a Secret's own. The input is both, a line for each.
+//! A tenant's URL, and lists of hosts, in the flag and in a Secret. The input has both, one on each line.
 //!
-//! The address must mean the same to every parser, and a host be allowed exactly where its labels say so.
+//! Every parser has to read the same host from the URL, and a host is allowed exactly if its labels match the list.
 
 use qlik_context_operator::oauth::tenant::{AllowedHosts, TenantUrl};
 use url::{Host, Url};
 
-/// Parses the first line as an address and the second as a list.
+/// Parses the first line as a URL and the second as a list.
 pub fn holds(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let (address, list) = text.split_once('\n').unwrap_or((text, ""));
@@ -28,10 +28,10 @@ fn is_canonical(tenant: &TenantUrl, written: &str) {
     assert!(text.starts_with("https://"));
     assert!(text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b":/.-[]".contains(&byte)));
     assert_eq!(text.parse().as_ref(), Ok(tenant));
-    // Of what was written only the default port and one slash may be missing.
+    // Only the default port and one slash of the input can be missing.
     let rest = written.strip_prefix(&text).expect("it begins as it was written");
     assert!(["", "/", ":443", ":443/"].contains(&rest), "{written:?}");
-    // Two parsers that know nothing of each other see the same host and port, and nothing else.
+    // Two independent parsers find the same host and port, and no other parts.
     let joined = tenant.join("/oauth/token");
     let url = Url::parse(&joined).expect("a URL");
     assert_eq!(url.host().map(|host| host.to_owned()).as_ref(), Some(tenant.host()));
@@ -43,7 +43,7 @@ fn is_canonical(tenant: &TenantUrl, written: &str) {
     assert_eq!(uri.port_u16().unwrap_or(443), tenant.port());
 }
 
-/// What a pattern means, said once more: label by label, from the right.
+/// A second implementation of patterns: compares label by label, from the right.
 fn names(pattern: &str, tenant: &TenantUrl) -> bool {
     let pattern = pattern.strip_suffix('/').unwrap_or(pattern);
     let (name, port) = match pattern.rsplit_once(':') {

@@ -1,4 +1,4 @@
-//! The answer to a token request: a usable token, or a reason that can be shown.
+//! The response to a token request: gives a usable token or a printable reason.
 
 use futures::FutureExt as _;
 use qlik_context_operator::api::{ConditionType, Reason};
@@ -12,7 +12,7 @@ use super::answer::{Tenant, is_fit_to_be_shown, repeats_no_part, repeats_nothing
 /// 2026-11-22T00:00:00Z.
 const NOW: i64 = 1_795_305_600;
 
-/// Asks a tenant that gives this answer.
+/// Requests a token from a tenant that gives this response.
 pub fn holds(input: &[u8]) {
     let tenant = Tenant::read(input);
     let now = Timestamp::from_second(NOW).expect("it is a time");
