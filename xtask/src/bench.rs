@@ -1,11 +1,12 @@
 //! `cargo xtask bench`: what a token costs, and how many contexts one operator carries.
 //!
-//! A real control plane, the chart's permissions, the release build of the operator, and a fake tenant over TLS. In the same
-//! run a bare client sends only the requests that a token needs: its rate is the ceiling of this machine at this moment. The
-//! operator, the bare client and the tenant are separate processes, so that the CPU time of each is measured separately.
+//! A real control plane, the chart's permissions, the release build of the operator, and a fake tenant over TLS. In the
+//! same run a bare client sends only the requests that a token needs: its rate is the ceiling of this machine at this
+//! moment. The operator, the bare client and the tenant are separate processes, so that the CPU time of each is
+//! measured separately.
 //!
-//! Each figure comes from the same run, and is printed with the load of the machine. The bench changes the operator's behavior
-//! only through flags and environment that anyone can set, and leaves no process behind.
+//! Each figure comes from the same run, and is printed with the load of the machine. The bench changes the operator's
+//! behavior only through flags and environment that anyone can set, and leaves no process behind.
 
 mod bare;
 mod bounds;

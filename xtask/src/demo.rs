@@ -23,7 +23,7 @@ use stage::Stage;
 /// Flags of `demo`.
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub struct Args {
-    /// End after showing, with status 0 if everything held.
+    /// End after the check, with status 0 if everything was as expected.
     #[arg(long)]
     once: bool,
     /// Build the operator as for a release: takes longer.
@@ -39,7 +39,7 @@ pub fn run(args: Args, screen: Screen) -> anyhow::Result<()> {
     screen.progress("building the operator and the kubectl plugin; the first time this takes some minutes …");
     let [operator, plugin] = cargo::build_operator_and_plugin(args.release)?;
     screen.progress("built");
-    // What is timed from here on is the operator, not the compiler.
+    // The time is counted from here, without compilation.
     let screen = screen.restarted();
     let runtime = tokio::runtime::Runtime::new().context("cannot start")?;
     runtime.block_on(perform(args.once, &programs, &operator, &plugin, screen))

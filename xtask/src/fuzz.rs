@@ -1,8 +1,8 @@
-//! `cargo xtask fuzz`: generates inputs for everything that parses data from outside, and stops at the first input for which a
-//! property of `fuzz/src` does not hold.
+//! `cargo xtask fuzz`: generates inputs for everything that parses data from outside, and stops at the first input for
+//! which a property of `fuzz/src` does not hold.
 //!
-//! It starts from `fuzz/corpus/`, which it does not change: new inputs are stored below `target/`, for the next run. Once a bug
-//! is fixed, add its input to the corpus, which `tests/corpus.rs` always runs.
+//! It starts from `fuzz/corpus/`, which it does not change: new inputs are stored below `target/`, for the next run.
+//! Once a bug is fixed, add its input to the corpus, which `tests/corpus.rs` always runs.
 
 use std::fs;
 use std::process::{Command, Stdio};

@@ -1,6 +1,6 @@
-//! `cargo xtask generate`: writes the generated files that are committed: the CRDs, for `kubectl apply` and for the chart, and
-//! the files that tests generate: the tables of metrics, of states and of the chart's values, and the manifest for `kubectl
-//! apply`.
+//! `cargo xtask generate`: writes the generated files that are committed: the CRDs, for `kubectl apply` and for the
+//! chart, and the files that tests generate: the tables of metrics, of states and of the chart's values, and the
+//! manifest for `kubectl apply`.
 
 use std::fs;
 use std::process::Command;

@@ -1,9 +1,9 @@
 //! `cargo xtask image`: the operator's image as an OCI archive, made without a container engine and without a registry.
 //!
-//! The image holds one static program, CA certificates, the licence and an SBOM: no shell, no package manager, no library, and
-//! no path that its user may write. The same program, version and date give the same archive, to the byte. The program is never
-//! run, so one machine can put the programs of several platforms into one archive. `deploy/Dockerfile` takes the
-//! root file system from here (`--rootfs`), so that both give the same image.
+//! The image holds one static program, CA certificates, the licence and an SBOM: no shell, no package manager, no
+//! library, and no path that its user may write. The same program, version and date give the same archive, to the byte.
+//! The program is never run, so one machine can put the programs of several platforms into one archive.
+//! `deploy/Dockerfile` takes the root file system from here (`--rootfs`), so that both give the same image.
 
 mod archive;
 mod program;
@@ -76,7 +76,7 @@ impl FromStr for Binary {
     }
 }
 
-/// Why this machine cannot build the image of this source; `None` if it can.
+/// The reason why this machine cannot build the image of this source; `None` if it can.
 pub fn obstacle() -> Option<String> {
     program::obstacle()
 }
@@ -138,7 +138,7 @@ impl Binary {
     }
 }
 
-/// When the commit that is checked out was made, in seconds since 1970; else 0.
+/// The time of the current commit, in seconds since 1970; 0 without one.
 fn date_of_commit() -> u64 {
     git(&["log", "-1", "--format=%ct"]).and_then(|text| text.parse().ok()).unwrap_or(0)
 }
@@ -159,7 +159,7 @@ fn save(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-#[expect(clippy::cast_precision_loss, reason = "for people")]
+#[expect(clippy::cast_precision_loss, reason = "the size is printed, so precision does not matter")]
 fn mebibytes(bytes: usize) -> f64 {
     bytes as f64 / (1024.0 * 1024.0)
 }

@@ -1,4 +1,5 @@
-//! `cargo xtask node-test`: the image of this source, installed by the chart as real Pods on a real node of this machine.
+//! `cargo xtask node-test`: the image of this source, installed by the chart as real Pods on a real node of this
+//! machine.
 
 use anyhow::ensure;
 use support::node::sandbox;

@@ -1,5 +1,5 @@
-//! `cargo xtask release`: checks whether a version can be released, and makes the parts of a release besides programs and image.
-//! It never publishes anything: `.github/workflows/release.yml` does, and calls this.
+//! `cargo xtask release`: checks whether a version can be released, and makes the parts of a release besides programs
+//! and image. It never publishes anything: `.github/workflows/release.yml` does, and calls this.
 
 mod agree;
 
@@ -25,7 +25,8 @@ pub struct Args {
     /// The Git tag of the release; then the changelog needs a dated section of this version.
     #[arg(long)]
     tag: Option<String>,
-    /// Write the chart and the manifest for `kubectl apply` into this folder, with the image of the release as their default.
+    /// Write the chart and the manifest for `kubectl apply` into this folder, with the image of the release as their
+    /// default.
     #[arg(long, value_name = "FOLDER", requires = "registry", conflicts_with = "dry_run")]
     output: Option<PathBuf>,
     /// Registry, with its path, that image and chart are released to, such as ghcr.io/acme.
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_released_chart_and_manifest_name_the_released_image_and_are_otherwise_the_same() {
+    fn a_released_chart_and_manifest_name_the_released_image_and_are_otherwise_unchanged() {
         let files = read(&repository()).unwrap();
         let folder = support::control_plane::Folder::new().unwrap();
         write(&files, folder.path(), "ghcr.io/acme/").unwrap();

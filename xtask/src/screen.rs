@@ -48,7 +48,7 @@ impl Screen {
         line(format_args!("\n{}", self.styled(BOLD, text)));
     }
 
-    /// A part that has ended and its output, in one piece although others print meanwhile.
+    /// A step that has ended and its output, not interleaved with other output.
     pub fn heading_with_output(self, heading: &str, output: &str) {
         let output: String = output.trim_end().lines().flat_map(|output| [output.trim_end(), "\n"]).collect();
         line(format_args!("\n{}\n{}", self.styled(BOLD, heading), output.trim_end()));
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_line_is_folded_at_blanks_and_keeps_its_depth() {
+    fn a_long_line_is_wrapped_at_spaces_and_keeps_its_indentation() {
         let words = format!("  {}", "word ".repeat(40).trim_end());
         let folded = folded(&words, 30);
         assert!(folded.lines().all(|line| line.len() <= 30 && line.starts_with("  word")));
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_just_fits_is_not_folded() {
+    fn a_line_that_just_fits_is_not_wrapped() {
         assert_eq!(folded("four and", 8), "four and");
         assert_eq!(folded("four and five", 8), "four and\nfive");
     }

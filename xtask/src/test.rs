@@ -1,5 +1,5 @@
-//! `cargo xtask test`: all checks that must pass before a change is accepted. Stops at the first failure. Tests that this machine
-//! cannot run are listed in their place, and again at the end.
+//! `cargo xtask test`: all checks that must pass before a change is accepted. Stops at the first failure. Tests that
+//! this machine cannot run are listed in their place, and again at the end.
 
 mod programs;
 
@@ -33,7 +33,7 @@ pub fn run(screen: Screen) -> anyhow::Result<()> {
     } else {
         skip("dependencies", "cargo deny is missing: cargo install cargo-deny --locked");
     }
-    // Else the first test would build them without any output on the terminal.
+    // Otherwise the first test would build them without any output on the terminal.
     screen.heading("control plane");
     let begin = Instant::now();
     requirements::programs(screen)?;

@@ -1,5 +1,5 @@
-//! Cargo subcommands that a task needs and a minimal installation lacks: built once, in pinned versions, into the user's cache,
-//! and not installed anywhere else.
+//! Cargo subcommands that a task needs and a minimal installation lacks: built once, in pinned versions, into the
+//! user's cache, and not installed anywhere else.
 
 use std::path::PathBuf;
 

@@ -1,8 +1,8 @@
-//! The bare client, whose rate is the ceiling. For each context it gets the credential, requests a token, verifies it, applies
-//! the Secret and applies the status, and nothing else: no watch, no decision, no memory, no retry.
+//! The bare client, whose rate is the ceiling. For each context it gets the credential, requests a token, verifies it,
+//! applies the Secret and applies the status, and nothing else: no watch, no decision, no memory, no retry.
 //!
-//! It is a separate process, with the operator's permissions, the same client crates and the same concurrency. Its objects have
-//! the same size as the operator's. It is not an operator: any failure ends it.
+//! It is a separate process, with the operator's permissions, the same client crates and the same concurrency. Its
+//! objects have the same size as the operator's. It is not an operator: any failure ends it.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -44,7 +44,7 @@ pub struct Done {
     pub contexts: usize,
     /// Its CPU time in milliseconds.
     pub cpu_ms: f64,
-    /// The most memory it had, in MiB.
+    /// Its peak memory, in MiB.
     pub peak_mib: f64,
 }
 
@@ -128,7 +128,7 @@ impl Bare {
 
         let life = SignedDuration::from_secs(answer["expires_in"].as_i64().context("no lifetime")?);
         let times = Times { issued, expires: issued + life, renewal: issued + life * 2 / 3 };
-        // As the operator: with this version an apply can only create.
+        // Like the operator: with this version an apply can only create.
         let params = PatchParams::apply("bare-client").force();
         let wanted = derived(context, name, url, token, &times);
         self.secrets.patch(&format!("{name}-token"), &params, &Patch::Apply(wanted)).await?;

@@ -1,7 +1,9 @@
-//! Bounds of counts, which hold on every machine, however slow and busy it is. Each run is compared with them, also in the tests.
+//! Bounds of counts, which hold on every machine, however slow and busy it is. Each run is compared with them, also in
+//! the tests.
 //!
-//! Two of them are times: how long a Secret held an expired token. If the scenario itself stops the operator until the tokens
-//! have almost expired, the result depends on the load of the machine, and the bound applies to the full sizes only.
+//! Two of them are times: how long a Secret held an expired token. If the scenario itself stops the operator until the
+//! tokens have almost expired, the result depends on the load of the machine, and the bound applies to the full sizes
+//! only.
 
 use super::figures::Report;
 use super::table::{title, value};
@@ -26,16 +28,18 @@ use Limit::{AtMost, Exactly};
 
 /// Get the credential, apply the Secret, apply the status. A conflict now and then is repeated.
 const THREE_REQUESTS: Limit = AtMost(3.1);
-/// A context that waits for a budget has read its credential once before, to report a mistake in it at once; credentials are
-/// not kept, so it reads it again when its turn has come. A wait of more than a minute is also reported in the status.
+/// A context that waits for a budget has read its credential once before, to report a mistake in it at once;
+/// credentials are not kept, so it reads it again when its turn has come. A wait of more than a minute is also reported
+/// in the status.
 const WITH_A_WAIT: Limit = AtMost(5.1);
 
 #[rustfmt::skip]
 const BOUNDS: &[Bound] = &[
     bound("idle", "Kubernetes API requests", Exactly(0.0)),
     Bound { full_only: true, ..bound("burst", "Kubernetes API requests", THREE_REQUESTS) },
-    // The operator starts with all contexts there. On a busy machine a part of a small fleet is reconciled before the first list
-    // of Secrets has ended: then the token Secret is read, and the API server is asked once more whether the token is wanted.
+    // The operator starts with all contexts there. On a busy machine a part of a small fleet is reconciled before the
+    // first list of Secrets has ended: then the token Secret is read, and the API server is asked once more whether the
+    // token is wanted.
     bound("burst", "Kubernetes API requests", WITH_A_WAIT),
     bound("burst", "events", AtMost(1.0)),
     bound("burst", "token requests", Exactly(1.0)),
@@ -50,7 +54,7 @@ const BOUNDS: &[Bound] = &[
     bound("sharing", "token requests", Exactly(1.0)),
     bound("sharing", "questions to users/me", Exactly(1.0)),
     bound("names", "tokens of another context", Exactly(0.0)),
-    // Get the credential, apply the status, and an event now and then; nothing for those that only wait.
+    // Get the credential, apply the status, and sometimes an event. Contexts that only wait send no request.
     bound("outage", "Kubernetes API requests for each token request", AtMost(3.3)),
     bound("faults", "contexts with the reason InvalidClient", Exactly(1.0)),
     bound("faults", "ready at the limited tenant meanwhile", Exactly(0.0)),
@@ -112,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_count_out_of_its_bound_is_found_and_so_is_one_that_is_missing() {
+    fn a_count_out_of_bounds_or_a_missing_one_is_found() {
         let screen = Screen::new();
         let program = "true";
         let mut report = Report::begin(Path::new(program), "quick", true).unwrap();

@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_judged_by_the_direction_that_is_an_improvement() {
+    fn a_change_is_rated_by_the_direction_that_is_an_improvement() {
         for (old, new, better, expected) in [
             (100.0, 200.0, Better::Higher, Some("+100 % better")),
             (100.0, 50.0, Better::Higher, Some("-50 % worse")),

@@ -1,4 +1,5 @@
-//! Writes figures and plots of a run into docs/capacity.md, so that they always come from a run and are never edited by hand.
+//! Writes figures and plots of a run into docs/capacity.md, so that they always come from a run and are never edited by
+//! hand.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -17,7 +18,7 @@ const END: &str = "<!-- end of figures -->";
 
 /// Replaces the figures on the page, and the plots beside it.
 pub fn write(report: &Report) -> anyhow::Result<()> {
-    ensure!(!report.debug, "debug builds have no figures worth a document");
+    ensure!(!report.debug, "figures of debug builds are not documented");
     let page = repository().join(PAGE);
     let text = fs::read_to_string(&page).with_context(|| format!("cannot read {PAGE}"))?;
     let folder = repository().join(PLOTS);
@@ -66,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_stands_between_the_marks_is_replaced() {
+    fn only_the_text_between_the_marks_is_replaced() {
         let page = format!("before\n{BEGIN}\nold\n{END}\nafter\n");
         let new = replaced(&page, "new\n").unwrap_or_default();
         assert_eq!(new, format!("before\n{BEGIN}\n\nnew\n{END}\nafter\n"));

@@ -41,13 +41,13 @@ pub struct Report {
 /// One scenario at one size.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Scenario {
-    /// The name to ask for it.
+    /// The name for `--scenario`.
     pub name: String,
     /// What happens in it, in one sentence.
     pub what: String,
     /// Its contexts.
     pub size: usize,
-    /// How long it took, with its preparation.
+    /// The duration, including the preparation.
     pub seconds: f64,
     /// What was measured.
     pub figures: Vec<Figure>,
@@ -87,7 +87,7 @@ pub struct Curve {
     pub name: String,
     /// The unit of the values.
     pub unit: String,
-    /// Seconds, and the value then.
+    /// Pairs of seconds and value.
     pub points: Vec<(f64, f64)>,
 }
 
@@ -114,7 +114,7 @@ impl Report {
         })
     }
 
-    /// Notes how long it took.
+    /// Records the duration.
     pub fn end(&mut self) {
         self.seconds = self.clock.map_or(0.0, |clock| clock.elapsed().as_secs_f64());
     }
@@ -158,12 +158,12 @@ impl Scenario {
         }
     }
 
-    /// A number of which more is better.
+    /// A number for which more is better.
     pub fn higher(&mut self, name: &str, unit: &str, value: f64) {
         self.add(name, unit, value, Better::Higher);
     }
 
-    /// A number of which less is better.
+    /// A number for which less is better.
     pub fn lower(&mut self, name: &str, unit: &str, value: f64) {
         self.add(name, unit, value, Better::Lower);
     }

@@ -24,9 +24,9 @@ const PATIENCE: Duration = Duration::from_mins(5);
 /// Contexts of one namespace and one tenant.
 #[derive(Clone, Debug)]
 pub struct Fleet {
-    /// Where they are.
+    /// The namespace of the contexts.
     pub namespace: String,
-    /// How many.
+    /// The number of contexts.
     pub size: usize,
     /// Their tenant.
     pub host: String,

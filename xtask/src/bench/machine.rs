@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Where a run took place.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Machine {
-    /// Processors that this process may use.
+    /// Processors that this process can use.
     pub cores: usize,
     /// Their model.
     pub model: String,
@@ -24,20 +24,20 @@ pub struct Usage {
     pub cpu: Duration,
     /// Resident memory in MiB.
     pub rss_mib: f64,
-    /// The most it ever was.
+    /// Peak resident memory in MiB.
     pub peak_mib: f64,
 }
 
 /// CPU time of the whole machine since its start.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cpu {
-    /// All of it.
+    /// The total.
     pub total: Duration,
-    /// What was neither idle nor stolen.
+    /// Time that was neither idle nor stolen.
     pub busy: Duration,
-    /// What the hypervisor gave to other machines.
+    /// Time that the hypervisor gave to other machines.
     pub steal: Duration,
-    /// What the bench and its processes used of it.
+    /// Time that the bench and its processes used.
     pub ours: Duration,
 }
 
@@ -54,7 +54,7 @@ mod platform {
 
     use super::{Cpu, Machine, Usage};
 
-    /// CPU time and memory of a process, while it lives.
+    /// CPU time and memory of a running process.
     pub fn usage(pid: u32) -> Option<Usage> {
         let process = Process::new(pid.try_into().ok()?).ok()?;
         let (stat, status) = (process.stat().ok()?, process.status().ok()?);
@@ -65,7 +65,7 @@ mod platform {
         })
     }
 
-    /// CPU time of the machine, and of this process with all that it started.
+    /// CPU time of the machine, and of this process with all processes that it started.
     pub fn cpu() -> Option<Cpu> {
         let total = KernelStats::current().ok()?.total;
         let steal = total.steal.unwrap_or_default();
@@ -80,7 +80,7 @@ mod platform {
         })
     }
 
-    /// Programs that wanted to run, on average over the last minute.
+    /// The load average over the last minute.
     pub fn load() -> Option<f64> {
         LoadAverage::current().ok().map(|load| f64::from(load.one))
     }

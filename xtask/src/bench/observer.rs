@@ -37,7 +37,7 @@ struct Token {
     renewal_time: Option<Timestamp>,
 }
 
-/// One context as it was last seen.
+/// The latest state of one context.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     /// When it was first ready with a valid token.
@@ -82,7 +82,7 @@ impl Drop for Observer {
 }
 
 impl Observer {
-    /// Begins to watch.
+    /// Starts the watch.
     pub fn start(client: Client) -> Self {
         let contexts = Arc::new(Mutex::new(Contexts::new()));
         let (notify, changed) = watch::channel(());
@@ -112,7 +112,7 @@ impl Observer {
         here.map(|((_, name), seen)| (name.clone(), seen.clone())).collect()
     }
 
-    /// The moments at which the contexts of a namespace became ready, in order.
+    /// The times at which the contexts of a namespace became ready, in order.
     pub fn ready(&self, namespace: &str) -> Vec<Instant> {
         let contexts = lock(&self.contexts);
         let here = contexts.iter().filter(|((found, _), _)| found == namespace);
@@ -127,12 +127,12 @@ impl Observer {
         contexts.iter().filter(|((found, _), seen)| found == namespace && counts(seen)).count()
     }
 
-    /// Waits until so many contexts of a namespace are ready.
+    /// Waits until this many contexts of a namespace are ready.
     pub async fn wait_for_ready(&self, namespace: &str, count: usize, limit: Duration) -> anyhow::Result<()> {
         self.wait_until(namespace, count, limit, |seen| seen.ready.is_some()).await
     }
 
-    /// Waits until so many contexts of a namespace fulfil a condition.
+    /// Waits until this many contexts of a namespace fulfil a condition.
     pub async fn wait_until(
         &self,
         namespace: &str,
@@ -155,7 +155,10 @@ impl Observer {
             for (_, seen) in self.contexts(namespace) {
                 *reasons.entry(seen.reason).or_default() += 1;
             }
-            bail!("waited {} s in vain for {count} contexts in {namespace}; seen: {reasons:?}", limit.as_secs());
+            bail!(
+                "timed out after {} s waiting for {count} contexts in {namespace}; seen: {reasons:?}",
+                limit.as_secs()
+            );
         }
         Ok(())
     }

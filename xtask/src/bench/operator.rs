@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 use super::machine::{self, Usage};
 use super::tenant::Address;
 
-/// Longer than the operator takes to finish runs in flight.
+/// Longer than the operator takes to finish reconciliations in progress.
 const GRACE: Duration = Duration::from_secs(30);
 /// How often memory is sampled.
 const PACE: Duration = Duration::from_millis(200);
@@ -27,7 +27,7 @@ const LIMITS: [&str; 3] = [
 /// The settings of a scenario that differ.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Whether the operator has its default budgets for tenants; without, requests are not limited.
+    /// Whether the operator has its default budgets for tenants. Otherwise requests are not limited.
     pub budgets: bool,
     /// Namespaces to watch, separated by commas; empty: all.
     pub namespaces: String,
@@ -92,12 +92,12 @@ impl Running {
         Memory::sample(self.pid(), self.started)
     }
 
-    /// An answer of its own port.
+    /// A response of the operator's port.
     pub async fn get(&self, path: &str) -> anyhow::Result<String> {
         self.operator.get(path).await
     }
 
-    /// Contexts that it knows, from its metrics: those with a series of their own.
+    /// The number of contexts that have a series in its metrics.
     pub async fn known(&self) -> anyhow::Result<usize> {
         let metrics = self.get("/metrics").await?;
         Ok(metrics.lines().filter(|line| line.starts_with("qlik_context_ready{")).count())
@@ -110,7 +110,7 @@ impl Running {
         value.with_context(|| format!("the operator has no metric {name}"))
     }
 
-    /// Waits for something that this operator has to do; an error when it ends meanwhile.
+    /// Waits for a result of this operator. Returns an error if the operator ends meanwhile.
     pub async fn during<T>(&mut self, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
         let ends = async {
             loop {
@@ -133,7 +133,7 @@ impl Running {
         Ok(())
     }
 
-    /// `kill -9`.
+    /// Kills it with SIGKILL.
     pub fn kill(mut self) -> anyhow::Result<()> {
         self.operator.process.kill().map(|_| ())
     }

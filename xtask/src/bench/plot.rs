@@ -1,4 +1,4 @@
-//! Plots as SVG, for people.
+//! Plots as SVG.
 
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,7 @@
 //! The requests to the API server, from its own counter `apiserver_request_total`.
 //!
-//! The counter does not identify the client. Only the operator's kinds are counted, and during a measurement no other client
-//! requests them: the bench itself watches, and a watch is counted when it ends.
+//! The counter does not identify the client. Only the operator's kinds are counted, and during a measurement no other
+//! client requests them: the bench itself watches, and a watch is counted when it ends.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use kube::Client;
 
 /// The counter.
 const COUNTER: &str = "apiserver_request_total{";
-/// Kinds that the operator deals with.
+/// Kinds that the operator uses.
 const KINDS: [&str; 4] = ["secrets", "qlikcontexts", "events", "leases"];
 
 /// Requests by verb and resource, such as `apply qlikcontexts/status`.
@@ -21,7 +21,7 @@ impl Requests {
     /// All since the API server started.
     pub async fn read(client: &Client) -> anyhow::Result<Self> {
         let request = http::Request::get("/metrics").body(Vec::new())?;
-        let text = client.request_text(request).await.context("the API server does not tell its metrics")?;
+        let text = client.request_text(request).await.context("the API server does not return its metrics")?;
         Ok(Self::parse(&text))
     }
 
@@ -54,7 +54,7 @@ impl Requests {
         Self(changed.filter(|(_, count)| *count > 0).collect())
     }
 
-    /// Reads and writes of objects; without events, the Lease, and the lists and watches of a start.
+    /// Reads and writes of objects, without events, the Lease, and the lists and watches of a start.
     pub fn of_objects(&self) -> impl Iterator<Item = (&str, u64)> {
         let of_object = |name: &str| {
             let (verb, resource) = name.split_once(' ').unwrap_or_default();
@@ -105,7 +105,7 @@ apiserver_request_duration_seconds_count{resource="secrets",verb="GET"} 9
 "#;
 
     #[test]
-    fn requests_are_counted_by_verb_and_resource_whatever_their_answer() {
+    fn requests_are_counted_by_verb_and_resource_for_any_response() {
         let requests = Requests::parse(TEXT);
         let objects: Vec<_> = requests.of_objects().collect();
         assert_eq!(objects, [("apply qlikcontexts/status", 5), ("get secrets", 7)]);

@@ -13,7 +13,7 @@ pub struct Scale {
     pub budgeted: usize,
     /// Contexts with short-lived tokens, the lifetime of these, and for how long they are observed.
     pub steady: (usize, Duration, Duration),
-    /// Renewals that are due at once while new contexts come, and how many come.
+    /// Renewals that are due at once while new contexts are created, and the number of new contexts.
     pub newcomers: (usize, usize),
     /// Contexts that hold valid tokens when the operator restarts.
     pub restarted: usize,
@@ -25,7 +25,7 @@ pub struct Scale {
     pub foreign: usize,
     /// Contexts whose tenant is down, after how long they are observed, and for how long.
     pub waiting: (usize, Duration, Duration),
-    /// Contexts whose tenants misbehave.
+    /// Contexts whose tenants fail.
     pub faulty: usize,
     /// Contexts that are deleted at once.
     pub deleted: usize,

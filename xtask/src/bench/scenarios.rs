@@ -43,7 +43,7 @@ const PATIENCE: Duration = Duration::from_mins(10);
 /// The work of the operator after the last context is ready, such as reading what it wrote, is included in the figures.
 const SETTLE: Duration = Duration::from_millis(1500);
 
-/// The names that `--scenario` takes.
+/// The names that `--scenario` accepts.
 pub fn names() -> PossibleValuesParser {
     PossibleValuesParser::new(ALL)
 }
@@ -116,12 +116,12 @@ fn times(scenario: &mut Scenario, whose: &str, since: Instant, ready: &[Instant]
     }
 }
 
-/// The value that so many percent do not exceed; of values in order.
+/// The percentile of sorted values.
 fn percentile<T>(sorted: &[T], percent: usize) -> Option<&T> {
     sorted.get((sorted.len() * percent).div_ceil(100).max(1) - 1)
 }
 
-/// Adds the middle, 99 % and the worst of some measurements.
+/// Adds the median, the 99th percentile and the maximum of some measurements.
 fn spread(scenario: &mut Scenario, what: &str, unit: &str, mut values: Vec<f64>) {
     values.sort_by(f64::total_cmp);
     for (label, percent) in [("50 %", 50), ("99 %", 99), ("worst", 100)] {
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_percentile_is_the_value_that_so_many_percent_do_not_exceed() {
+    fn a_percentile_is_the_value_that_this_percentage_does_not_exceed() {
         let values: Vec<u32> = (1..=200).collect();
         for (percent, value) in [(0, 1), (50, 100), (99, 198), (100, 200)] {
             assert_eq!(percentile(&values, percent), Some(&value), "{percent}");

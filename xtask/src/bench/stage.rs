@@ -16,7 +16,7 @@ use super::scale::Scale;
 use super::tenant::Tenant;
 use crate::screen::Screen;
 
-/// Everything that runs besides the operator.
+/// Everything that runs except the operator.
 pub struct Stage {
     // Dropped in this order.
     pub observer: Observer,
@@ -30,7 +30,8 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Starts everything but the operator; some seconds. With more than one instance the chart is installed once for each.
+    /// Starts everything except the operator, which takes some seconds. With several instances the chart is installed
+    /// once for each.
     pub async fn set(
         programs: &Programs,
         program: PathBuf,
@@ -44,7 +45,7 @@ impl Stage {
         let progress = move |line: &str| screen.progress(line);
         let control_plane = ControlPlane::start_with(programs, &options, &progress).await?;
         let authority = control_plane.folder().join("tenant-ca.pem");
-        fs::write(&authority, &tenant.address.ca).context("cannot write the tenant's authority")?;
+        fs::write(&authority, &tenant.address.ca).context("cannot write the tenant's CA certificate")?;
         let client = control_plane.client()?;
         let observer = Observer::start(client.clone());
         Ok(Self { observer, client, control_plane, tenant, scale, screen, program, authority })

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_of_one_scenario_stand_side_by_side() {
+    fn sizes_of_one_scenario_are_columns_of_one_table() {
         let mut small = Scenario::new("burst", 100, "");
         let mut large = Scenario::new("burst", 1_000, "");
         small.higher("operator", "tokens/s", 10.0);

@@ -1,7 +1,7 @@
 //! The fake Qlik Cloud as a separate process, so that its CPU time is measured separately.
 //!
-//! It takes one command per line of JSON on standard input, answers each with one line, and ends with its input, so that it
-//! cannot outlive the bench.
+//! It takes one command per line of JSON on standard input, answers each with one line, and ends with its input, so
+//! that it cannot outlive the bench.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{Write as _, stdin, stdout};
@@ -20,17 +20,18 @@ use tokio::sync::{Mutex, mpsc};
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 enum Order {
-    /// Registers the clients `<prefix>-0` to `<prefix>-<count - 1>`, each with its own secret; again: changes the lifetime.
+    /// Registers the clients `<prefix>-0` to `<prefix>-<count - 1>`, each with its own secret. Repeated, it changes the
+    /// lifetime.
     Clients { host: String, prefix: String, count: usize, lifetime: u64 },
     /// A fault.
     Script(Script),
-    /// No fault any more.
+    /// Clears all faults.
     Clear,
     /// The requests so far.
     Counts,
 }
 
-/// Where the tenant listens.
+/// The addresses of the tenant.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Address {
     /// The CONNECT proxy through which its hosts are reached.
@@ -45,9 +46,9 @@ pub struct Address {
 pub struct Counts {
     /// Token requests.
     pub token: u64,
-    /// Tokens given out.
+    /// Issued tokens.
     pub issued: u64,
-    /// Questions to users/me; each leads to one more request.
+    /// Requests to users/me. Each redirects to one more request.
     pub users_me: u64,
 }
 
@@ -62,7 +63,8 @@ impl Counts {
     }
 }
 
-/// The id of a client, and its secret. They have nothing in common: the operator refuses an answer that repeats a secret.
+/// The id and the secret of a client. They have no text in common, because the operator rejects a response that
+/// contains a secret.
 pub fn credential(prefix: &str, index: usize) -> (String, String) {
     let mut hasher = DefaultHasher::new();
     (prefix, index).hash(&mut hasher);
@@ -78,7 +80,7 @@ pub async fn serve() -> anyhow::Result<()> {
     let (sender, mut orders) = mpsc::unbounded_channel();
     thread::spawn(move || stdin().lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
     while let Some(line) = orders.recv().await {
-        match serde_json::from_str(&line).context("not an order")? {
+        match serde_json::from_str(&line).context("not a command")? {
             Order::Clients { host, prefix, count, lifetime } => {
                 let tenant = cloud.tenant(&host);
                 for index in 0..count {
@@ -109,7 +111,7 @@ fn say(answer: &impl Serialize) -> anyhow::Result<()> {
 pub struct Tenant {
     child: Child,
     pipes: Mutex<(ChildStdin, Lines<BufReader<ChildStdout>>)>,
-    /// Where it listens.
+    /// Its addresses.
     pub address: Address,
 }
 
@@ -137,7 +139,7 @@ impl Tenant {
         self.child.id()
     }
 
-    /// Registers clients, whose tokens live for `lifetime`.
+    /// Registers clients whose tokens have this lifetime.
     pub async fn clients(&self, host: &str, prefix: &str, count: usize, lifetime: Duration) -> anyhow::Result<()> {
         let (host, prefix) = (host.to_owned(), prefix.to_owned());
         self.order(&Order::Clients { host, prefix, count, lifetime: lifetime.as_secs() }).await.map(|_| ())
@@ -153,7 +155,7 @@ impl Tenant {
         self.order(&Order::Clear).await.map(|_| ())
     }
 
-    /// What it was asked so far.
+    /// The requests so far.
     pub async fn counts(&self) -> anyhow::Result<Counts> {
         self.order(&Order::Counts).await
     }

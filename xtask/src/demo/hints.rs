@@ -41,11 +41,11 @@ pub fn print(stage: &Stage, screen: Screen) {
         )],
     );
     try_out(
-        "Delete the token's Secret; it is back at once, and no new token was asked for",
+        "Delete the token Secret; it is restored at once, and no new token is requested",
         &["kubectl delete secret acme-token -n demo"],
     );
     try_out(
-        "Let new tokens live 30 s instead of 6 h, and ask for the first of them",
+        "Set the lifetime of new tokens to 30 s instead of 6 h, and request the first of them",
         &[
             &format!("curl -X PUT {control}/clients/{CLIENT_ID}/lifetime -d 30"),
             "kubectl qlik refresh acme -n demo --wait",
@@ -58,7 +58,7 @@ pub fn print(stage: &Stage, screen: Screen) {
         )],
     );
     try_out(
-        "Everything else that the fake Qlik Cloud can do (revoke tokens, which the next check finds within 15 min, …), and what it was asked",
+        "Everything else that the fake Qlik Cloud can do (revoke tokens, which the next check finds within 15 min, …), and its requests",
         &[&format!("curl {control}/"), &format!("curl {control}/requests")],
     );
     try_out("What the operator says", &[&format!("tail -f {}", stage.operator.process.log().display())]);

@@ -3,14 +3,14 @@
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Receives signals from its creation on; before, a signal ends the process.
+/// Receives signals from its creation on. Before that, a signal ends the process.
 pub struct Interrupt {
     ctrl_c: Signal,
     term: Signal,
 }
 
 impl Interrupt {
-    /// Begins to receive signals.
+    /// Starts to receive signals.
     pub fn listen() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen for signals");
         Ok(Self { ctrl_c: listen(SignalKind::interrupt())?, term: listen(SignalKind::terminate())? })

@@ -1,4 +1,4 @@
-//! `examples/client-secret.yaml` as a visitor would fill it in, with a wrong secret.
+//! `examples/client-secret.yaml`, filled in with a wrong secret.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ pub const CLIENT_ID: &str = "82e0a4c1f7b94d0d9c6b13a57f02d3e8";
 pub const CLIENT_SECRET: &str = "c7d1f0a95be2463f8a04d6b9e371528c4f6a90be13d7425a";
 const WRONG_SECRET: &str = "00000000000000000000000000000000";
 
-/// The context that does not become ready, with names of its own.
+/// The context that does not become ready, with its own names.
 pub fn broken() -> anyhow::Result<String> {
     example(&[
         ("REPLACE-WITH-CLIENT-ID", CLIENT_ID),

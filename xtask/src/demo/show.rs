@@ -48,7 +48,7 @@ impl Show<'_> {
     }
 
     async fn contexts(&self) -> anyhow::Result<()> {
-        // `Stalled` comes two minutes later: a client that never worked may have been created a moment ago.
+        // `Stalled` is set two minutes later, because a client that never worked may have been created a moment ago.
         let refused = "--for=condition=TokenIssued=False";
         self.kubectl(&["wait", "-n", "demo", refused, "qctx/acme-broken", "--timeout=60s"]).await?;
         let table = self.qlik(&["list", "-n", "demo"], true)?;
@@ -77,7 +77,7 @@ impl Show<'_> {
             ["get", "secret", "acme-token", "-n", "demo", "-o", &template].map(str::to_owned)
         };
         let token = self.quietly(&printing(TOKEN)).await?;
-        let start = token.get(..12).context("the token is no token")?;
+        let start = token.get(..12).context("the token is too short")?;
 
         self.screen.heading("Its context file for qlik-cli, mounted at $HOME/.qlik (token shortened here)");
         let command = printing(CONTEXTS_YML);
@@ -154,7 +154,7 @@ mod tests {
     use super::as_typed;
 
     #[test]
-    fn what_a_shell_would_read_otherwise_is_quoted() {
+    fn arguments_with_special_characters_are_quoted() {
         assert_eq!(as_typed(&["get", "qctx", "-o", "jsonpath={.spec}"]), "kubectl get qctx -o 'jsonpath={.spec}'");
     }
 }

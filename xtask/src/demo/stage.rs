@@ -15,7 +15,7 @@ use support::tenant::{Client, QlikCloud};
 use super::manifests::{CLIENT_ID, CLIENT_SECRET, HOST};
 use crate::screen::Screen;
 
-/// Longer than the operator takes to finish runs in flight.
+/// Longer than the operator takes to finish reconciliations in progress.
 const GRACE: Duration = Duration::from_secs(30);
 
 /// All processes.
@@ -29,7 +29,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Starts everything; some seconds.
+    /// Starts everything, which takes some seconds.
     pub async fn set(programs: &Programs, program: &Path, plugin: &Path, screen: Screen) -> anyhow::Result<Self> {
         screen.progress(&format!("starting a fake Qlik Cloud with https://{HOST} …"));
         let cloud = QlikCloud::start().await?;
@@ -45,7 +45,7 @@ impl Stage {
         let helm = install.join(" ").replace(&here, "");
         screen.progress(&format!("installed: helm {helm}"));
 
-        screen.progress("starting the operator with the rights of the chart's ServiceAccount …");
+        screen.progress("starting the operator with the permissions of the chart's ServiceAccount …");
         let authority = control_plane.folder().join("tenant-ca.pem");
         cloud.write_ca(&authority)?;
         let flags = ["--oauth-clients", "--tenant-ca-file", &authority.to_string_lossy()];
@@ -88,7 +88,7 @@ impl Stage {
             .env("KUBECONFIG", self.control_plane.admin_kubeconfig());
         kubectl.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input);
         let mut child = kubectl.spawn().context("kubectl does not run")?;
-        // It holds our ends of the pipe, which has to be closed before its end is seen.
+        // It holds our ends of the pipe. They have to be closed before the reader gets the end of the output.
         drop(kubectl);
         let mut printed = String::new();
         output.read_to_string(&mut printed).context("kubectl prints no text")?;
@@ -113,13 +113,13 @@ impl Stage {
         }
     }
 
-    /// Stops everything in order.
+    /// Stops everything gracefully, in order.
     pub async fn strike(mut self, screen: Screen) -> anyhow::Result<()> {
         let status = self.operator.process.stop(GRACE).await?;
         screen.progress(&format!("the operator ended with {status}"));
         let Self { control_plane, .. } = self;
         drop(control_plane);
-        screen.progress("the control plane is gone");
+        screen.progress("the control plane has ended");
         ensure!(status.success(), "the operator ended with {status} when told to stop");
         Ok(())
     }

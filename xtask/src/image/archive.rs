@@ -1,5 +1,5 @@
-//! The OCI archive: layers, configuration, manifest and index (OCI image specification 1.1), and beside them the file that
-//! `docker load` reads.
+//! The OCI archive: layers, configuration, manifest and index (OCI image specification 1.1), and beside them the file
+//! that `docker load` reads.
 //!
 //! The same content gives the same bytes: files in order, one date, root as the only owner.
 
@@ -48,7 +48,7 @@ pub(super) struct Sizes {
     pub(super) compressed: usize,
 }
 
-/// An archive that grows, platform by platform.
+/// An archive under construction, to which platforms are added.
 #[derive(Debug)]
 pub(super) struct Archive {
     name: String,
@@ -64,7 +64,7 @@ impl Archive {
         Self { name: name.to_owned(), labels, blobs: BTreeMap::new(), manifests: Vec::new(), docker: Vec::new() }
     }
 
-    /// Adds the image of one platform, in two layers: what seldom changes, and the program.
+    /// Adds the image of one platform, in two layers: the files that seldom change, and the program.
     pub(super) fn add(&mut self, architecture: Architecture, files: &[File]) -> anyhow::Result<Sizes> {
         let mut sizes = Sizes::default();
         let (mut diffs, mut layers, mut history) = (Vec::new(), Vec::new(), Vec::new());
@@ -151,7 +151,7 @@ impl Archive {
         Ok(tar.into_inner()?)
     }
 
-    /// Keeps a part, and returns its descriptor.
+    /// Adds a blob, and returns its descriptor.
     fn blob(&mut self, media_type: &str, bytes: Vec<u8>) -> Value {
         let digest = sha256(&bytes);
         let descriptor = json!({"mediaType": media_type, "digest": format!("sha256:{digest}"), "size": bytes.len()});
@@ -160,7 +160,7 @@ impl Archive {
     }
 }
 
-/// A layer: the files, and the folders they are in.
+/// A layer: the files and their folders.
 fn layer(files: &[&File], seconds: u64) -> io::Result<Vec<u8>> {
     let mut tar = tar::Builder::new(Vec::new());
     let mut known = Vec::new();

@@ -10,12 +10,13 @@ use super::{Architecture, Binary, NAME};
 use crate::screen::Screen;
 use crate::{cargo, tools};
 
-/// A static glibc. Rather than musl: it needs no target beside the installed one, and its allocator is the one that tests and
-/// benchmarks run with, while musl's takes one lock for all threads. What a static glibc cannot do is load plugins for name
-/// resolution; `files` and `dns`, all that a Pod has, are part of it since glibc 2.34, and the tests on a real node resolve names.
+/// A static glibc. Rather than musl: it needs no target beside the installed one, and its allocator is the one that
+/// tests and benchmarks run with, while musl's takes one lock for all threads. What a static glibc cannot do is load
+/// plugins for name resolution; `files` and `dns`, all that a Pod has, are part of it since glibc 2.34, and the tests
+/// on a real node resolve names.
 const STATIC: &str = "-Ctarget-feature=+crt-static";
 
-/// Why this machine cannot build the program; `None` if it can.
+/// The reason why this machine cannot build the program; `None` if it can.
 pub(super) fn obstacle() -> Option<String> {
     if OS != "linux" {
         return Some(format!(

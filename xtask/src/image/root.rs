@@ -1,4 +1,5 @@
-//! The root file system of the image: every file, its mode and its content. Root owns everything, and no user may write to it.
+//! The root file system of the image: every file, its mode and its content. Root owns everything, and no user may write
+//! to it.
 
 use std::fmt::Write as _;
 use std::fs::{self, Permissions};
@@ -15,7 +16,7 @@ use super::{Architecture, NAME, sbom};
 /// A file of the image.
 #[derive(Debug)]
 pub(super) struct File {
-    /// Without a slash in front.
+    /// The path, without a leading slash.
     pub(super) path: String,
     pub(super) mode: u32,
     pub(super) content: Vec<u8>,

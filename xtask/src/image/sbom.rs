@@ -1,9 +1,9 @@
 //! The SBOM, CycloneDX 1.6: the crates that are linked into the program.
 //!
-//! It is made from two lists. The list that `cargo auditable` linked into the program certainly belongs to the program, but also
-//! has crates of macros and disabled optional crates. The list of `cargo tree` for the platform is exact, but is that of this
-//! source. A crate that is only in the second list means that the program was not built from this source, which is an error. No
-//! date and no serial number: the same program has the same SBOM.
+//! It is made from two lists. The list that `cargo auditable` linked into the program certainly belongs to the program,
+//! but also has crates of macros and disabled optional crates. The list of `cargo tree` for the platform is exact, but
+//! is that of this source. A crate that is only in the second list means that the program was not built from this
+//! source, which is an error. No date and no serial number: the same program has the same SBOM.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use super::archive::sha256;
 use super::{Architecture, NAME, VERSION};
 use crate::cargo;
 
-/// Far more than the list needs, in bytes.
+/// Much more than the list needs, in bytes.
 const LONGEST: usize = 8 << 20;
 
 /// The SBOM of an image with this program.

@@ -1,9 +1,9 @@
 //! The test programs of the workspace, several at a time.
 //!
-//! Those that start real programs mostly wait, and cargo runs one test program after the other, so the processors would be idle
-//! most of the time. The programs are built once and then started without cargo: cargo resolves features for the targets that are
-//! selected, so a call for each program would build most of the workspace again. The output of a run is shown as a whole when it
-//! has ended.
+//! Those that start real programs mostly wait, and cargo runs one test program after the other, so the processors would
+//! be idle most of the time. The programs are built once and then started without cargo: cargo resolves features for
+//! the targets that are selected, so a call for each program would build most of the workspace again. The output of a
+//! run is shown as a whole when it has ended.
 
 use std::env;
 use std::ffi::OsStr;
@@ -78,7 +78,7 @@ pub fn run(screen: Screen, programs: &[Program], variables: &[(&str, &OsStr)]) -
     Ok(())
 }
 
-/// As cargo would start it.
+/// The command, as cargo would start it.
 fn command(program: &Program) -> Command {
     let mut command = Command::new(&program.executable);
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_test_program_is_started_in_its_package_and_other_programs_are_not_started() {
+    fn only_test_programs_are_started_each_in_the_folder_of_its_package() {
         let message = |kind: &str, name: &str, test: bool| {
             json!({
                 "reason": "compiler-artifact", "package_id": "path+file:///w/tests/support#0.1.0",

@@ -17,7 +17,7 @@ use crate::bench::window::{Spent, Window};
 const CEILING: usize = 1500;
 /// Points of a curve.
 const POINTS: usize = 200;
-/// Time until memory is at rest.
+/// The time until memory use is stable.
 const REST: Duration = Duration::from_secs(3);
 
 pub async fn run(stage: &Stage, contexts: usize) -> anyhow::Result<Scenario> {
@@ -109,7 +109,7 @@ impl Ceiling {
     }
 }
 
-/// From the first to the last; starting a process is not part of it.
+/// From the first request to the last, without the start of the process.
 fn duration(ready: &[Instant]) -> f64 {
     match (ready.first(), ready.last()) {
         (Some(first), Some(last)) => (*last - *first).as_secs_f64(),
@@ -127,7 +127,7 @@ fn progress(name: &str, since: Instant, ready: &[Instant]) -> Curve {
     Curve { name: name.to_owned(), unit: "contexts ready".to_owned(), points: thinned(&points) }
 }
 
-/// As many points as a plot can show, the last among them.
+/// As many points as a plot can show, including the last.
 fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let step = points.len().div_ceil(POINTS).max(1);
     points.iter().rev().step_by(step).rev().copied().collect()

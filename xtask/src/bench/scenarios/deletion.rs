@@ -50,7 +50,8 @@ pub async fn run(stage: &Stage) -> anyhow::Result<Scenario> {
     Ok(scenario)
 }
 
-/// Waits until the operator has forgotten all contexts: how long that took, and the slowest response of its probe.
+/// Waits until the operator has dropped all contexts. Returns how long that took, and the slowest response of its
+/// probe.
 async fn watch(operator: &Running, begin: Instant) -> anyhow::Result<(Duration, Duration)> {
     let mut slowest = Duration::ZERO;
     loop {
@@ -63,7 +64,7 @@ async fn watch(operator: &Running, begin: Instant) -> anyhow::Result<(Duration, 
         if operator.known().await? == 0 {
             return Ok((begin.elapsed(), slowest));
         }
-        ensure!(begin.elapsed() < PATIENCE, "the operator does not forget");
+        ensure!(begin.elapsed() < PATIENCE, "the operator still has series of deleted contexts");
     }
 }
 
@@ -71,7 +72,7 @@ async fn collected(stage: &Stage, fleet: &Fleet, begin: Instant) -> anyhow::Resu
     let secrets: Api<Secret> = Api::namespaced(stage.client.clone(), &fleet.namespace);
     let ours = ListParams::default().labels("app.kubernetes.io/managed-by=qlik-context-operator").limit(1);
     while !secrets.list_metadata(&ours).await?.items.is_empty() {
-        ensure!(begin.elapsed() < PATIENCE, "Kubernetes does not collect the Secrets");
+        ensure!(begin.elapsed() < PATIENCE, "Kubernetes does not garbage-collect the Secrets");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     Ok(())

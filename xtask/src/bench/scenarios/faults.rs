@@ -1,4 +1,4 @@
-//! Tenants that misbehave: errors, stalls, a rate limit, and one credential that is wrong.
+//! Tenants that fail: errors, stalls, a rate limit, and one wrong credential.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::bench::stage::Stage;
 use crate::bench::tenant::credential;
 use crate::bench::window::Window;
 
-/// Every so many contexts get a 500 for their first token request, and every so many are stalled.
+/// One in this many contexts gets a 500 for its first token request, and one in this many is stalled.
 const FAILS: usize = 20;
 const STALLS: usize = 10;
 const STALL: u64 = 10_000;

@@ -1,4 +1,4 @@
-//! Large Secrets that are unrelated to the operator: they must not cost it anything.
+//! Large Secrets that are unrelated to the operator: they must not increase its memory.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::bench::operator::Settings;
 use crate::bench::stage::Stage;
 use crate::bench::window::Window;
 
-/// As large as a Secret of Helm, or a bundle of certificates.
+/// The size of a Helm release Secret or of a bundle of certificates.
 const SIZE: usize = 100 * 1024;
 const SETTLED: Duration = Duration::from_secs(4);
 

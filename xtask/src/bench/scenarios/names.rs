@@ -54,7 +54,7 @@ pub async fn run(stage: &Stage) -> anyhow::Result<Scenario> {
     let count = |counter: &AtomicU64| counter.load(Ordering::SeqCst);
     scenario.plain("tokens looked at", "", number(count(&checks.all)));
     scenario.lower("tokens of another context", "", number(count(&checks.wrong)));
-    ensure!(count(&checks.all) >= 2 * contexts as u64, "too few Secrets were looked at");
+    ensure!(count(&checks.all) >= 2 * contexts as u64, "too few Secrets were checked");
     for fleet in &fleets {
         stage.clear(&fleet.namespace).await?;
     }
@@ -84,7 +84,7 @@ impl Checks {
         let url = format!("https://{}/api/v1/users/me", fleet.host);
         let authorization = text_of(secret, "authorization")?;
         let answer = self.client.get(url).header("authorization", authorization).send().await?;
-        // Another tenant's token is refused here; that counts as wrong as well.
+        // This tenant rejects a token of another tenant, which also counts as wrong.
         let user: Value = serde_json::from_slice(&answer.bytes().await?)?;
         self.all.fetch_add(1, Ordering::SeqCst);
         if user["clientId"] != credential(&fleet.clients, index).0 {

@@ -23,7 +23,8 @@ pub async fn run(stage: &Stage) -> anyhow::Result<Scenario> {
     newcomers.register(&stage.tenant).await?;
     newcomers.credentials(&stage.client, 0..2 * count).await?;
     let mut fleet = Fleet::new(&stage.namespace("due").await?, due);
-    // Enough to issue all of them, to wait until half is left of the last one, and to renew them before the first one expires.
+    // Enough to issue all of them, to wait until half is left of the last one, and to renew them before the first one
+    // expires.
     fleet.lifetime = Duration::from_secs(if due > 500 { 300 } else { 40 });
     fleet.create(&stage.client, &stage.tenant).await?;
 
@@ -54,7 +55,7 @@ pub async fn run(stage: &Stage) -> anyhow::Result<Scenario> {
     Ok(scenario)
 }
 
-/// Creates contexts one after the other; seconds from the request to the moment at which each is ready.
+/// Creates contexts one after the other. Returns the seconds from the creation of each until it is ready.
 async fn arrive(stage: &Stage, fleet: &Fleet, which: std::ops::Range<usize>) -> anyhow::Result<Vec<f64>> {
     let mut seconds = Vec::new();
     for index in which {
