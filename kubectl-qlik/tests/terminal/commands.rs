@@ -7,7 +7,7 @@ use crate::golden;
 use crate::world::{CLIENT_ID, CLIENT_SECRET, Case, world};
 
 #[test]
-fn the_list_shows_what_is_ready_and_every_format_can_be_read() {
+fn the_list_shows_readiness_and_every_output_format_parses() {
     let case = Case::new("listed");
     let empty = case.shows(&["list"]);
     assert!(empty.status == 0 && empty.screen.contains("`kubectl qlik init NAME`"), "{}", empty.screen);
@@ -44,14 +44,14 @@ fn the_list_shows_what_is_ready_and_every_format_can_be_read() {
     assert!(case.pipes(&["list", "-o", "yaml"], "").1.contains("kind: QlikContext"));
     assert!(case.pipes(&["list", "-A"], "").1.lines().next().unwrap().starts_with("NAMESPACE "));
     let plain = case.pipes(&["list"], "").1;
-    assert_eq!(plain.lines().count(), 3, "a line for each, to cut with awk: {plain}");
+    assert_eq!(plain.lines().count(), 3, "one line for each context, for tools such as awk: {plain}");
     assert!(empty.screen.contains("-A looks in every namespace"), "{}", empty.screen);
     let (status, _, err) = case.pipes(&["list", "-l", "not a label!"], "");
     assert!(status == 1 && err.starts_with("error: cannot list QlikContexts"), "{err}");
 }
 
 #[test]
-fn whoami_names_the_bot_and_live_asks_the_tenant_itself() {
+fn whoami_names_the_bot_and_live_requests_the_tenant() {
     let case = Case::new("who");
     let (status, _, err) = case.pipes(&["whoami", "nobody"], "");
     assert!(status == 1 && err.contains("\"nobody\" not found"), "{err}");
@@ -75,7 +75,7 @@ fn whoami_names_the_bot_and_live_asks_the_tenant_itself() {
 }
 
 #[test]
-fn the_token_goes_into_a_pipe_and_onto_a_terminal_only_when_that_is_wanted() {
+fn the_token_is_printed_to_a_pipe_and_to_a_terminal_only_on_request() {
     let case = Case::new("piped");
     case.ready("acme");
     let (status, token, _) = case.pipes_unsearched(&["token", "acme"], "");
@@ -85,7 +85,7 @@ fn the_token_goes_into_a_pipe_and_onto_a_terminal_only_when_that_is_wanted() {
     assert!(refused.status == 1 && refused.screen.contains("--yes"), "{}", refused.screen);
     assert!(case.terminal(&["token", "acme", "--yes"]).ends().bytes.contains(&secret[..20]));
 
-    // A Secret that took the place of the operator's is not its token.
+    // A Secret that replaced the operator's Secret does not contain its token.
     case.kubectl(&["patch", "qctx", "acme", "--type=merge", "-p", r#"{"spec":{"suspend":true}}"#]);
     case.kubectl(&["delete", "secret", "acme-token"]);
     let (status, out, err) = case.pipes(&["token", "acme"], "");
@@ -96,7 +96,7 @@ fn the_token_goes_into_a_pipe_and_onto_a_terminal_only_when_that_is_wanted() {
 }
 
 #[test]
-fn a_refresh_waits_for_the_new_token_and_says_when_there_is_none() {
+fn a_refresh_waits_for_the_new_token_and_reports_when_there_is_none() {
     let case = Case::new("fresh");
     case.ready("acme");
     let token = || case.pipes_unsearched(&["token", "acme"], "").1;

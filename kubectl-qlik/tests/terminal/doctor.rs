@@ -1,4 +1,4 @@
-//! `doctor`, on a cluster that is ready and on one where nothing is installed.
+//! `doctor`, on a cluster that is ready and on one without the operator.
 
 use std::process::Command;
 
@@ -10,7 +10,7 @@ use crate::golden;
 use crate::world::{CLIENT_SECRET, Case, PROGRAM, kubeconfig_without_permissions, read};
 
 #[test]
-fn a_cluster_that_is_ready_passes_and_the_missing_kubelet_is_seen() {
+fn a_ready_cluster_passes_and_the_missing_kubelet_is_reported() {
     let case = Case::new("healthy");
     case.ready("acme");
     let shown = case.shows(&["doctor"]);
@@ -33,7 +33,7 @@ fn a_cluster_that_is_ready_passes_and_the_missing_kubelet_is_seen() {
 }
 
 #[test]
-fn a_user_with_few_permissions_gets_an_answer_as_well() {
+fn a_user_with_few_permissions_gets_a_result_as_well() {
     let case = Case::new("modest");
     let kubeconfig = kubeconfig_without_permissions("modest");
     let (status, out, err) = case.pipes(&["doctor", "--kubeconfig", kubeconfig.to_str().unwrap()], "");
@@ -42,7 +42,7 @@ fn a_user_with_few_permissions_gets_an_answer_as_well() {
 }
 
 #[test]
-fn without_a_kubeconfig_it_is_a_finding_with_advice() {
+fn a_missing_kubeconfig_is_a_finding_with_advice() {
     let case = Case::new("nofile");
     let (status, out, _) = case.pipes(&["doctor", "-o", "json", "--kubeconfig", "/nowhere"], "");
     let findings: Value = serde_json::from_str(&out).unwrap();
@@ -84,7 +84,7 @@ fn on_a_cluster_without_the_operator_it_says_what_to_install() {
 }
 
 #[test]
-fn a_cluster_without_the_second_kind_is_not_told_that_it_lacks_something() {
+fn a_cluster_without_the_second_kind_gets_no_finding() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let programs = Programs::find(&to_stderr).unwrap();
     let options = Options {
@@ -108,7 +108,7 @@ fn a_cluster_without_the_second_kind_is_not_told_that_it_lacks_something() {
     }
 }
 
-/// Golden files are for a terminal of 80 columns; this one came through a pipe.
+/// Golden files are for a terminal of 80 columns. This output came through a pipe.
 fn fold(text: &str) -> String {
     let mut out = String::new();
     for line in text.lines() {

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use crate::world::Case;
 
 #[test]
-fn the_file_keeps_what_it_has_and_is_for_its_owner_alone() {
+fn the_file_keeps_other_entries_and_only_its_owner_can_read_it() {
     let case = Case::new("exported");
     case.ready("acme");
     let path = case.home.join(".qlik/contexts.yml");
@@ -47,7 +47,7 @@ fn the_file_keeps_what_it_has_and_is_for_its_owner_alone() {
     fs::write(&path, "not: [yaml").unwrap();
     let (status, _, err) = case.pipes(&["export", "acme"], "");
     assert!(status == 1 && err.contains("is not YAML"), "{err}");
-    assert_eq!(fs::read_to_string(&path).unwrap(), "not: [yaml", "what is not understood is not touched");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "not: [yaml", "a file that cannot be parsed is not changed");
     let (status, _, err) = case.pipes(&["export", "acme", "--to", "/proc/nowhere/x"], "");
     assert!(status == 1 && err.contains("cannot write /proc/nowhere/x"), "{err}");
     let (status, _, err) = case.pipes(&["export", "acme", "--to", "-"], "");

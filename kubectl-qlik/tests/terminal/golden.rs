@@ -1,9 +1,9 @@
-//! Compares the text of a screen, without the times and ports of this run, with a committed file.
+//! Compares the text of a screen with a committed file, without the times and ports of this run.
 
 use std::path::Path;
 use std::{env, fs};
 
-/// Compares with `golden/<name>.txt`, or writes it. No line of it is wider than the terminal.
+/// Compares with `golden/<name>.txt`, or writes it. Checks that no line is wider than the terminal.
 pub fn compare(name: &str, screen: &str) {
     for line in screen.lines() {
         assert!(line.trim_end().chars().count() <= 80, "wider than the terminal: {line}");
@@ -11,7 +11,7 @@ pub fn compare(name: &str, screen: &str) {
     compare_data(name, screen);
 }
 
-/// The same for data, which is not folded.
+/// The same for data, which is not wrapped.
 pub fn compare_data(name: &str, screen: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/terminal/golden").join(name).with_extension("txt");
     let text = screen.lines().map(|line| line.trim_end().to_owned() + "\n").collect::<String>();
@@ -21,10 +21,11 @@ pub fn compare_data(name: &str, screen: &str) {
         return;
     }
     let expected = fs::read_to_string(&path).unwrap_or_default();
-    assert!(text == expected, "{} is not what is shown now:\n{text}", path.display());
+    assert!(text == expected, "{} differs from the output:\n{text}", path.display());
 }
 
-/// Dates become zeros of the same width, spans of time one zero for each unit, ports a word. Columns of a table stay aligned.
+/// Replaces dates by zeros of the same width, durations by one zero for each unit, and ports by a word, so that the
+/// columns of a table stay aligned.
 fn without_this_run(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;

@@ -8,7 +8,7 @@ fn the_krew_manifest_has_an_archive_for_each_platform() {
     assert_eq!(manifest["apiVersion"], "krew.googlecontainertools.github.com/v1alpha2");
     assert_eq!((&manifest["kind"], &manifest["metadata"]["name"]), (&json!("Plugin"), &json!("qlik")));
     let short = manifest["spec"]["shortDescription"].as_str().unwrap();
-    assert!(short.len() <= 50 && !short.contains("kubectl"), "Krew asks for that: {short}");
+    assert!(short.len() <= 50 && !short.contains("kubectl"), "Krew requires this: {short}");
     let mut platforms = Vec::new();
     for platform in manifest["spec"]["platforms"].as_array().unwrap() {
         let labels = &platform["selector"]["matchLabels"];

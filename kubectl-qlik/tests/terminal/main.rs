@@ -1,10 +1,10 @@
-//! `kubectl qlik` as a person uses it: typed at a pseudo-terminal of 80 columns, on a real control plane, with the operator
-//! running with the chart's own permissions and the fake tenant over TLS.
+//! `kubectl qlik` as a person uses it: typed at a pseudo-terminal of 80 columns, on a real control plane. The operator
+//! runs with the chart's permissions, and the fake tenant is reached over TLS.
 //!
-//! The screen at the end is compared with `golden/`; `WRITE_GENERATED=1` writes those files. Everything that a program
-//! printed, its arguments, and what it wrote to the cluster are searched for secrets when a test ends.
+//! The final screen is compared with `golden/`; `WRITE_GENERATED=1` writes those files. At the end of a test, the
+//! output of every program, its arguments, and the objects that it wrote to the cluster are searched for secrets.
 
-#![expect(clippy::disallowed_methods, reason = "a person at a terminal waits in real time")]
+#![expect(clippy::disallowed_methods, reason = "a terminal needs real time")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod commands;

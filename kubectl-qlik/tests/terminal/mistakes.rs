@@ -1,4 +1,4 @@
-//! Each mistake gets a sentence that says what to do, and a second chance at a terminal.
+//! Each mistake gets a message that says what to do, and can be corrected at a terminal.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::tutorial::answer_all;
 use crate::world::{CLIENT_ID, CLIENT_SECRET, Case, PROGRAM, kubeconfig_without_permissions, read, world};
 
 #[test]
-fn a_wrong_client_secret_shows_the_message_of_the_condition_and_can_be_typed_again() {
+fn a_wrong_client_secret_shows_the_message_of_the_condition_and_can_be_corrected() {
     let case = Case::new("wrong");
     let mut terminal = case.terminal(&["init", "acme"]);
     answer_all(&mut terminal, &case.tenant.url(), "planted-but-wrong");
@@ -25,7 +25,7 @@ fn a_wrong_client_secret_shows_the_message_of_the_condition_and_can_be_typed_aga
 }
 
 #[test]
-fn a_tenant_that_does_not_exist_can_be_typed_again_and_a_pasted_address_is_repaired() {
+fn a_missing_tenant_can_be_corrected_and_a_pasted_url_is_normalized() {
     let case = Case::new("nowhere");
     let mut terminal = case.terminal(&["init", "acme"]);
     terminal.answers("Enter tenant url:", "acme");
@@ -41,7 +41,7 @@ fn a_tenant_that_does_not_exist_can_be_typed_again_and_a_pasted_address_is_repai
 }
 
 #[test]
-fn leaving_a_failure_as_it_is_prints_the_command_to_go_on() {
+fn leaving_a_failure_prints_the_command_to_continue() {
     let case = Case::new("left");
     let mut terminal = case.terminal(&["init", "acme"]);
     answer_all(&mut terminal, &case.tenant.url(), "planted-but-wrong");
@@ -82,14 +82,14 @@ fn ctrl_c_while_it_waits_lists_the_objects_written_and_how_to_remove_them() {
     terminal.sees("waiting for the operator").types(CTRL_C);
     let ended = case.ended(terminal);
     assert_eq!(ended.status, 130, "{}", ended.screen);
-    // A picture of the spinner stays, with the ^C of the terminal.
+    // The last frame of the spinner stays on the screen, with the ^C of the terminal.
     let lines: Vec<_> = ended.screen.lines().filter(|line| !line.contains("waiting for the operator")).collect();
     golden::compare("interrupted", &lines.join("\n"));
     case.kubectl(&["delete", "secret/acme-oauth", "qlikcontext/acme"]);
 }
 
 #[test]
-fn a_context_or_a_secret_that_init_did_not_create_is_left_alone() {
+fn a_context_or_a_secret_that_init_did_not_create_is_not_changed() {
     let case = Case::new("taken");
     case.apply(&json!({
         "apiVersion": "qlikcontext.dev/v1alpha1", "kind": "QlikContext", "metadata": {"name": "acme"},
@@ -122,7 +122,7 @@ fn a_context_or_a_secret_that_init_did_not_create_is_left_alone() {
 }
 
 #[test]
-fn without_permission_the_verb_and_the_resource_are_named_before_anything_is_asked() {
+fn a_missing_permission_is_reported_before_any_question() {
     let case = Case::new("forbidden");
     let kubeconfig = kubeconfig_without_permissions("forbidden");
     let kubeconfig = ["--kubeconfig", kubeconfig.to_str().unwrap()];
@@ -165,7 +165,7 @@ fn an_unreachable_cluster_or_a_bad_kubeconfig_gets_a_clear_error() {
             "{said}"
         );
     }
-    // As in kubectl, a file of a list may be missing.
+    // As in kubectl, a file of the list in KUBECONFIG can be missing.
     let list = format!("/nowhere:{}", world().control_plane.admin_kubeconfig().display());
     let (status, _, err) = case.pipes_with(&["list"], "", &[("KUBECONFIG", &list)]);
     assert_eq!(status, 0, "{err}");
@@ -176,7 +176,7 @@ fn an_unreachable_cluster_or_a_bad_kubeconfig_gets_a_clear_error() {
 }
 
 #[test]
-fn an_operator_that_does_not_answer_in_time_is_reported() {
+fn an_operator_that_does_not_respond_in_time_is_reported() {
     let case = Case::new("silent");
     let slow = Fault::Delivery(Pacing::Late { millis: 12_000 });
     world().cloud.script(Script::at(Route::Token, slow).host(case.tenant.host()).once());
@@ -192,7 +192,7 @@ fn an_operator_that_does_not_answer_in_time_is_reported() {
 }
 
 #[test]
-fn a_context_that_the_api_server_refuses_leaves_no_secret_behind() {
+fn a_context_that_the_api_server_rejects_leaves_no_secret_behind() {
     let case = Case::new("refused");
     let args = [&case.init("acme")[..], &["--scopes", "two words,"]].concat();
     let (status, _, err) = case.pipes(&args, CLIENT_SECRET);
@@ -208,7 +208,7 @@ fn a_context_that_the_api_server_refuses_leaves_no_secret_behind() {
 }
 
 #[test]
-fn careless_values_are_refused_before_anything_is_written() {
+fn invalid_values_are_rejected_before_anything_is_written() {
     let case = Case::new("careless");
     let (host, empty) = (case.tenant.host().to_owned(), case.file("empty", " \n"));
     let (folder, two) = (case.home.to_string_lossy().into_owned(), case.file("two", "planted-two planted-words"));

@@ -7,7 +7,7 @@ use crate::golden;
 use crate::world::{CLIENT_SECRET, Case};
 
 impl Case {
-    /// A QlikContext that may manage OAuth clients, a client that it makes, and a QlikContext that reads its credential.
+    /// A QlikContext that can manage OAuth clients, a QlikOAuthClient, and a QlikContext that reads its credential.
     fn with_oauth_client(namespace: &str) -> Self {
         let case = Self::new(namespace);
         let admin = Client::new("admin").secret(CLIENT_SECRET).scopes(&["admin_classic", "user_default"]);
@@ -36,7 +36,7 @@ impl Case {
         case
     }
 
-    /// Without the ids of this run. Zeros of the same length fold and align alike.
+    /// Replaces the ids of this run by zeros of the same length, which keep wrapping and alignment.
     fn without_ids(&self, screen: &str) -> String {
         let status = &self.get("qoauth/reporting")["status"];
         let previous = status["previous"].as_array().into_iter().flatten().map(|old| &old["hint"]);
@@ -86,7 +86,7 @@ fn an_oauth_client_is_listed_shown_and_rotated() {
 }
 
 #[test]
-fn suspend_and_resume_take_both_kinds_as_kubectl_names_them() {
+fn suspend_and_resume_accept_both_kinds_with_kubectls_names() {
     let case = Case::with_oauth_client("mixed");
     let (status, out, err) = case.pipes(&["suspend", "qctx/admin", "oauthclient/reporting"], "");
     assert_eq!(status, 0, "{err}");
@@ -99,7 +99,7 @@ fn suspend_and_resume_take_both_kinds_as_kubectl_names_them() {
     assert!(status == 1 && err.contains("kubectl qlik resume oauthclient/reporting -n mixed"), "{err}");
     let (status, out, _) = case.pipes(&["resume", "oauthclients", "-l", "team=bi"], "");
     assert_eq!((status, out.as_str()), (0, "qlikoauthclient.qlikcontext.dev/reporting resumed\n"));
-    // What a list prints is what a command takes.
+    // A command accepts the names that a list prints.
     let names = case.pipes(&["list", "-o", "name"], "").1;
     let names: Vec<_> = names.lines().collect();
     let (status, out, err) = case.pipes(&[&["resume"], &names[..]].concat(), "");
@@ -107,7 +107,7 @@ fn suspend_and_resume_take_both_kinds_as_kubectl_names_them() {
 }
 
 #[test]
-fn a_command_that_is_about_the_other_kind_says_which_one_to_use() {
+fn a_command_for_the_other_kind_names_the_right_one() {
     let case = Case::new("kinds");
     for (args, status, expected) in [
         (&["rotate", "qctx/acme"][..], 2, "use refresh for a token"),

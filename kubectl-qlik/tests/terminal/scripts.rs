@@ -1,4 +1,4 @@
-//! Without a terminal: nothing is asked, every answer is a flag, and what is printed can be read by a program.
+//! Without a terminal: there are no questions, flags give all values, and the output can be parsed.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::world::{CLIENT_ID, CLIENT_SECRET, Case, PROGRAM, kubectl, read, world};
 
 #[test]
-fn where_there_is_no_terminal_an_error_names_the_flag() {
+fn without_a_terminal_an_error_names_the_missing_flag() {
     let case = Case::new("script");
     let mut args = vec!["init", "acme"];
     for (flag, value) in
@@ -44,7 +44,7 @@ fn a_dry_run_prints_a_context_for_git_and_writes_nothing() {
     assert!(err.contains("with the key api-key is left to you"), "{err}");
     let (_, help, _) = case.pipes_unsearched(&["init", "--help"], "");
     assert!(help.contains("--dry-run alone means --dry-run=client"), "{help}");
-    // No cluster is needed for it.
+    // This needs no cluster.
     let (status, _, _) = case.pipes_with(&args, "", &[("KUBECONFIG", "/nowhere")]);
     assert_eq!(status, 0);
     assert!(case.kubectl(&["get", "qctx,secrets", "-o", "name"]).is_empty());
@@ -92,7 +92,7 @@ fn kubectl_finds_the_plugin_and_completes_it() {
 }
 
 #[test]
-fn colours_are_for_terminals_that_want_them() {
+fn colours_are_used_only_on_terminals_that_support_them() {
     let case = Case::new("colour");
     case.ready("acme");
     let green = "\u{1b}[32m";

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::golden;
 use crate::world::Case;
 
-/// A Pod that reads the Secret in each way. There is no kubelet: the test says since when its container runs.
+/// One Pod for each way to read the Secret. There is no kubelet: the test sets the start time of the container.
 fn pod(case: &Case, name: &str, container: &Value, started: Option<&str>) {
     let mut container = container.clone();
     container["name"] = json!("app");
@@ -24,7 +24,7 @@ fn pod(case: &Case, name: &str, container: &Value, started: Option<&str>) {
 }
 
 #[test]
-fn a_working_token_is_shown_with_its_readers_and_the_old_ones_among_them() {
+fn a_working_token_is_shown_with_its_readers_and_the_outdated_ones() {
     let case = Case::new("readers");
     case.ready("acme");
     let volume = json!({"volumeMounts": [{"name": "qlik", "mountPath": "/qlik"}]});
@@ -59,12 +59,12 @@ fn a_working_token_is_shown_with_its_readers_and_the_old_ones_among_them() {
 }
 
 #[test]
-fn a_broken_one_says_what_is_wrong_and_ends_with_status_1() {
+fn a_failing_context_shows_the_cause_and_exits_with_status_1() {
     let case = Case::new("broken");
     assert_eq!(case.pipes(&case.init("acme"), "planted-but-wrong").0, 1);
     let shown = case.shows(&["status", "acme"]);
     assert_eq!(shown.status, 1);
-    // The attempts so far, the time of the next and the trace id are different each time.
+    // The number of attempts, the time of the next one and the trace id differ in each run.
     assert!(shown.screen.contains(" failed in a row, the next in "), "{}", shown.screen);
     let (head, rest) = shown.screen.split_once("  Attempts  ").unwrap();
     let (_, rest) = rest.split_once("\n\n").unwrap();
@@ -82,12 +82,12 @@ fn on_a_narrow_terminal_no_word_is_broken() {
     assert_eq!(shown.status, 0, "{}", shown.screen);
     let words: Vec<_> = shown.screen.split_whitespace().collect();
     for word in ["CredentialsAvailable", "TokenValid", "REASON", "MESSAGE", "https://narrow.eu.qlikcloud.com"] {
-        assert!(words.contains(&word), "{word} is not in one piece:\n{}", shown.screen);
+        assert!(words.contains(&word), "{word} is broken across lines:\n{}", shown.screen);
     }
 }
 
 #[test]
-fn parts_that_a_user_may_not_read_are_left_out_with_a_note() {
+fn parts_without_read_permission_are_omitted_with_a_note() {
     let case = Case::new("half");
     case.ready("acme");
     case.kubectl(&["create", "role", "half", "--verb=get", "--resource=qlikcontexts.qlikcontext.dev"]);
@@ -102,6 +102,10 @@ fn parts_that_a_user_may_not_read_are_left_out_with_a_note() {
     );
     let args = ["status", "acme", "-o", "json", "--kubeconfig", kubeconfig.to_str().unwrap()];
     let report: Value = serde_json::from_str(&case.pipes(&args, "").1).unwrap();
-    assert_eq!((&report["pods"], &report["events"]), (&Value::Null, &Value::Null), "unknown is not none");
+    assert_eq!(
+        (&report["pods"], &report["events"]),
+        (&Value::Null, &Value::Null),
+        "unknown differs from an empty list"
+    );
     assert!(err.contains("may not list pods in the namespace half") && err.contains("may not list events"), "{err}");
 }

@@ -1,4 +1,4 @@
-//! A program at a pseudo-terminal: keys go in, and the screen is read as a person sees it.
+//! A program at a pseudo-terminal: tests type keys, and read the screen as a person sees it.
 
 use std::io::{Read as _, Write};
 use std::num::NonZeroU16;
@@ -10,13 +10,13 @@ use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system}
 
 use crate::world::PLANTED;
 
-/// As tall as all that a test shows, so that nothing scrolls away.
+/// Tall enough for the output of any test, so that nothing scrolls away.
 const ROWS: u16 = 160;
 const COLUMNS: u16 = 80;
-/// More than a busy machine needs for anything here.
+/// Longer than any step takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Keys that are more than a letter.
+/// Special keys.
 pub const ENTER: &str = "\r";
 pub const CTRL_C: &str = "\x03";
 pub const ESCAPE: &str = "\x1b";
@@ -36,7 +36,7 @@ struct Shown {
     bytes: Vec<u8>,
 }
 
-/// The end of a program.
+/// The result of a program.
 pub struct Ended {
     pub status: u32,
     pub screen: String,
@@ -44,7 +44,7 @@ pub struct Ended {
 }
 
 impl Terminal {
-    /// Starts a program with nothing but this environment.
+    /// Starts a program with only this environment.
     pub fn start(program: &str, args: &[&str], environment: &[(&str, &str)]) -> Self {
         let size = PtySize { rows: ROWS, cols: COLUMNS, pixel_width: 0, pixel_height: 0 };
         let pair = native_pty_system().openpty(size).unwrap();
@@ -63,7 +63,7 @@ impl Terminal {
         let keep = Arc::clone(&shown);
         let reader = std::thread::spawn(move || {
             let mut chunk = [0; 4096];
-            // The kernel ends a terminal whose program is gone with an error.
+            // After the program has ended, reading from the terminal returns an error.
             while let Ok(length @ 1..) = output.read(&mut chunk) {
                 let mut shown = keep.lock().unwrap();
                 shown.screen.process(&chunk[..length]);
@@ -80,7 +80,7 @@ impl Terminal {
         shown.screen.screen().contents().trim_end().to_owned()
     }
 
-    /// Waits until the end of the screen holds this text, as the question that is asked now does.
+    /// Waits until the last lines of the screen contain this text, such as the current question.
     pub fn sees(&mut self, text: &str) -> &mut Self {
         let begin = Instant::now();
         loop {
@@ -90,12 +90,12 @@ impl Terminal {
                 self.has_no_secret_in_its_arguments();
                 return self;
             }
-            assert!(begin.elapsed() < PATIENCE, "{text:?} does not come:\n{screen}");
+            assert!(begin.elapsed() < PATIENCE, "{text:?} does not appear:\n{screen}");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
-    /// Types.
+    /// Types keys.
     pub fn types(&mut self, keys: &str) -> &mut Self {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
         self.keyboard.flush().unwrap();
@@ -105,7 +105,7 @@ impl Terminal {
     /// Waits for a question, and answers it.
     pub fn answers(&mut self, question: &str, answer: &str) -> &mut Self {
         self.sees(question);
-        // Until then the question that was answered stands at the end, too.
+        // Until the screen changes, it still ends with the answered question.
         let before = self.screen();
         self.types(answer).types(ENTER);
         let begin = Instant::now();
@@ -115,13 +115,13 @@ impl Terminal {
         self
     }
 
-    /// Waits for the end.
+    /// Waits until the program ends.
     pub fn ends(mut self) -> Ended {
         let begin = Instant::now();
         let status = loop {
             match self.child.try_wait().unwrap() {
                 Some(status) => break status.exit_code(),
-                None => assert!(begin.elapsed() < PATIENCE, "it does not end:\n{}", self.screen()),
+                None => assert!(begin.elapsed() < PATIENCE, "the program does not end:\n{}", self.screen()),
             }
             std::thread::sleep(Duration::from_millis(20));
         };
@@ -131,7 +131,7 @@ impl Terminal {
         Ended { status, screen, bytes }
     }
 
-    /// Everybody on the machine may read these.
+    /// Checks the arguments, which every user of the machine can read.
     fn has_no_secret_in_its_arguments(&self) {
         let pid = self.child.process_id().unwrap();
         let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();

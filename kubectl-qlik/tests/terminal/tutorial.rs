@@ -1,4 +1,4 @@
-//! The tutorial of `qlik context init` in one dialogue, with each way to authenticate.
+//! The steps of the `qlik context init` tutorial in one dialogue, with each authentication method.
 
 use serde_json::Value;
 use support::tenant::{Algorithm, Client, PublicKey};
@@ -7,7 +7,7 @@ use crate::golden;
 use crate::terminal::{ENTER, Terminal};
 use crate::world::{CLIENT_ID, CLIENT_SECRET, Case};
 
-/// The questions up to the confirmation, answered as the tutorial does.
+/// Answers the questions up to the confirmation as in the tutorial.
 pub fn answer_all(terminal: &mut Terminal, tenant: &str, secret: &str) {
     terminal.answers("Enter tenant url:", tenant);
     terminal.answers("O/P/A?:", "O");
@@ -16,7 +16,7 @@ pub fn answer_all(terminal: &mut Terminal, tenant: &str, secret: &str) {
 }
 
 #[test]
-fn a_person_goes_from_nothing_to_a_verified_token_in_one_dialogue() {
+fn one_dialogue_leads_to_a_verified_token() {
     let case = Case::new("tutorial");
     let mut terminal = case.terminal(&["init", "acme"]);
     answer_all(&mut terminal, &case.tenant.url(), CLIENT_SECRET);
@@ -29,12 +29,12 @@ fn a_person_goes_from_nothing_to_a_verified_token_in_one_dialogue() {
     assert_eq!(user["subject"], format!("qlikbot\\{CLIENT_ID}"));
     assert_eq!(user["tenantId"], case.tenant.id());
     let secret = case.get("secret/acme-oauth");
-    assert!(secret["metadata"]["annotations"].is_null(), "nothing is copied into an annotation");
+    assert!(secret["metadata"]["annotations"].is_null(), "no annotation contains a copy");
     assert_eq!(case.get("qctx/acme")["spec"]["auth"]["clientSecret"]["secretRef"]["name"], "acme-oauth");
 }
 
 #[test]
-fn values_are_pasted_with_the_line_break_that_was_copied_with_them() {
+fn pasted_values_can_end_with_a_line_break() {
     let case = Case::new("pasted");
     let paste = |text: &str| format!("\u{1b}[200~{text}\u{1b}[201~");
     let mut terminal = case.terminal(&["init", "acme"]);
@@ -49,7 +49,7 @@ fn values_are_pasted_with_the_line_break_that_was_copied_with_them() {
 }
 
 #[test]
-fn a_private_key_is_read_from_the_file_that_is_named() {
+fn a_private_key_is_read_from_the_given_file() {
     let case = Case::new("signed");
     let public = include_str!("../../../tests/keys/p384-public.pem");
     case.tenant.add_client(Client::new(CLIENT_ID).key(PublicKey::new("my-key", Algorithm::ES384, public)));
@@ -82,7 +82,7 @@ fn an_api_key_is_verified_as_well() {
 }
 
 #[test]
-fn a_second_run_keeps_answers_with_enter_and_changes_the_others() {
+fn in_a_second_run_enter_keeps_an_answer_and_others_are_changed() {
     let case = Case::new("again");
     case.ready("acme");
     let before = case.get("secret/acme-oauth");

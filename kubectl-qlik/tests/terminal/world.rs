@@ -1,4 +1,5 @@
-//! The world of every test: one control plane, one operator and one cloud for all; a namespace and a tenant for each.
+//! The setup of the tests: one control plane, one operator and one fake cloud for all, and a namespace and a tenant for
+//! each.
 
 use std::fs;
 use std::io::Write as _;
@@ -18,7 +19,7 @@ use crate::terminal::{Ended, Terminal};
 
 pub const CLIENT_ID: &str = "82e0c353eca9a5d849c74d7e98f13f7e";
 pub const CLIENT_SECRET: &str = "planted-client-secret-0123456789abcdef";
-/// The beginning of every planted secret and of every token of the fake tenant, and a piece of the private key.
+/// The prefix of every planted secret and of every token of the fake tenant, and a part of the private key.
 pub static PLANTED: LazyLock<Planted> = LazyLock::new(|| {
     Planted::new(&["planted-", "eyJhbGciOiJFUzM4NCIsImtpZCI6", "4fqIKKYMQ6+gBwYFK4EEACKhZANiAAQfV18gn7zV"]).unwrap()
 });
@@ -33,7 +34,7 @@ pub struct World {
     _operator: Operator,
 }
 
-/// Made once; it ends with the process.
+/// Created once. It ends with the process.
 pub fn world() -> &'static World {
     static WORLD: LazyLock<World> = LazyLock::new(|| {
         let runtime = Runtime::new().unwrap();
@@ -55,17 +56,21 @@ pub fn world() -> &'static World {
     &WORLD
 }
 
-/// The operator lies beside this program. Cargo builds it with the tests of its own package; with `-p kubectl-qlik` alone it
-/// may be missing, or older than its sources.
+/// The operator's program is in the same folder as this one. Cargo builds it with the tests of its own package. With
+/// only `-p kubectl-qlik` it can be missing or older than its sources.
 fn operator_program() -> PathBuf {
     let program = Path::new(PROGRAM).with_file_name("qlik-context-operator");
     let built = fs::metadata(&program).and_then(|metadata| metadata.modified()).ok();
     let fresh = built.is_some() && newest(&operator::repository().join("src")) <= built;
-    assert!(fresh, "{} is missing or old: add --workspace --test architecture to cargo test", program.display());
+    assert!(
+        fresh,
+        "{} is missing or out of date: add --workspace --test architecture to cargo test",
+        program.display()
+    );
     program
 }
 
-/// When a file of the operator was changed last; files of tests are no part of it.
+/// The latest modification time of the operator's sources, without tests.
 fn newest(path: &Path) -> Option<SystemTime> {
     if path.ends_with("tests.rs") {
         return None;
@@ -85,7 +90,7 @@ pub struct Case {
 }
 
 impl Case {
-    /// The name is the namespace's, and so stands on the screens that are compared.
+    /// The name of the namespace. It appears on the compared screens.
     pub fn new(namespace: &str) -> Self {
         let world = world();
         kubectl(&["create", "namespace", namespace]);
@@ -117,7 +122,7 @@ impl Case {
         self.terminal_with(args, &[])
     }
 
-    /// The same with other values in the environment.
+    /// The same with additional environment variables.
     pub fn terminal_with(&self, args: &[&str], changes: &[(&str, &str)]) -> Terminal {
         let environment = self.environment();
         let mut environment: Vec<_> = environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
@@ -127,33 +132,33 @@ impl Case {
         Terminal::start(PROGRAM, &args, &environment)
     }
 
-    /// A line of a shell at a terminal.
+    /// A shell command line at a terminal.
     pub fn shell(&self, line: &str) -> Terminal {
         let environment = self.environment();
         let environment: Vec<_> = environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         Terminal::start("/bin/sh", &["-c", line], &environment)
     }
 
-    /// The end of a program at a terminal; what it printed is searched for secrets when the case ends.
+    /// Waits until a program at a terminal ends. Its output is searched for secrets at the end of the case.
     pub fn ended(&self, terminal: Terminal) -> Ended {
         let ended = terminal.ends();
         *self.printed.lock().unwrap() += &ended.bytes;
         ended
     }
 
-    /// A command at a terminal that asks nothing.
+    /// A command at a terminal without questions.
     pub fn shows(&self, args: &[&str]) -> Ended {
         self.ended(self.terminal(args))
     }
 
-    /// `kubectl qlik …` without a terminal: its status, standard output and standard error.
+    /// `kubectl qlik …` without a terminal. Returns its status, standard output and standard error.
     pub fn pipes(&self, args: &[&str], input: &str) -> (i32, String, String) {
         let (status, out, err) = self.pipes_unsearched(args, input);
         self.printed.lock().unwrap().extend([out.as_str(), err.as_str()]);
         (status, out, err)
     }
 
-    /// The same for a command that is there to print a secret.
+    /// The same for a command whose purpose is to print a secret.
     pub fn pipes_unsearched(&self, args: &[&str], input: &str) -> (i32, String, String) {
         self.pipes_with(args, input, &[])
     }
@@ -178,13 +183,13 @@ impl Case {
         path.to_string_lossy().into_owned()
     }
 
-    /// A context that is ready, set up by flags.
+    /// A ready context, created with flags.
     pub fn ready(&self, name: &str) {
         let (status, _, err) = self.pipes(&self.init(name), CLIENT_SECRET);
         assert_eq!(status, 0, "{err}");
     }
 
-    /// Arguments of `init` that leave nothing to ask; the secret is read from standard input.
+    /// Arguments of `init` that answer every question. The secret is read from standard input.
     pub fn init<'a>(&'a self, name: &'a str) -> Vec<&'a str> {
         let tenant = self.tenant.host();
         vec!["init", name, "--tenant-url", tenant, "--client-id", CLIENT_ID, "--client-secret-file", "-", "--yes"]
@@ -205,7 +210,7 @@ impl Case {
         serde_json::from_str(&self.kubectl(&["get", object, "-o", "json"])).unwrap()
     }
 
-    /// Waits until an object is as wished.
+    /// Waits until a condition holds for an object.
     pub fn wait_until(&self, object: &str, holds: impl Fn(&Value) -> bool) -> Value {
         let begin = Instant::now();
         loop {
@@ -220,8 +225,8 @@ impl Case {
 }
 
 impl Drop for Case {
-    /// No secret was printed, and none is in a context, an event, or the metadata of a Secret, where `kubectl apply` would put a
-    /// copy of the manifest.
+    /// Checks that no secret was printed, and that none is in a context, an event, or the metadata of a Secret, where
+    /// `kubectl apply` would put a copy of the manifest.
     fn drop(&mut self) {
         if std::thread::panicking() {
             return;
@@ -238,7 +243,7 @@ impl Drop for Case {
         ] {
             if let Some(spelling) = PLANTED.found(text) {
                 let line = text.lines().find(|line| line.contains(spelling)).unwrap_or_default();
-                panic!("{spelling} is in {sink}: {line}");
+                panic!("found {spelling} in {sink}: {line}");
             }
         }
     }
@@ -250,7 +255,7 @@ pub fn kubectl(args: &[&str]) -> String {
     world.runtime.block_on(world.control_plane.kubectl(args)).unwrap()
 }
 
-/// A kubeconfig of the namespace's default account, which may do nothing.
+/// A kubeconfig of the namespace's default ServiceAccount, which has no permissions.
 pub fn kubeconfig_without_permissions(namespace: &str) -> PathBuf {
     let world = world();
     let account = || world.runtime.block_on(world.control_plane.kubeconfig_for_service_account(namespace, "default"));
@@ -267,7 +272,7 @@ pub fn kubeconfig_without_permissions(namespace: &str) -> PathBuf {
 /// Runs a program to its end.
 pub fn read(command: &mut Command, input: &str) -> (i32, String, String) {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // A program that reads no input closes it.
+    // A program that does not read its input closes it.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
     let [out, err] = [stdout, stderr].map(|bytes| String::from_utf8(bytes).unwrap());
