@@ -75,7 +75,7 @@ fn block(script: &str, depth: usize) -> String {
 fn the_config_map_holds_the_scripts() {
     let mut file = String::from(
         "# For Argo CD: kubectl patch configmap argocd-cm --namespace argocd --patch-file argocd-cm.yaml\n\
-         # Made of the scripts beside it by `cargo xtask generate`.\n\
+         # Generated from the scripts in this folder by `cargo xtask generate`.\n\
          data:\n",
     );
     let kind = "qlikcontext.dev_QlikContext";

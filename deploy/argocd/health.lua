@@ -1,6 +1,6 @@
 -- Health of a QlikContext or a QlikOAuthClient for Argo CD: resource.customizations.health.qlikcontext.dev_QlikContext in
--- argocd-cm, and the same of QlikOAuthClient.
--- The generation comes first: a condition of an older spec says nothing about this one.
+-- argocd-cm, and the same for QlikOAuthClient.
+-- The generation is checked first, because a condition of an older spec does not apply to the current one.
 local health = {status = "Progressing", message = "Waiting for qlik-context-operator"}
 if obj.spec ~= nil and obj.spec.suspend then
   return {status = "Suspended", message = "spec.suspend is true"}

@@ -3,7 +3,7 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
-{{/* Full name: the release's, with the chart's unless it is in there already. */}}
+{{/* Full name: the name of the release, followed by the name of the chart unless it already contains that. */}}
 {{- define "qlik-context-operator.fullname" -}}
 {{- $name := include "qlik-context-operator.name" . }}
 {{- if .Values.fullnameOverride }}
@@ -24,26 +24,26 @@ Full name with an ending, within 63 characters: (dict "context" $ "ending" "lead
 {{- end }}
 
 {{/*
-Name of what stands where releases of other namespaces stand, too. The colon is in no namespace's name, so two releases
-never share it.
+Name of objects that can share a namespace with those of other releases. The name of a namespace contains no colon, so the names of
+two releases never collide.
 */}}
 {{- define "qlik-context-operator.rbacName" -}}
 {{- printf "%s:%s" .Release.Namespace (include "qlik-context-operator.fullname" .) }}
 {{- end }}
 
-{{/* What never changes in the life of a release: a Deployment's selector cannot. */}}
+{{/* Labels that never change during the life of a release, because the selector of a Deployment is immutable. */}}
 {{- define "qlik-context-operator.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "qlik-context-operator.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
-{{/* Labels of every object. A label of the user never takes the place of one of ours, nor stands twice. */}}
+{{/* Labels of every object. A label of the user never replaces one of ours and is never repeated. */}}
 {{- define "qlik-context-operator.labels" -}}
 {{- include "qlik-context-operator.labelsWith" (dict "context" . "more" dict) }}
 {{- end }}
 
 {{/*
-The same with more: (dict "context" $ "more" .Values.podLabels).
+The same with additional labels: (dict "context" $ "more" .Values.podLabels).
 */}}
 {{- define "qlik-context-operator.labelsWith" -}}
 {{- $ours := include "qlik-context-operator.selectorLabels" .context | fromYaml }}
@@ -58,7 +58,7 @@ The same with more: (dict "context" $ "more" .Values.podLabels).
 {{- if .Values.serviceAccount.create }}
 {{- default (include "qlik-context-operator.fullname" .) .Values.serviceAccount.name }}
 {{- else }}
-{{- /* Never the account "default": every Pod of the namespace would get the operator's permissions. */}}
+{{- /* Never the ServiceAccount "default": every Pod of the namespace would get the operator's permissions. */}}
 {{- required "serviceAccount.name: name the account to use, since serviceAccount.create is false" .Values.serviceAccount.name }}
 {{- end }}
 {{- end }}
@@ -85,7 +85,7 @@ secret:
 {{- end }}
 {{- end }}
 
-{{/* Whether the operator is to be seen by the cluster's own roles: as asked, else where it has the cluster anyway. */}}
+{{/* Whether to extend the cluster's default roles: the value if it is set, otherwise true if the operator watches all namespaces. */}}
 {{- define "qlik-context-operator.aggregates" -}}
 {{- if kindIs "bool" .wish }}{{ .wish }}{{ else }}{{ empty .context.Values.watchNamespaces }}{{ end }}
 {{- end }}

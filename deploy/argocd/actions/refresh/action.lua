@@ -1,4 +1,4 @@
--- Asks for a new token, as the annotation does by hand. The status echoes the time once the new token is in the Secret.
+-- Requests a new token by setting the annotation. The status repeats the time once the new token is in the Secret.
 local os = require("os")
 if obj.metadata.annotations == nil then
   obj.metadata.annotations = {}
