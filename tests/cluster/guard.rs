@@ -21,7 +21,7 @@ async fn a_host_outside_the_allow_list_gets_no_connection() {
         assert!(message(&context, "Ready").contains("--allowed-tenant-hosts"));
     }
     let connected = tokio::time::timeout(Duration::from_millis(500), listener.accept()).await;
-    assert!(connected.is_err(), "somebody connected");
+    assert!(connected.is_err(), "a client connected");
     assert_eq!(case.world.cloud.ledger(|ledger| ledger.hosts.get(stranger.host()).copied()), None);
 }
 

@@ -107,7 +107,7 @@ async fn while_a_webhook_is_down_the_status_reports_it_and_ready_turns_false_whe
     let first = case.wait_for("acme", "Ready=False/TokenExpired").await;
     let expired = first.status.unwrap().token.unwrap().expires_at.unwrap().0;
     let now = k8s_openapi::jiff::Timestamp::now();
-    assert!((0..5).contains(&now.duration_since(expired).as_secs()), "told at {now}, expired at {expired}");
+    assert!((0..5).contains(&now.duration_since(expired).as_secs()), "reported at {now}, expired at {expired}");
 
     webhook.remove().await;
     for name in ["acme", "second"] {

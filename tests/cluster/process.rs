@@ -117,7 +117,7 @@ async fn a_killed_and_restarted_operator_requests_no_token_while_the_old_ones_ar
     // The Lease of the killed operator has to expire first.
     let begin = Instant::now();
     while !second.get("/metrics").await.unwrap().contains("\nqlik_context_leader 1\n") {
-        assert!(begin.elapsed() < Duration::from_secs(30), "nobody leads");
+        assert!(begin.elapsed() < Duration::from_secs(30), "there is no leader");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     tokio::time::sleep(Duration::from_secs(3)).await;

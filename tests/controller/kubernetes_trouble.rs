@@ -62,7 +62,7 @@ async fn a_rejected_first_write_is_reported_within_a_minute_with_its_code_in_sta
         assert_eq!(notes.len(), 1, "HTTP {code}: {notes:?}");
         assert!(notes[0].contains(&format!("HTTP {code}")), "{notes:?}");
         pass(10 * MINUTE).await;
-        assert_eq!(world.notes("WriteRejected").len(), 1, "told once");
+        assert_eq!(world.notes("WriteRejected").len(), 1, "reported once");
         world.api.clear_scripts();
         pass(MINUTE).await;
         assert_eq!((world.ready("a", "acme").as_str(), world.issued()), ("True/TokenValid", 1), "HTTP {code}");

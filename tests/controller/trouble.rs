@@ -130,7 +130,7 @@ async fn an_object_that_cannot_be_parsed_delays_no_other_and_is_reported() {
     assert_eq!(world.ready("a", "broken"), "False/SpecInvalid");
     world.api.clear_log();
     pass(HOUR).await;
-    assert_eq!(world.api.log(support::api_server::Log::writes), 0, "told once");
+    assert_eq!(world.api.log(support::api_server::Log::writes), 0, "the status is written once");
 }
 
 #[tokio::test(start_paused = true)]

@@ -121,7 +121,7 @@ impl Stage {
                     return index;
                 }
             }
-            assert!(begin.elapsed() < Duration::from_mins(1), "nobody leads: {}", self.logs());
+            assert!(begin.elapsed() < Duration::from_mins(1), "there is no leader: {}", self.logs());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

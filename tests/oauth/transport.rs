@@ -123,7 +123,7 @@ async fn a_tenant_that_does_not_exist_is_distinguished_from_an_invalid_name() {
     let world = World::new().await;
     let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let row = Row { port: closed, ..world.row() };
-    both("nobody listens", &row, waits(TenantUnreachable, "refused")).await;
+    both("no listener", &row, waits(TenantUnreachable, "refused")).await;
     let spelling = waits(TenantUnreachable, "does not resolve. Check the spelling of spec.tenantUrl");
     let dns = waits(TenantUnreachable, "DNS gave an error, or no answer in time. The operator retries");
     for (name, resolver, told) in [

@@ -97,7 +97,7 @@ async fn upgrade_rollback_uninstall_and_reinstallation_keep_the_objects_of_users
     stage.cloud.clear_ledger();
     let tokens = stage.tokens().await;
     let unchanged = async |step: &str| {
-        assert_eq!(stage.issued(), 0, "{step} minted");
+        assert_eq!(stage.issued(), 0, "a token was requested during {step}");
         assert!(stage.tokens().await == tokens, "a Secret changed during {step}");
     };
 

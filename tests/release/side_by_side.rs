@@ -55,7 +55,7 @@ async fn two_releases_for_different_namespaces_do_not_affect_each_other_and_have
     }
     assert_eq!(touched(&stage, NORTH), ["n1", "n2", "north"]);
     assert_eq!(touched(&stage, SOUTH), ["s1", "south"]);
-    assert_eq!(stage.status("nobodys", "acme").await, "", "nobody's");
+    assert_eq!(stage.status("nobodys", "acme").await, "", "no release watches this namespace");
     for (operator, contexts) in [(&north, 4), (&south, 2)] {
         let metrics = operator.get("/metrics").await.unwrap();
         assert_eq!(metrics.lines().filter(|line| line.starts_with("qlik_context_ready{")).count(), contexts);

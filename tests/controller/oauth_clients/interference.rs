@@ -203,7 +203,7 @@ async fn a_failed_write_of_the_secret_is_reported_within_a_minute_in_status_even
         assert_eq!(world.client_condition("reporting", "CredentialVerified"), "True/CredentialConfirmed");
         assert_eq!(world.client_metric("reporting").as_deref(), Some("0"), "HTTP {code}");
         pass(10 * MINUTE).await;
-        assert_eq!(world.notes("WriteRejected").len(), 1, "HTTP {code}: told once");
+        assert_eq!(world.notes("WriteRejected").len(), 1, "HTTP {code}: reported once");
         let writes = world.api.log(|log| log.count(Verb::Patch, Kind::Secret));
         assert!(writes <= 30, "HTTP {code}: {writes} writes in eleven minutes");
         world.api.clear_scripts();
