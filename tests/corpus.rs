@@ -11,7 +11,7 @@ use std::fs;
 use std::panic;
 use std::path::Path;
 
-/// Feeds every file of a folder.
+/// Calls a function with the content of every file of a folder.
 fn feed(target: &str, holds: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
     let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();

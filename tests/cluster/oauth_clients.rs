@@ -17,7 +17,7 @@ impl Case {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// A context called `admin` that may manage OAuth clients.
+    /// A context called `admin` that can manage OAuth clients.
     async fn admin(&self) {
         let client = Client::new("admin").secret(CLIENT_SECRET).scopes(&["admin_classic", "user_default"]);
         self.tenant.add_client(client);

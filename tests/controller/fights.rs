@@ -52,7 +52,7 @@ async fn ready(life: Duration) -> World {
     world
 }
 
-/// The tokens in what the operator wrote.
+/// The tokens that the operator wrote.
 fn written_tokens(world: &World) -> BTreeSet<String> {
     world.api.log(|log| {
         let writes =

@@ -1,4 +1,4 @@
-//! API keys and private keys through time.
+//! API keys and private keys over time.
 
 use std::time::Duration;
 

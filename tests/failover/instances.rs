@@ -59,7 +59,7 @@ async fn a_leader_fails(replicas: usize) {
         &[
             ("another leads after", taken),
             ("a new context is Ready after", ready),
-            ("after it continues it becomes standby after", stopped),
+            ("resumed, it becomes a standby after", stopped),
         ],
     );
     assert!(taken < TAKE_OVER && stopped < Duration::from_secs(5), "{taken:?} {stopped:?}");

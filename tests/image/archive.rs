@@ -1,4 +1,4 @@
-//! The archive as a format: parts, digests, platforms.
+//! The format of the archive: parts, digests, platforms.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what a token costs, and how many contexts one operator carries.
+//! `cargo xtask bench`: measures the cost of a token, and how many contexts one operator can serve.
 //!
 //! A real control plane, the chart's permissions, the release build of the operator, and a fake tenant over TLS. In the
 //! same run a bare client sends only the requests that a token needs: its rate is the ceiling of this machine at this
@@ -137,7 +137,7 @@ pub fn run(args: &Args, screen: Screen) -> anyhow::Result<()> {
     finish(args, &report, earlier.as_ref(), screen)
 }
 
-/// Comparison, document, and the check of the counts.
+/// Compares, documents and checks the results.
 fn finish(args: &Args, report: &Report, earlier: Option<&Report>, screen: Screen) -> anyhow::Result<()> {
     if let Some(earlier) = earlier {
         compare::show(earlier, report, screen);

@@ -15,10 +15,10 @@ use crate::screen::Screen;
 /// Flags of `fuzz`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// How long to look, for each target.
+    /// How long to run each target.
     #[arg(long, default_value_t = 60)]
     seconds: u32,
-    /// The only target to look at.
+    /// The only target to run.
     target: Option<String>,
 }
 
@@ -47,7 +47,7 @@ fn look(target: &str, seconds: u32) -> anyhow::Result<()> {
     let found = found.to_string_lossy();
     let kept = format!("fuzz/corpus/{target}");
     let time = format!("-max_total_time={seconds}");
-    // An input that takes 10 s is a find, too.
+    // An input that takes 10 s counts as a bug, too.
     let run = ["fuzz", "run", "--target-dir", "target/fuzz", target, &found, &kept, "--", &time, "-timeout=10"];
     let status = nightly(&run).status().context("cannot run rustup")?;
     ensure!(status.success(), "{target} does not hold; the input is below fuzz/artifacts/{target}");

@@ -32,7 +32,7 @@ pub struct Args {
     /// Where to write the archive; default: target/image/qlik-context-operator.tar.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// A program to take instead of building one, as ARCHITECTURE=FILE; several make one archive for several platforms.
+    /// A program to use instead of building one, as ARCHITECTURE=FILE; several give one archive for several platforms.
     #[arg(long = "binary", value_name = "ARCHITECTURE=FILE")]
     binaries: Vec<Binary>,
     /// Name of the image in the archive; default: qlik-context-operator:VERSION, as Docker Hub's default name for it.

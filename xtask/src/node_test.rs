@@ -13,7 +13,8 @@ pub const IMAGE: &str = "QLIK_CONTEXT_TEST_IMAGE";
 /// Flags of `node-test`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// Also measure what the Pod takes and how long a workload waits for a new token; some ten minutes more.
+    /// Also measure the resources of the Pod and how long a workload waits for a new token; takes about ten minutes
+    /// more.
     #[arg(long)]
     figures: bool,
     /// Only tests with this in their name.

@@ -10,7 +10,7 @@ use super::{MINUTE, world};
 use crate::world::{HOUR, World, pass};
 
 #[tokio::test(start_paused = true)]
-async fn two_objects_lead_from_nothing_to_a_token() {
+async fn two_new_objects_lead_to_a_token() {
     let world = world().await;
     world.declare("reporting", &json!({"description": "for reports"}));
     world.put_context("a", "reports", "reporting-oauth", &json!({}));
@@ -129,7 +129,7 @@ async fn a_request_that_cannot_be_echoed_is_ignored_and_reported() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_changed_by_hand_in_the_tenant_is_repaired() {
+async fn a_change_by_hand_in_the_tenant_is_repaired() {
     let world = world().await;
     world.declare("reporting", &json!({"scopes": ["user_default", "spaces:read"]}));
     pass(MINUTE).await;
@@ -186,7 +186,7 @@ async fn an_edit_of_the_spec_is_applied_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_was_deleted_in_the_tenant_is_created_again_on_request_alone() {
+async fn a_client_that_was_deleted_in_the_tenant_is_created_again_only_on_request() {
     let world = world().await;
     world.declare("reporting", &json!({}));
     world.put_context("a", "reports", "reporting-oauth", &json!({}));

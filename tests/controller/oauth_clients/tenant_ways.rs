@@ -47,7 +47,7 @@ async fn consent_that_is_refused_or_ignored_at_creation_is_set_afterwards() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_secret_beside_a_key_is_removed() {
+async fn a_secret_of_a_client_with_a_key_is_removed() {
     for beside in [SecretBesideKey::Absent, SecretBesideKey::Empty, SecretBesideKey::Made] {
         let world = world().await;
         world.tenant.choose(|api| api.secret_beside_key = beside);

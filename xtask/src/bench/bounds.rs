@@ -26,7 +26,7 @@ enum Limit {
 
 use Limit::{AtMost, Exactly};
 
-/// Get the credential, apply the Secret, apply the status. A conflict now and then is repeated.
+/// Get the credential, apply the Secret, apply the status. An occasional conflict is retried.
 const THREE_REQUESTS: Limit = AtMost(3.1);
 /// A context that waits for a budget has read its credential once before, to report a mistake in it at once;
 /// credentials are not kept, so it reads it again when its turn has come. A wait of more than a minute is also reported

@@ -34,7 +34,7 @@ pub struct Fleet {
     pub clients: String,
     /// Whether all of them have the first client's credential.
     pub shared: bool,
-    /// How long their tokens live.
+    /// The lifetime of their tokens.
     pub lifetime: Duration,
     /// Labels of the contexts.
     pub labels: Value,

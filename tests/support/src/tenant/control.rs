@@ -1,4 +1,4 @@
-//! The HTTP control interface: for people at a terminal, and for a demo that is another process.
+//! The HTTP control interface, for use from a terminal and from a demo in another process.
 //!
 //! Plain HTTP on loopback without authentication. It changes every tenant that has the client.
 

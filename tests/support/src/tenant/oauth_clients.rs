@@ -7,26 +7,26 @@
 //!
 //! # Controls
 //!
-//! - **Permissions**: the user or bot of the token has to be an administrator ([`User::admin`](super::User::admin); bots are,
-//!   people become one by `tenant.edit_user(subject, |user| user.admin = true)`), and the token of a client needs the scope
-//!   `admin_classic` (`Client::new(..).scopes(&["admin_classic", ..])`); otherwise 403. A revoked or unknown token, or a user
-//!   who is not active: 401. `tenant.api_key(subject, life)` creates an API key.
-//! - **Undocumented behaviour**: [`Tenant::choose`](super::Tenant::choose) changes the [`ClientsApi`] of a tenant: consent at
-//!   creation accepted, rejected or ignored; a secret for a client with a key absent, empty or created; keys in a PATCH as
-//!   objects, texts or both; the delay until the token endpoint accepts a new secret or key; whether the response to a creation
-//!   has the hint; the rate limits (100 writes and 1000 reads a minute and user; more get 429 with `retry-after` until the first
-//!   request is a minute old).
+//! - **Permissions**: the user or bot of the token has to be an administrator ([`User::admin`](super::User::admin);
+//!   bots are, people become one by `tenant.edit_user(subject, |user| user.admin = true)`), and the token of a client
+//!   needs the scope `admin_classic` (`Client::new(..).scopes(&["admin_classic", ..])`); otherwise 403. A revoked or
+//!   unknown token, or a user who is not active: 401. `tenant.api_key(subject, life)` creates an API key.
+//! - **Undocumented behaviour**: [`Tenant::choose`](super::Tenant::choose) changes the [`ClientsApi`] of a tenant:
+//!   consent at creation accepted, rejected or ignored; a secret for a client with a key absent, empty or created; keys
+//!   in a PATCH as objects, texts or both; the delay until the token endpoint accepts a new secret or key; whether the
+//!   response to a creation has the hint; the rate limits (100 writes and 1000 reads a minute and user; more get 429
+//!   with `retry-after` until the first request is a minute old).
 //! - **Limits**: five secrets of a client and 200 clients of a tenant, then 409. The 409 for clients is invented.
 //! - **Faults**: [`Script::at`](super::Script::at) with a [`Route`] of this API. Rejected and not processed:
 //!   `Fault::Answer { status, .. }`, `Fault::RateLimited`, `Fault::Says`. Processed, with the response lost:
-//!   `Fault::Delivery(Pacing::Hangup)` (the connection closes), `Pacing::Silent` (no response until the caller times out) or
-//!   `Pacing::Reset { after }` (truncated). Delayed: `Pacing::Late { millis }`. A fault is selected by route, by the client
-//!   whose token is used, by host and by number of requests.
+//!   `Fault::Delivery(Pacing::Hangup)` (the connection closes), `Pacing::Silent` (no response until the caller times
+//!   out) or `Pacing::Reset { after }` (truncated). Delayed: `Pacing::Late { millis }`. A fault is selected by route,
+//!   by the client whose token is used, by host and by number of requests.
 //! - **Changes by hand**: [`Tenant::edit_client`](super::Tenant::edit_client), `remove_client`, `add_client`, and
 //!   [`Tenant::clients`](super::Tenant::clients) to read all. A secret is `client.secrets`; its hint is
 //!   [`Client::hints`](super::Client::hints).
-//! - **Ledger**: every request is in `records` and counted by route. [`Ledger::done`](super::Ledger::done) counts the processed
-//!   ones, whether or not the response arrived.
+//! - **Ledger**: every request is in `records` and counted by route. [`Ledger::done`](super::Ledger::done) counts the
+//!   processed ones, whether or not the response arrived.
 //! - **Leaks**: every secret created here has the prefix [`MADE_SECRET`], for searches.
 
 mod choices;
