@@ -180,7 +180,7 @@ fn top_level_modules_have_no_cycle() {
             .map(ToOwned::to_owned)
             .collect()
     };
-    // Removes modules whose users are all removed, until none is left. Modules that remain use each other in a cycle.
+    // Repeatedly removes a module that uses no remaining module. Modules that are left use each other in a cycle.
     let mut left: BTreeMap<_, _> = modules.iter().map(|module| (module.clone(), used(module))).collect();
     assert!(left.values().map(BTreeSet::len).sum::<usize>() > 50, "{left:?}");
     while let Some(leaf) = left.iter().find(|(_, used)| used.is_empty()).map(|(module, _)| module.clone()) {

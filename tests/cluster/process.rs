@@ -203,7 +203,7 @@ fn a_cluster_without_the_crd_gives_one_line_that_says_how_to_install_it() {
 }
 
 #[tokio::test]
-async fn kubectl_get_shows_status_expiry_and_tenant() {
+async fn kubectl_get_shows_readiness_secret_and_expiry() {
     let case = Case::new("columns").await;
     case.put_credential().await;
     case.apply("acme", &json!({})).await;

@@ -26,7 +26,7 @@ fn deployments(case: &Case) -> Api<Deployment> {
 
 /// Writes the status of a Pod as the kubelet does for a running Pod.
 async fn run(case: &Case, pod: &str) {
-    // In this status the container has been running since now.
+    // The container starts at the time of this write.
     let now = Timestamp::now().to_string();
     let ready = json!({"type": "Ready", "status": "True", "lastTransitionTime": now});
     let container = json!({

@@ -3,7 +3,7 @@
 use qlik_context_operator::clock::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-/// No write starts later than this after the start of the renewal. Allows for the latency to the API server.
+/// No write starts later than 10 s after the start of a renewal. One more second allows for the latency to the API server.
 const DEADLINE: SignedDuration = SignedDuration::from_secs(10 + 1);
 
 /// `known`: the credential ids of the instances, with their names.
