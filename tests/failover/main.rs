@@ -7,6 +7,7 @@
 #![expect(clippy::disallowed_methods, reason = "real processes need real time")]
 
 mod audit;
+#[cfg(target_os = "linux")]
 mod clocks;
 mod control_plane;
 mod instances;
