@@ -41,7 +41,8 @@ async fn instances_whose_wall_clocks_differ_by_hours_wait_for_the_lease_as_long_
     let before = stage.token_requests();
     let behind = take_over(&mut stage).await;
     tokio::time::sleep(SETTLED).await;
-    assert_eq!(stage.token_requests(), before, "no token is requested");
+    // By its clock, those tokens are issued in the future, so their expiry cannot be trusted.
+    assert_eq!(stage.token_requests() - before, 6, "each token is requested once more");
     eprintln!(
         "clocks {HOURS} h apart: an instance that is ahead leads after {:.1} s, one that is behind after {:.1} s; a new \
          context is Ready after {:.1} s; Lease renewed at {renewed}",
