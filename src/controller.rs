@@ -34,8 +34,9 @@ use crate::reconcile::{error_policy, reconcile};
 use crate::scheduler::{Caller, Limits, Scheduler};
 use crate::tokens::TokenCache;
 
-/// Concurrent runs for each slot at tenants: most runs send nothing to a tenant.
-const WIDTH: u16 = 2;
+/// Concurrent runs beyond the slots at tenants: when tenants that hang hold all slots, runs that need no tenant go on.
+/// More of them only queue at the API server: with twice as many runs as slots, bursts of contexts were slower (docs/capacity.md).
+const SPARE_RUNS: u16 = 8;
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// When the wall clock gains more than this between two beats, it was set, or the machine slept.
 const JUMP: Duration = Duration::from_secs(5);
@@ -127,7 +128,7 @@ pub async fn control(parts: Parts, stop: CancellationToken) {
     let (store, unanswered) = ((contexts.clone(), writer), TaskTracker::new());
     // No debounce: kube's restarts with each event, so a Secret that changes all the time would delay its context forever.
     // More than may be in flight at tenants: kube's queue has no order, so the scheduler decides the order instead.
-    let width = limits.concurrency.saturating_mul(WIDTH);
+    let width = limits.concurrency.saturating_add(SPARE_RUNS);
     let changed = oauth_clients.then(|| wakers.contexts.clone());
     let watched = watch::contexts(&client, &scope, store, &context, &index, &unanswered, changed);
     let secrets = watch::secrets(&client, &scope, &index, woken, &metrics);
