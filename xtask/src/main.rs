@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "real processes need real time")]
 
 mod bench;
+mod book;
 mod cargo;
 mod demo;
 mod fuzz;
@@ -43,6 +44,8 @@ enum Task {
     /// A separate process of the bench, which `bench` starts.
     #[command(hide = true)]
     BenchRole(bench::Role),
+    /// Render the pages as a book of static HTML, and check its links.
+    Book,
     /// Make the image as an OCI archive, without a container engine or a registry.
     Image(image::Args),
     /// Run the image as real Pods on a real node of this machine; needs root on Linux.
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Task::Test => test::run(screen),
         Task::Bench(args) => bench::run(&args, screen),
         Task::BenchRole(role) => bench::play(&role),
+        Task::Book => book::run(),
         Task::Image(args) => image::run(&args, screen),
         Task::NodeTest(args) => node_test::run(&args, screen),
         Task::Release(args) => release::run(&args, screen),
