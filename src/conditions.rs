@@ -45,8 +45,8 @@ pub fn conditions(
         let condition = if stalled { Stalled } else { Reconciling };
         Some(make(condition, true, ready.reason.to_string(), ready.message.clone()))
     });
-    let judged = findings
+    let conditions = findings
         .into_iter()
         .map(|finding| make(finding.condition, finding.good, finding.reason.to_string(), finding.message));
-    judged.chain(kstatus).collect()
+    conditions.chain(kstatus).collect()
 }

@@ -240,7 +240,7 @@ impl Election {
 
     fn look(&mut self, lease: Option<&Lease>, now: Instant) -> &Seen {
         let resource_version = lease.and_then(|lease| lease.metadata.resource_version.clone());
-        let holder = self.judge(lease);
+        let holder = self.classify(lease);
         let before = self.seen.take();
         let known = before.is_some();
         let unchanged = before.filter(|seen| seen.resource_version == resource_version && seen.holder == holder);
@@ -255,7 +255,7 @@ impl Election {
         }))
     }
 
-    fn judge(&self, lease: Option<&Lease>) -> Holder {
+    fn classify(&self, lease: Option<&Lease>) -> Holder {
         let spec = lease.and_then(|lease| lease.spec.as_ref());
         match spec.and_then(|spec| spec.holder_identity.as_deref()) {
             None | Some("") => {

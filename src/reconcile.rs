@@ -312,10 +312,10 @@ async fn trouble(cx: &Context, caller: &Caller, context: &QlikContext, error: &E
     }
     let context = cx.memories.catch_up(context);
     let (Some(failure), Ok(desired)) = (error.finding(CredentialsAvailable), Desired::parse(&context)) else { return };
-    let judged = context.status.as_ref().and_then(|status| status.observed_generation);
+    let observed = context.status.as_ref().and_then(|status| status.observed_generation);
     let holds = match Holds::reported(&context) {
         // Whether it fits a newer spec is not known.
-        Holds::Fitting(published) if judged != context.metadata.generation => Holds::Other(published),
+        Holds::Fitting(published) if observed != context.metadata.generation => Holds::Other(published),
         holds => holds,
     };
     let credential = failure.clone();

@@ -252,7 +252,7 @@ fn facts_of(object: QlikOAuthClient, holds: bool) -> oauth_client::facts::Facts 
     oauth_client::facts::Facts {
         desired: oauth_client::desired::Desired::parse(&object).unwrap(),
         now: at(NOW),
-        secret: CredentialSecret::judge(read, &object),
+        secret: CredentialSecret::classify(read, &object),
         admin: Err(Failure::new(ConditionType::ClientSynced, Reason::AdminContextNotFound, "No.")),
         client: oauth_client::facts::Remote::Unknown,
         trusted: None,

@@ -2,7 +2,7 @@
 //!
 //! `nullable` is taken off, and `null` from lists of values: `Option` becomes both, and then an explicit `null` counts as set.
 //! The lines of a text are joined: `kubectl explain` breaks them itself, and keeps every break that is there.
-//! The status gets a default, so that tools which judge by `observedGeneration` do not take a newborn object for a
+//! The status gets a default, so that tools which rely on `observedGeneration` do not take a newborn object for a
 //! finished one.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{

@@ -319,7 +319,7 @@ struct Made {
 
 struct Sent {
     writing: Writing,
-    judged: usize,
+    based_on: usize,
     /// Once the server has it: the version it made.
     result: Option<Result<usize, Conflict>>,
 }
@@ -429,17 +429,17 @@ impl World {
                 self.make(true, false);
             }
             Step::Begin if self.sent.is_none() => {
-                let judged = self.last();
+                let based_on = self.last();
                 // An echo that is late meets a newer version.
                 self.disturbed |= !self.events.is_empty();
                 self.writer = self.read();
                 let writing = self.index.writing(&context("writer"), "secret");
-                self.sent = Some(Sent { writing, judged, result: None });
+                self.sent = Some(Sent { writing, based_on, result: None });
             }
             Step::Arrive => {
                 let last = self.last();
                 let Some(sent) = self.sent.as_mut().filter(|sent| sent.result.is_none()) else { return };
-                if sent.judged == last {
+                if sent.based_on == last {
                     sent.result = Some(Ok(last + 1));
                     self.make(false, true);
                 } else {

@@ -347,7 +347,7 @@ impl Run<'_> {
     async fn remove(&mut self, facts: &mut Facts, id: &CredentialId, lost: bool) -> Result<Done, Stop> {
         let secrets: Api<SealedSecret> = Api::namespaced(self.cx.base.client.clone(), &self.caller.namespace);
         let now = secrets.get_opt(&facts.desired.secret_name).await;
-        let now = CredentialSecret::judge(now.map_err(Error::kubernetes("reading the Secret"))?, &facts.object);
+        let now = CredentialSecret::classify(now.map_err(Error::kubernetes("reading the Secret"))?, &facts.object);
         if now.held().is_some_and(|held| held.credential.hint == id.as_str())
             || now.held().is_none() != facts.secret.held().is_none()
         {

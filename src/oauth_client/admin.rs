@@ -32,7 +32,7 @@ pub fn admin(
     if refused.is_some_and(|failure| failure.reason == Reason::HostNotAllowedBySecret) {
         return Err(unready("its credential may not be sent to its tenant"));
     }
-    let Target::Ours(stored) = Target::judge(secret, context) else {
+    let Target::Ours(stored) = Target::classify(secret, context) else {
         return Err(unready("its Secret does not exist or is not its own"));
     };
     let held = stored.held().filter(|_| !stored.is_orphan()).ok_or_else(|| unready("its Secret holds no token"))?;

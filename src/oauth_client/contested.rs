@@ -11,7 +11,7 @@ impl Run<'_> {
     /// The client was repaired in this. True: somebody else keeps changing the same, which is reported once.
     pub(super) fn repaired_client(&self, facts: &Facts, what: &str) -> bool {
         let repaired = |memory: &mut Memory| {
-            if !facts.is_judged() {
+            if !facts.is_observed() {
                 return false;
             }
             let same = memory.repaired.0 == what;

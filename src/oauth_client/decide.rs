@@ -150,7 +150,7 @@ fn keep(facts: &Facts, client: &OAuthClient) -> Step {
         return failing(findings::not_marked(&client.id, &facts.desired.secret_name));
     }
     // What the spec itself has changed waits for nothing.
-    let brake = facts.brakes.client.filter(|at| *at > facts.now && facts.is_judged());
+    let brake = facts.brakes.client.filter(|at| *at > facts.now && facts.is_observed());
     let changes = differences(facts, client, found.as_ref());
     if !changes.is_empty() {
         return match brake {

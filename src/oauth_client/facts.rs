@@ -248,7 +248,7 @@ impl Facts {
     }
 
     /// The status speaks of the spec as it is.
-    pub fn is_judged(&self) -> bool {
+    pub fn is_observed(&self) -> bool {
         let status = self.object.status.as_ref();
         status.and_then(|status| status.observed_generation) == self.object.metadata.generation
     }
@@ -284,7 +284,7 @@ impl Facts {
         let rotates = self.rotation_time().is_some_and(|at| at <= self.now) || self.requested().is_some();
         let removes = held.previous.iter().any(|old| old.removal_time <= self.now);
         let deleted = self.object.metadata.deletion_timestamp.is_some();
-        !self.is_judged() || rotates || removes || deleted || self.candidate.is_some()
+        !self.is_observed() || rotates || removes || deleted || self.candidate.is_some()
     }
 
     /// A wait from now.

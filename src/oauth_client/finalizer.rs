@@ -11,7 +11,7 @@ use crate::error::{Error, WRITING_FINALIZER};
 use crate::metrics::Reconciled;
 use crate::reconcile::events::EventDraft;
 
-/// Sets or removes the finalizer, over exactly the object that was judged. `None`: it has changed since.
+/// Sets or removes the finalizer, over exactly the object that was decided on. `None`: it has changed since.
 pub(super) async fn set(
     objects: &Api<QlikOAuthClient>,
     object: &QlikOAuthClient,

@@ -68,7 +68,7 @@ pub async fn observe(cx: &Context, caller: &Caller) -> Result<Observed, Error> {
         (memory.candidate.clone(), brakes)
     });
     let (candidate, brakes) = remembered.unwrap_or_default();
-    let secret = CredentialSecret::judge(own, &object);
+    let secret = CredentialSecret::classify(own, &object);
     let (client, so_far) = (Remote::Unknown, SoFar::default());
     Ok(Observed::Facts(Box::new(Facts {
         object,

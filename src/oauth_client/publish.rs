@@ -20,7 +20,7 @@ use crate::secret::write::{self, Applied, WRITE_TIMEOUT};
 /// A write that took longer than this is no passing trouble.
 const LASTING: Duration = Duration::from_secs(10);
 
-/// Writes the Secret: created where there is none, else over exactly the one that was judged. `new`: it holds a new credential;
+/// Writes the Secret: created where there is none, else over exactly the one that was decided on. `new`: it holds a new credential;
 /// `repair`: somebody else has changed or deleted what was there.
 pub(super) async fn publish(
     run: &Run<'_>,
@@ -74,7 +74,7 @@ pub(super) async fn publish(
     }
     let sealed: Api<SealedSecret> = Api::namespaced(cx.client.clone(), &caller.namespace);
     let read = sealed.get_opt(&name).await.map_err(Error::kubernetes("reading the Secret"))?;
-    facts.secret = CredentialSecret::judge(read, &facts.object);
+    facts.secret = CredentialSecret::classify(read, &facts.object);
     Ok(Done::Next)
 }
 
@@ -84,10 +84,10 @@ async fn is_still_wanted(run: &Run<'_>, facts: &Facts) -> Result<bool, Stop> {
         Api::namespaced(run.cx.base.client.clone(), &run.caller.namespace);
     let now = objects.get_metadata_opt(&run.caller.name).await;
     let now = now.map_err(Error::kubernetes("checking whether the credential is still wanted"))?;
-    let judged = &facts.object.metadata;
+    let decided_on = &facts.object.metadata;
     Ok(now.is_some_and(|now| {
-        now.metadata.uid == judged.uid
-            && now.metadata.generation == judged.generation
+        now.metadata.uid == decided_on.uid
+            && now.metadata.generation == decided_on.generation
             && now.metadata.deletion_timestamp.is_none()
     }))
 }

@@ -17,7 +17,7 @@ const STAGES: [ConditionType; 3] = [ClientSynced, CredentialVerified, SecretSync
 pub fn status(facts: &Facts, outcome: &Outcome, next_attempt: Option<Timestamp>) -> QlikOAuthClientStatus {
     let before = facts.object.status.clone().unwrap_or_default();
     let failure = failure(outcome);
-    let mut findings: Vec<_> = STAGES.iter().filter_map(|stage| judged(facts, *stage, outcome)).collect();
+    let mut findings: Vec<_> = STAGES.iter().filter_map(|stage| stage_finding(facts, *stage, outcome)).collect();
     findings.push(readiness(facts, outcome));
     let held = facts.secret.held();
     let reported = before.secret.as_ref();
@@ -80,8 +80,12 @@ pub fn troubled(object: &QlikOAuthClient, failure: &Failure, now: Timestamp) -> 
     let mut findings: Vec<_> = carried.filter(|reported| reported.condition != failure.condition).collect();
     findings.push(failed(failure.condition));
     // Whether the credential fits a newer spec is not known.
-    let judged = before.observed_generation == object.metadata.generation;
-    findings.push(if judged && is_good(Ready) { still_serves(&object.secret_name(), failure) } else { failed(Ready) });
+    let observed = before.observed_generation == object.metadata.generation;
+    findings.push(if observed && is_good(Ready) {
+        still_serves(&object.secret_name(), failure)
+    } else {
+        failed(Ready)
+    });
     QlikOAuthClientStatus {
         observed_generation: object.metadata.generation,
         conditions: of(object, findings, Some(failure), now),
@@ -123,7 +127,7 @@ fn shown(old: &crate::secret::oauth_credential::Previous) -> PreviousCredential 
 
 /// One stage: failed, passed in this run, or passed before and still the basis of the content of the Secret. A stage that was
 /// never reached is left out.
-fn judged(facts: &Facts, stage: ConditionType, outcome: &Outcome) -> Option<Finding> {
+fn stage_finding(facts: &Facts, stage: ConditionType, outcome: &Outcome) -> Option<Finding> {
     let failed = failure(outcome);
     if let Some(failure) = failed.filter(|failure| failure.condition == stage) {
         return Some(Finding {

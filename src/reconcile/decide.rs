@@ -99,8 +99,8 @@ fn unread(facts: &Facts<'_>, tokens: Option<&TokenSnapshot>) -> Step {
     let due = expiry.filter(|end| *end > facts.now);
     let within = (!is_reported(wait) && wait.reason == WaitReason::Budget).then_some(REPORTED_AFTER);
     let next = Next { due, parked: true, within, ..Next::default() };
-    let judged = facts.context.status.as_ref().and_then(|status| status.observed_generation);
-    let known = judged.is_some() && judged == facts.context.metadata.generation;
+    let observed = facts.context.status.as_ref().and_then(|status| status.observed_generation);
+    let known = observed.is_some() && observed == facts.context.metadata.generation;
     match waiting_failure(wait, TokenIssued).filter(|_| known && !reports_failure(facts.context)) {
         Some(failure) => {
             let problem = Problem { failure, backoff: None, verified: false };
@@ -290,8 +290,8 @@ fn left_of(token: &Token, now: Timestamp) -> Option<Duration> {
 
 /// The status says what failed when this spec was tried last.
 fn reports_failure(context: &QlikContext) -> bool {
-    let judged = context.status.as_ref().filter(|status| status.observed_generation == context.metadata.generation);
-    judged.is_some_and(|status| status.failure.is_some())
+    let observed = context.status.as_ref().filter(|status| status.observed_generation == context.metadata.generation);
+    observed.is_some_and(|status| status.failure.is_some())
 }
 
 /// The status says that the token works.

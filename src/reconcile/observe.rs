@@ -100,8 +100,8 @@ pub async fn observe(cx: &Context, caller: &Caller, facts: &mut Facts<'_>) -> Re
     }
     let target = match target {
         Some(Read::Known(target)) => target,
-        Some(Read::Secret(secret)) => Target::judge(Some(*secret), context),
-        None => Target::judge(None, context),
+        Some(Read::Secret(secret)) => Target::classify(Some(*secret), context),
+        None => Target::classify(None, context),
     };
     let credential = match credential {
         Some(secret) => secret.credential(desired),

@@ -121,14 +121,14 @@ async fn still_wanted(
     read: &SecretsRead,
     read_at: ReadAt,
 ) -> Result<bool, Error> {
-    let judged = &facts.context.metadata;
+    let decided_on = &facts.context.metadata;
     let version = read.credential.as_ref().ok().and_then(|credential| credential.resource_version.clone());
     let name = &facts.desired.credential_secret;
     let reference = ObjectRef::new(&caller.name).within(&caller.namespace);
     let shown = cx.contexts.get(&reference);
     let shown = shown.is_some_and(|shown| {
         let meta = shown.meta();
-        meta.uid == judged.uid && meta.generation == judged.generation && meta.deletion_timestamp.is_none()
+        meta.uid == decided_on.uid && meta.generation == decided_on.generation && meta.deletion_timestamp.is_none()
     });
     let trusted = read_at.at.elapsed() <= WATCHES_TRUSTED && read_at.epoch == cx.index.epoch(&caller.namespace);
     if trusted && shown && is_as_read(cx, caller, name, version.as_deref(), read_at) {
@@ -139,8 +139,8 @@ async fn still_wanted(
     let (now, credential) = futures::try_join!(contexts.get_metadata_opt(&caller.name), secrets.get_metadata_opt(name))
         .map_err(Error::kubernetes("checking whether the token is still wanted"))?;
     let same = now.is_some_and(|now| {
-        now.metadata.uid == judged.uid
-            && now.metadata.generation == judged.generation
+        now.metadata.uid == decided_on.uid
+            && now.metadata.generation == decided_on.generation
             && now.metadata.deletion_timestamp.is_none()
     });
     Ok(same && credential.and_then(|secret| secret.metadata.resource_version) == version)

@@ -116,8 +116,8 @@ async fn readyz(State(shown): State<Shown>) -> Response {
     respond(shown.health.readiness())
 }
 
-fn respond(judged: Result<(), &'static str>) -> Response {
-    match judged {
+fn respond(health: Result<(), &'static str>) -> Response {
+    match health {
         Ok(()) => "ok".into_response(),
         Err(why_not) => (StatusCode::SERVICE_UNAVAILABLE, why_not).into_response(),
     }

@@ -194,7 +194,7 @@ fn content_digest(secret: &Secret) -> [u8; 32] {
 impl Target {
     /// Decides by the uid of the controller, the only mark that is never set by accident; without a controller, by all three
     /// marks that the operator sets.
-    pub fn judge(secret: Option<SealedSecret>, context: &QlikContext) -> Self {
+    pub fn classify(secret: Option<SealedSecret>, context: &QlikContext) -> Self {
         let Some(secret) = secret else {
             return Self::Absent;
         };
@@ -308,15 +308,15 @@ impl SealedSecret {
             let stored = stored.as_ref();
             wanted.iter().flatten().all(|(key, value)| stored.and_then(|stored| stored.get(key)) == Some(value))
         };
-        let (stored, wish) = (&self.metadata, &wanted.metadata);
+        let (stored, desired) = (&self.metadata, &wanted.metadata);
         let keys = |map: Option<Vec<&String>>| map.into_iter().flatten().cloned().collect::<BTreeSet<_>>();
         let left_over = [
             (&["f:data"][..], keys(wanted.data.as_ref().map(|map| map.keys().collect()))),
-            (&["f:metadata", "f:labels"], keys(wish.labels.as_ref().map(|map| map.keys().collect()))),
-            (&["f:metadata", "f:annotations"], keys(wish.annotations.as_ref().map(|map| map.keys().collect()))),
+            (&["f:metadata", "f:labels"], keys(desired.labels.as_ref().map(|map| map.keys().collect()))),
+            (&["f:metadata", "f:annotations"], keys(desired.annotations.as_ref().map(|map| map.keys().collect()))),
         ];
-        data && same(&stored.labels, &wish.labels)
-            && same(&stored.annotations, &wish.annotations)
+        data && same(&stored.labels, &desired.labels)
+            && same(&stored.annotations, &desired.annotations)
             && left_over.iter().all(|(path, wanted)| applied_keys(stored, path).is_subset(wanted))
     }
 }

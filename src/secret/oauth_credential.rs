@@ -107,7 +107,7 @@ pub struct StoredCredential {
 
 impl CredentialSecret {
     /// Decides by the uid of the controller; without a controller, by the marks that the operator sets.
-    pub fn judge(secret: Option<SealedSecret>, object: &QlikOAuthClient) -> Self {
+    pub fn classify(secret: Option<SealedSecret>, object: &QlikOAuthClient) -> Self {
         let Some(secret) = secret else { return Self::Absent };
         let owner = controller(&secret.metadata);
         let ours = |secret: SealedSecret, orphan| {
@@ -383,14 +383,14 @@ mod tests {
         serde_json::to_value(credential_secret(&object(), "reporting-oauth", &tenant, &held(proof), None)).unwrap()
     }
 
-    fn judge(secret: &Value) -> CredentialSecret {
-        CredentialSecret::judge(Some(serde_json::from_value(secret.clone()).unwrap()), &object())
+    fn classify(secret: &Value) -> CredentialSecret {
+        CredentialSecret::classify(Some(serde_json::from_value(secret.clone()).unwrap()), &object())
     }
 
     #[test]
     fn what_was_written_is_read_again() {
         for proof in [Proof::ClientSecret("planted-s".into()), Proof::PrivateKey("planted-k".into())] {
-            let secret = judge(&stored(proof.clone()));
+            let secret = classify(&stored(proof.clone()));
             let (read, wrote) = (secret.held().unwrap(), held(proof));
             assert_eq!((&read.previous, &read.rotated_for), (&wrote.previous, &wrote.rotated_for));
             assert_eq!(read.credential.bound(), wrote.credential.bound());
@@ -415,19 +415,19 @@ mod tests {
         for (field, value) in fields {
             let mut secret = stored(Proof::ClientSecret("planted-s".into()));
             *secret.pointer_mut(field).unwrap() = value.into();
-            let judged = judge(&secret);
-            assert!(matches!(judged, CredentialSecret::Ours(_)) && judged.held().is_none(), "{field}");
+            let secret_state = classify(&secret);
+            assert!(matches!(secret_state, CredentialSecret::Ours(_)) && secret_state.held().is_none(), "{field}");
         }
     }
 
     #[test]
     fn a_secret_is_ours_by_its_controller_or_by_every_mark_where_it_has_none() {
         let secret = stored(Proof::ClientSecret("planted-s".into()));
-        assert!(judge(&secret).refusal("s").is_none());
+        assert!(classify(&secret).refusal("s").is_none());
         let owner = |change: fn(&mut Value)| {
             let mut secret = secret.clone();
             change(&mut secret["metadata"]["ownerReferences"][0]);
-            judge(&secret)
+            classify(&secret)
         };
         assert!(matches!(owner(|owner| owner["uid"] = "u-0".into()), CredentialSecret::Predecessors));
         assert!(matches!(
@@ -440,10 +440,10 @@ mod tests {
         let mut orphan = secret.clone();
         orphan["metadata"]["ownerReferences"] = json!([]);
         let wanted: Secret = serde_json::from_value(secret).unwrap();
-        let judged = judge(&orphan);
-        assert!(judged.held().is_some() && !judged.is_as(&wanted), "its owner reference is written back");
+        let secret_state = classify(&orphan);
+        assert!(secret_state.held().is_some() && !secret_state.is_as(&wanted), "its owner reference is written back");
         orphan["metadata"]["labels"][OAUTH_CLIENT_LABEL] = "other".into();
-        assert!(matches!(judge(&orphan), CredentialSecret::Foreign));
+        assert!(matches!(classify(&orphan), CredentialSecret::Foreign));
     }
 
     #[test]

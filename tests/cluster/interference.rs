@@ -100,8 +100,8 @@ async fn while_a_webhook_is_down_the_status_reports_it_and_ready_turns_false_whe
 
     let second = case.wait_for("second", "Ready=False/WriteRejected").await;
     assert!(message(&second, "SecretSynced").contains("HTTP 500"), "{}", message(&second, "SecretSynced"));
-    let told = case.kubectl(&["get", "events.events.k8s.io", "-o", "json"]).await;
-    assert!(told.contains("WriteRejected"), "{told}");
+    let events = case.kubectl(&["get", "events.events.k8s.io", "-o", "json"]).await;
+    assert!(events.contains("WriteRejected"), "{events}");
     let first = case.wait_for("acme", "Ready=True/RenewalFailing").await;
     assert!(message(&first, "SecretSynced").contains("HTTP 500"), "{}", message(&first, "SecretSynced"));
     let first = case.wait_for("acme", "Ready=False/TokenExpired").await;
@@ -155,9 +155,9 @@ async fn a_client_that_keeps_resetting_a_label_is_named_in_an_event_and_causes_f
     // At once, then 1, 2, 4, 8 and 16 s apart.
     let writes = case.secret_writes() - before;
     assert!((3..=6).contains(&writes), "{writes} writes in 30 s\n{}", case.log());
-    let told = case.kubectl(&["get", "events.events.k8s.io", "-o", "json"]).await;
-    let told: Value = serde_json::from_str(&told).unwrap();
-    let events = told["items"].as_array().unwrap().iter().filter(|event| event["reason"] == "SecretContested");
+    let events = case.kubectl(&["get", "events.events.k8s.io", "-o", "json"]).await;
+    let events: Value = serde_json::from_str(&events).unwrap();
+    let events = events["items"].as_array().unwrap().iter().filter(|event| event["reason"] == "SecretContested");
     let notes: Vec<_> = events.map(|event| event["note"].as_str().unwrap().to_owned()).collect();
     assert_eq!(notes.len(), 1, "{notes:?}");
     assert!(notes[0].contains("fighter"), "{notes:?}");

@@ -69,11 +69,11 @@ async fn for_an_unusable_key_the_status_says_why() {
     ] {
         case.put_secret("acme-key", &[("private-key", &key(name))]).await;
         case.apply_key(&json!({})).await;
-        let told = |context: &qlik_context_operator::api::QlikContext| {
+        let reported = |context: &qlik_context_operator::api::QlikContext| {
             conditions(context).contains(&"CredentialsAvailable=False/PrivateKeyInvalid".into())
                 && message(context, "Ready").contains(says)
         };
-        let context = case.wait_until("acme", told).await;
+        let context = case.wait_until("acme", reported).await;
         assert!(conditions(&context).contains(&"Stalled=True/PrivateKeyInvalid".into()));
     }
 }

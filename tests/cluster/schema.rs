@@ -25,7 +25,7 @@ fn dynamic(case: &Case) -> Api<DynamicObject> {
 }
 
 /// The API server's response to a manifest, as a dry run.
-async fn judge(case: &Case, manifest: &Value) -> Result<(), String> {
+async fn validate(case: &Case, manifest: &Value) -> Result<(), String> {
     let params = PostParams { dry_run: true, ..PostParams::default() };
     let object: DynamicObject = serde_json::from_value(manifest.clone()).unwrap();
     match dynamic(case).create(&params, &object).await {
@@ -65,14 +65,14 @@ fn full(case: &Case) -> Value {
 #[tokio::test]
 async fn valid_manifests_are_accepted() {
     let case = Case::new("accepted").await;
-    judge(&case, &full(&case)).await.unwrap();
-    judge(&case, &case.manifest("minimal", &json!({}))).await.unwrap();
+    validate(&case, &full(&case)).await.unwrap();
+    validate(&case, &case.manifest("minimal", &json!({}))).await.unwrap();
     for workloads in [json!({}), json!({"restart": {}}), json!({"refreshVolumes": false, "restart": {}})] {
-        judge(&case, &case.manifest("workloads", &json!({ "workloads": workloads }))).await.unwrap();
+        validate(&case, &case.manifest("workloads", &json!({ "workloads": workloads }))).await.unwrap();
     }
-    judge(&case, &case.manifest("key", &json!({"auth": {"apiKey": {"secretRef": {"name": "key"}}}}))).await.unwrap();
+    validate(&case, &case.manifest("key", &json!({"auth": {"apiKey": {"secretRef": {"name": "key"}}}}))).await.unwrap();
     let many: Vec<_> = (0..64).map(|n| format!("{n:0>128}")).collect();
-    judge(&case, &case.manifest("scopes", &json!({"scopes": many}))).await.unwrap();
+    validate(&case, &case.manifest("scopes", &json!({"scopes": many}))).await.unwrap();
     for url in [
         "https://acme.eu.qlikcloud.com",
         "https://acme.eu.qlikcloud.com/",
@@ -83,11 +83,11 @@ async fn valid_manifests_are_accepted() {
         "https://a-b.example",
         "https://1a.2b",
     ] {
-        let accepted = judge(&case, &case.manifest("url", &json!({"tenantUrl": url}))).await;
+        let accepted = validate(&case, &case.manifest("url", &json!({"tenantUrl": url}))).await;
         accepted.unwrap_or_else(|error| panic!("{url}: {error}"));
     }
     for interval in ["0s", "10s", "15m", "1h30m", "24h", "90.5s"] {
-        let accepted = judge(&case, &case.manifest("interval", &json!({"verifyInterval": interval}))).await;
+        let accepted = validate(&case, &case.manifest("interval", &json!({"verifyInterval": interval}))).await;
         accepted.unwrap_or_else(|error| panic!("{interval}: {error}"));
     }
 }
@@ -171,7 +171,7 @@ async fn invalid_manifests_are_rejected_with_a_clear_message() {
     ] {
         let mut manifest = full(&case);
         set(&mut manifest, path, value.clone());
-        let refused = judge(&case, &manifest).await;
+        let refused = validate(&case, &manifest).await;
         assert!(
             refused.as_ref().is_err_and(|words| words.contains(says)),
             "{path}: {value}\nsays {refused:?}\nnot  {says}"
@@ -185,7 +185,7 @@ async fn one_mistake_in_the_address_gives_one_message() {
     for url in
         ["http://acme.eu.qlikcloud.com", "https://Acme.eu.qlikcloud.com/x?y", "https://a.example/x", "https://127.1"]
     {
-        let words = judge(&case, &case.manifest("url", &json!({"tenantUrl": url}))).await.unwrap_err();
+        let words = validate(&case, &case.manifest("url", &json!({"tenantUrl": url}))).await.unwrap_err();
         assert_eq!(words.matches("Invalid value").count(), 1, "{words}");
     }
 }

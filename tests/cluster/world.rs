@@ -124,9 +124,9 @@ impl Case {
         let audit = since(self.audit_from, self.world.control_plane.audit_log());
         let mut theirs = audit.lines().filter(|line| line.contains(&account));
         assert_eq!(theirs.find(|line| line.contains("\"authorization.k8s.io/decision\":\"forbid\"")), None);
-        let told = self.kubectl(&["get", "events.events.k8s.io,qctx,qoauth", "-o", "json"]).await;
+        let reported = self.kubectl(&["get", "events.events.k8s.io,qctx,qoauth", "-o", "json"]).await;
         let metrics = self.world.operator.get("/metrics").await.unwrap();
-        for (sink, text) in [("log", log), ("status or events", told), ("metrics", metrics)] {
+        for (sink, text) in [("log", log), ("status or events", reported), ("metrics", metrics)] {
             if let Some(spelling) = PLANTED.found(&text) {
                 let line = text.lines().find(|line| line.contains(spelling)).unwrap_or_default();
                 panic!("the {sink} contains {spelling}: {line}");
@@ -237,10 +237,10 @@ impl Case {
     pub fn log(&self) -> String {
         let log = std::fs::read_to_string(self.world.operator.process.log()).unwrap_or_default();
         let mut lines = String::new();
-        let told = |line: &&str| {
+        let reported = |line: &&str| {
             line.contains(&self.namespace) && [" INFO ", " WARN "].iter().any(|level| line.contains(level))
         };
-        for line in log.lines().filter(told) {
+        for line in log.lines().filter(reported) {
             let _ = writeln!(lines, "{line}");
         }
         lines

@@ -7,12 +7,12 @@ use serde_json::Value;
 const DEADLINE: SignedDuration = SignedDuration::from_secs(10 + 1);
 
 /// `known`: the credential ids of the instances, with their names.
-pub fn judge(log: &str, known: &[(String, String)]) {
+pub fn check(log: &str, known: &[(String, String)]) {
     let mut writes: Vec<_> =
         log.lines().filter_map(|line| write(&serde_json::from_str(line).unwrap(), known)).collect();
     writes.sort();
     let mut holder: Option<(Timestamp, &str)> = None;
-    let mut judged = 0;
+    let mut checked = 0;
     for (at, instance, resource) in &writes {
         if resource == "leases" {
             holder = Some((*at, instance));
@@ -23,9 +23,9 @@ pub fn judge(log: &str, known: &[(String, String)]) {
         };
         assert_eq!(leader, instance, "{instance} wrote {resource} at {at}, and {leader} led since {renewed}");
         assert!(at.duration_since(renewed) < DEADLINE, "{instance} wrote {resource} at {at}, and led until {renewed}");
-        judged += 1;
+        checked += 1;
     }
-    assert!(judged > 10, "only {judged} writes were checked");
+    assert!(checked > 10, "only {checked} writes were checked");
 }
 
 /// Time, instance and resource of a write, if the entry is a write and was not rejected.

@@ -54,7 +54,7 @@ async fn instances_whose_wall_clocks_differ_by_hours_wait_for_the_lease_as_long_
         assert!((Duration::from_secs(5)..TAKE_OVER).contains(&taken), "{taken:?}");
     }
     stage.all_live().await;
-    stage.judge_writes();
+    stage.check_writes();
 }
 
 /// Kills the leader and returns how long it takes until the other instance leads.

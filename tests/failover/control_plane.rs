@@ -36,5 +36,5 @@ async fn an_outage_of_the_api_server_or_of_etcd_ends_no_process_and_requests_no_
         assert!(ready < 60.0, "{fault}");
     }
     stage.all_live().await;
-    stage.judge().await;
+    stage.check().await;
 }

@@ -10,7 +10,7 @@ use crate::stage::Stage;
 /// A candidate reads the Lease every 2 s and waits for 15 s after the last change that it saw.
 pub const TAKE_OVER: Duration = Duration::from_secs(20);
 
-fn told(fault: &str, measured: &[(&str, Duration)]) {
+fn report(fault: &str, measured: &[(&str, Duration)]) {
     let figures = measured.iter().map(|(what, time)| format!("{what} {:.1} s", time.as_secs_f64()));
     eprintln!("{fault}: {}", figures.collect::<Vec<_>>().join(", "));
 }
@@ -39,7 +39,7 @@ async fn a_leader_fails(replicas: usize) {
         killed.operator.process.kill().unwrap();
         let taken = stage.another_leads(usize::MAX).await;
         let ready = stage.new_context_is_ready().await;
-        told(
+        report(
             &format!("kill -9 of one of {replicas}"),
             &[("another leads after", taken), ("a new context is Ready after", ready)],
         );
@@ -54,7 +54,7 @@ async fn a_leader_fails(replicas: usize) {
     wait(10).await;
     stage.instances[leader].operator.process.signal(Signal::CONT).unwrap();
     let stopped = stage.stops_leading(leader).await;
-    told(
+    report(
         &format!("frozen, one of {replicas}"),
         &[
             ("another leads after", taken),
@@ -69,7 +69,7 @@ async fn a_leader_fails(replicas: usize) {
     let stopped = stage.stops_leading(leader).await;
     let taken = stopped + stage.another_leads(leader).await;
     let ready = stage.new_context_is_ready().await;
-    told(
+    report(
         &format!("cut off, one of {replicas}"),
         &[("it stops after", stopped), ("another leads after", taken), ("a new context is Ready after", ready)],
     );
@@ -81,7 +81,7 @@ async fn a_leader_fails(replicas: usize) {
     assert!(stage.instances[leader].answers("/readyz").await, "a standby is ready");
 
     stage.all_live().await;
-    stage.judge().await;
+    stage.check().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -105,13 +105,13 @@ async fn a_deleted_or_edited_lease_never_lets_two_instances_act() {
         }
         assert_eq!(stage.lease().await["spec"]["holderIdentity"], identity, "{fault}");
         let ready = stage.new_context_is_ready().await;
-        told(fault, &[("the leader continues; a new context is Ready after", ready)]);
+        report(fault, &[("the leader continues; a new context is Ready after", ready)]);
     }
 
     stage.edit_lease(&json!({"holderIdentity": "somebody"})).await;
     let stopped = stage.stops_leading(leader).await;
     let taken = stopped + stage.another_leads(usize::MAX).await;
-    told("given to an unknown holder", &[("the leader stops after", stopped), ("one leads after", taken)]);
+    report("given to an unknown holder", &[("the leader stops after", stopped), ("one leads after", taken)]);
     assert!(stopped < Duration::from_secs(6) && taken < TAKE_OVER, "{stopped:?} {taken:?}");
 
     // The Lease is assigned to a standby: it waits, because the leader may not have read the Lease yet.
@@ -124,8 +124,8 @@ async fn a_deleted_or_edited_lease_never_lets_two_instances_act() {
     stage.edit_lease(&json!({"holderIdentity": identity})).await;
     stage.another_leads(usize::MAX).await;
     let ready = stage.new_context_is_ready().await;
-    told("given to a standby", &[("a new context is Ready after", ready)]);
+    report("given to a standby", &[("a new context is Ready after", ready)]);
 
     stage.all_live().await;
-    stage.judge().await;
+    stage.check().await;
 }

@@ -212,7 +212,7 @@ impl Stage {
 
     /// Checks the tenant's record: no token was requested before its renewal was due, and none after the last one had
     /// expired. Also checks that never two instances acted.
-    pub async fn judge(&self) {
+    pub async fn check(&self) {
         let mut issued: BTreeMap<String, Vec<SystemTime>> = BTreeMap::new();
         self.cloud.ledger(|ledger| {
             assert_eq!(ledger.requests, ledger.records.len() as u64, "the record is complete");
@@ -242,13 +242,13 @@ impl Stage {
             oldest.as_secs_f64()
         );
         assert_eq!(surplus, 0, "tokens were requested before their renewal was due: {issued:?}");
-        self.judge_writes();
+        self.check_writes();
     }
 
     /// Checks in the audit log that never two instances acted.
-    pub fn judge_writes(&self) {
+    pub fn check_writes(&self) {
         let log = std::fs::read_to_string(self.control_plane.audit_log()).unwrap();
-        audit::judge(&log, &self.known);
+        audit::check(&log, &self.known);
     }
 
     /// Token requests to which the tenants have responded.

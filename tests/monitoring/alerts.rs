@@ -69,8 +69,8 @@ async fn one_wrong_secret_in_a_healthy_fleet_is_told_by_its_name_and_nothing_els
         let mut recording = Recording::default();
         recording.scrape(&world, "a", HOUR * 12).await;
         let named = [("QlikContextNotReady", of("wrong"))];
-        let told: Vec<_> = every(MINUTE * 20, HOUR * 12).map(|time| (time, &named[..])).collect();
-        recording.fires(&told);
+        let firing: Vec<_> = every(MINUTE * 20, HOUR * 12).map(|time| (time, &named[..])).collect();
+        recording.fires(&firing);
     }
 }
 
@@ -133,9 +133,9 @@ async fn an_outage_of_the_tenant_is_told_once_then_by_context_and_ends_with_it()
     recording.scrape(&world, "a", HOUR).await;
     let once = [("QlikContextTokenRequestsFail", json!({"job": JOB}))];
     let with = |alerts: &[&'static str]| {
-        let mut told = once.to_vec();
-        alerts.iter().for_each(|alert| told.extend(all(alert, 8)));
-        told
+        let mut firing = once.to_vec();
+        alerts.iter().for_each(|alert| firing.extend(all(alert, 8)));
+        firing
     };
     recording.fires(&[
         (HOUR * 3, &[]),
@@ -228,8 +228,8 @@ async fn a_kubernetes_api_that_refuses_the_secrets_of_oauth_clients_is_reported_
     recording.scrape(&world, "a", HOUR).await;
     world.api.clear_scripts();
     recording.scrape(&world, "a", HOUR).await;
-    let told = [("QlikContextKubernetesErrors", json!({"namespace": "qlik-system", "job": JOB}))];
-    recording.fires(&[(MINUTE * 9, &[]), (MINUTE * 50, &told), (MINUTE * 69, &told), (MINUTE * 110, &[])]);
+    let firing = [("QlikContextKubernetesErrors", json!({"namespace": "qlik-system", "job": JOB}))];
+    recording.fires(&[(MINUTE * 9, &[]), (MINUTE * 50, &firing), (MINUTE * 69, &firing), (MINUTE * 110, &[])]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -246,11 +246,11 @@ async fn a_change_of_leader_neither_ends_nor_delays_an_alert() {
         recording.scrape(&world, instance, MINUTE * 8).await;
     }
     let named = [("QlikContextNotReady", of("wrong"))];
-    let told: Vec<_> = every(MINUTE / 2, recording.length())
+    let firing: Vec<_> = every(MINUTE / 2, recording.length())
         .filter(|time| *time > MINUTE * 14)
         .map(|time| (time, &named[..]))
         .collect();
-    recording.fires(&told);
+    recording.fires(&firing);
 }
 
 #[tokio::test(start_paused = true)]
@@ -265,12 +265,12 @@ async fn a_kubernetes_api_that_refuses_writes_is_reported_when_it_persists() {
     recording.scrape(&world, "a", HOUR).await;
     world.api.clear_scripts();
     recording.scrape(&world, "a", HOUR).await;
-    let told = [("QlikContextKubernetesErrors", json!({"namespace": "qlik-system", "job": JOB}))];
+    let firing = [("QlikContextKubernetesErrors", json!({"namespace": "qlik-system", "job": JOB}))];
     recording.fires(&[
         (MINUTE * 9, &[]),
         (MINUTE * 20, &[]),
-        (MINUTE * 40, &told),
-        (MINUTE * 69, &told),
+        (MINUTE * 40, &firing),
+        (MINUTE * 69, &firing),
         (MINUTE * 100, &[]),
     ]);
 }

@@ -47,7 +47,7 @@ async fn a_tenant_is_reached_by_name_through_a_proxy_with_a_private_address() {
 #[tokio::test]
 async fn a_proxy_that_rejects_or_is_unreachable_is_reported_as_such() {
     let spelling = waits(TenantUnreachable, "the operator's HTTPS_PROXY and what that proxy allows");
-    for (answer, told) in [
+    for (answer, expected) in [
         ("HTTP/1.1 403 Forbidden\r\n\r\nplanted-proxy", spelling),
         ("HTTP/1.1 502 Bad Gateway\r\n\r\n", spelling),
         ("HTTP/1.1 503 planted-proxy\r\n\r\n", spelling),
@@ -61,7 +61,7 @@ async fn a_proxy_that_rejects_or_is_unreachable_is_reported_as_such() {
         let door = Door::saying(answer).await;
         let world = World::with(|_| by(&door.url()), Names::at(&[&["127.0.0.1"]])).await;
         let row = Row { port: 443, ..world.named(HOST) };
-        told.check(answer, TokenIssued, &row.issue().await.err().unwrap());
+        expected.check(answer, TokenIssued, &row.issue().await.err().unwrap());
         assert_eq!(
             (door.knocks().await, world.cloud.ledger(|ledger| ledger.connections)),
             (1, 0),

@@ -12,7 +12,7 @@ use qlik_context_operator::oauth::request::Credential;
 use support::tenant::{Fault, FaultBody, Pacing, QlikCloud, RetryAfter, Route, StatusForm};
 use tokio::time::Instant;
 
-use crate::world::{CLIENT_ID, CLIENT_SECRET, Names, Told, World, request_token, stalls, waits};
+use crate::world::{CLIENT_ID, CLIENT_SECRET, Expected, Names, World, request_token, stalls, waits};
 
 const SHAPES: [FaultBody; 6] =
     [FaultBody::Qlik, FaultBody::Rfc6749, FaultBody::Html, FaultBody::Empty, FaultBody::Truncated, FaultBody::NotUtf8];
@@ -32,9 +32,9 @@ fn condition(route: Route) -> ConditionType {
     if route == Route::Token { TokenIssued } else { Verified }
 }
 
-async fn check(world: &World, route: Route, fault: Fault, form: StatusForm, told: Told) -> Failure {
+async fn check(world: &World, route: Route, fault: Fault, form: StatusForm, expected: Expected) -> Failure {
     let failure = refused(world, route, &fault, form).await;
-    told.check(&format!("{route:?} {fault:?} {form:?}"), condition(route), &failure);
+    expected.check(&format!("{route:?} {fault:?} {form:?}"), condition(route), &failure);
     failure
 }
 
@@ -141,12 +141,12 @@ async fn the_error_code_and_text_of_a_response_are_used() {
         (401, "\u{feff}{\"errors\":null,\"error\":\"invalid_token\"}", waits(TokenRejected, "invalid_token")),
         (403, r#"{"error":"insufficient_scope"}"#, stalls(AccessDenied, "insufficient_scope")),
     ];
-    let at = |route, rows: &[(u16, &'static str, Told)]| {
-        rows.iter().map(|(status, body, told)| (route, *status, *body, *told)).collect::<Vec<_>>()
+    let at = |route, rows: &[(u16, &'static str, Expected)]| {
+        rows.iter().map(|(status, body, expected)| (route, *status, *body, *expected)).collect::<Vec<_>>()
     };
     let rows = [at(Route::Token, &token), at(Route::UsersMe, &verification), at(Route::User, &verification)].concat();
-    join_all(rows.into_iter().map(|(route, status, body, told)| {
-        check(&world, route, Fault::Says { status, body: body.into() }, StatusForm::Text, told)
+    join_all(rows.into_iter().map(|(route, status, body, expected)| {
+        check(&world, route, Fault::Says { status, body: body.into() }, StatusForm::Text, expected)
     }))
     .await;
 }
@@ -194,8 +194,8 @@ async fn retry_after_is_parsed_in_every_format_and_bounded() {
         [Route::Token, Route::UsersMe, Route::User].map(|route| {
             let after = after.clone();
             async move {
-                let told = waits(Reason::RateLimited, "as long as the tenant says");
-                let failure = check(world, route, Fault::RateLimited(after.clone()), StatusForm::Text, told).await;
+                let expected = waits(Reason::RateLimited, "as long as the tenant says");
+                let failure = check(world, route, Fault::RateLimited(after.clone()), StatusForm::Text, expected).await;
                 assert_eq!(failure.retry_after, pause, "{after:?}");
             }
         })
@@ -212,10 +212,11 @@ async fn a_response_that_echoes_the_request_is_reported_without_it() {
         let failure = check(&world, Route::Token, fault, StatusForm::Text, stalls(reason, "(HTTP ")).await;
         assert!(!failure.message.contains(&CLIENT_SECRET[..12]), "{}", failure.message);
     }
-    for (status, told) in
+    for (status, expected) in
         [(401, waits(Reason::TokenRejected, "(HTTP 401)")), (500, waits(Reason::TenantUnavailable, "(HTTP 500)"))]
     {
-        check(&world, Route::UsersMe, Fault::Answer { status, body: FaultBody::Echo }, StatusForm::Number, told).await;
+        check(&world, Route::UsersMe, Fault::Answer { status, body: FaultBody::Echo }, StatusForm::Number, expected)
+            .await;
     }
 }
 
@@ -234,12 +235,12 @@ async fn a_rejection_is_classified_by_its_status_for_any_large_slow_or_broken_bo
         (401, stalls(Reason::InvalidClient, "(HTTP 401)"), waits(Reason::TokenRejected, "(HTTP 401)")),
     ] {
         for pacing in pacings {
-            for (route, told) in [(Route::Token, at_token), (Route::UsersMe, at_user), (Route::User, at_user)] {
+            for (route, expected) in [(Route::Token, at_token), (Route::UsersMe, at_user), (Route::User, at_user)] {
                 let retry_after = Some("120".to_owned());
                 let fault = Fault::Page { status, bytes: 300 * 1024, retry_after, pacing };
                 rows.push(async move {
                     let begun = Instant::now();
-                    let failure = check(world, route, fault, StatusForm::Text, told).await;
+                    let failure = check(world, route, fault, StatusForm::Text, expected).await;
                     let pause = Some(Duration::from_mins(2)).filter(|_| [429, 503].contains(&status));
                     assert_eq!(failure.retry_after, pause, "{status} {pacing:?}");
                     assert!(begun.elapsed() < Duration::from_secs(14), "{status} {pacing:?}: {:?}", begun.elapsed());

@@ -9,7 +9,7 @@ use qlik_context_operator::oauth::token::Token;
 use serde_json::{Value, json};
 use support::tenant::{ExpiryFields, Fault, FaultBody, Route};
 
-use crate::world::{CLIENT_ID, Row, Told, World, waits};
+use crate::world::{CLIENT_ID, Expected, Row, World, waits};
 
 const HOUR: i64 = 3600;
 const MONTH: i64 = 30 * 24 * HOUR;
@@ -105,9 +105,9 @@ async fn a_lifetime_is_parsed_in_every_format() {
         (json!({"expires_at": "2024-07-31T13:43:51"}), unreadable),
         (json!({"expires_at": 4_000_000_000_u64}), unreadable),
     ];
-    join_all(rows.into_iter().map(async |(changes, told)| {
+    join_all(rows.into_iter().map(async |(changes, expected)| {
         let Err(failure) = said(&world, &stated(changes.clone())).await else { panic!("{changes}: a token") };
-        told.check(&changes.to_string(), TokenIssued, &failure);
+        expected.check(&changes.to_string(), TokenIssued, &failure);
     }))
     .await;
 }
@@ -172,9 +172,9 @@ async fn only_a_bearer_token_is_accepted() {
         (json!(["planted-token", "bearer", 3600]), no_token),
         (json!("planted-token"), no_token),
     ];
-    join_all(rows.into_iter().map(async |(body, told)| {
+    join_all(rows.into_iter().map(async |(body, expected)| {
         let Err(failure) = said(&world, &body).await else { panic!("{body}: a token") };
-        told.check(&body.to_string(), TokenIssued, &failure);
+        expected.check(&body.to_string(), TokenIssued, &failure);
     }))
     .await;
 }
@@ -184,7 +184,7 @@ async fn a_successful_response_without_a_token_is_rejected() {
     let world = World::new().await;
     let none = waits(Reason::UnexpectedResponse, "no proxy answers in its place");
     let large = waits(Reason::UnexpectedResponse, "too large");
-    let rows: [(Fault, Told); 10] = [
+    let rows: [(Fault, Expected); 10] = [
         (Fault::Answer { status: 200, body: FaultBody::Html }, none),
         (Fault::Answer { status: 200, body: FaultBody::Empty }, none),
         (Fault::Answer { status: 200, body: FaultBody::Truncated }, none),
@@ -196,10 +196,10 @@ async fn a_successful_response_without_a_token_is_rejected() {
         (Fault::Says { status: 200, body: r#"{"access_token":"planted-token","access_token":"other"}"#.into() }, none),
         (Fault::Says { status: 200, body: format!("{}{}", "[".repeat(9000), "]".repeat(9000)) }, none),
     ];
-    join_all(rows.into_iter().map(async |(fault, told)| {
+    join_all(rows.into_iter().map(async |(fault, expected)| {
         let row = world.row();
         let Err(failure) = row.script(Route::Token, fault.clone()).issue().await else { panic!("{fault:?}") };
-        told.check(&format!("{fault:?}"), TokenIssued, &failure);
+        expected.check(&format!("{fault:?}"), TokenIssued, &failure);
     }))
     .await;
 }

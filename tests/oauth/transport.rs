@@ -12,7 +12,7 @@ use qlik_context_operator::oauth::token::AccessToken;
 use support::tenant::{Fault, Handshake, Pacing, Route};
 use tokio::time::Instant;
 
-use crate::world::{Row, Told, World, waits};
+use crate::world::{Expected, Row, World, waits};
 
 const ROUTES: [Route; 3] = [Route::Token, Route::UsersMe, Route::User];
 
@@ -21,11 +21,11 @@ fn condition(route: Route) -> ConditionType {
 }
 
 /// Both calls to a tenant that cannot be reached.
-async fn both(name: &str, row: &Row<'_>, told: Told) {
+async fn both(name: &str, row: &Row<'_>, expected: Expected) {
     let token = AccessToken::parse("planted-token").unwrap();
     let (issue, verify) = tokio::join!(row.issue(), row.verify(&token));
-    told.check(name, TokenIssued, &issue.err().unwrap());
-    told.check(name, Verified, &verify.unwrap_err());
+    expected.check(name, TokenIssued, &issue.err().unwrap());
+    expected.check(name, Verified, &verify.unwrap_err());
 }
 
 #[tokio::test]
@@ -60,13 +60,13 @@ async fn a_truncated_or_endless_response_is_a_failure() {
     ];
     let world = &world;
     join_all(rows.into_iter().flat_map(|row| ROUTES.map(|route| (route, row.clone()))).map(
-        async |(route, (fault, told))| {
+        async |(route, (fault, expected))| {
             let row = world.row();
             // The body of a redirect is not read.
             let bodiless =
                 route == Route::UsersMe && matches!(fault, Fault::Delivery(Pacing::Reset { .. } | Pacing::Endless));
             match row.script(route, fault.clone()).ask().await {
-                Err(failure) => told.check(&format!("{route:?} {fault:?}"), condition(route), &failure),
+                Err(failure) => expected.check(&format!("{route:?} {fault:?}"), condition(route), &failure),
                 Ok(_) => assert!(bodiless, "{route:?} {fault:?}: a token"),
             }
         },
@@ -110,8 +110,8 @@ async fn a_request_times_out_after_fifteen_seconds_and_a_handshake_after_five() 
     });
     let no_dns = waits(TenantUnreachable, "DNS gave an error, or no answer in time");
     let unconnected = [("a silent handshake", &silent, late, 5), ("a silent resolver", &deaf, no_dns, 4)];
-    let unconnected = unconnected.map(async |(name, world, told, least)| {
-        both(name, &world.row(), told).await;
+    let unconnected = unconnected.map(async |(name, world, expected, least)| {
+        both(name, &world.row(), expected).await;
         let took = begun.elapsed();
         assert!((least..15).contains(&took.as_secs()), "{name}: {took:?}");
     });
@@ -126,14 +126,14 @@ async fn a_tenant_that_does_not_exist_is_distinguished_from_an_invalid_name() {
     both("no listener", &row, waits(TenantUnreachable, "refused")).await;
     let spelling = waits(TenantUnreachable, "does not resolve. Check the spelling of spec.tenantUrl");
     let dns = waits(TenantUnreachable, "DNS gave an error, or no answer in time. The operator retries");
-    for (name, resolver, told) in [
+    for (name, resolver, expected) in [
         ("no such name", Failing(Some(ErrorKind::NotFound)), spelling),
         ("no address", Failing(None), spelling),
         ("a server that fails", Failing(Some(ErrorKind::Other)), dns),
         ("a server that refuses", Failing(Some(ErrorKind::ConnectionRefused)), dns),
     ] {
         let world = World::with(|_| Matcher::builder().build(), resolver).await;
-        both(name, &world.row(), told).await;
+        both(name, &world.row(), expected).await;
         assert_eq!(world.cloud.ledger(|ledger| ledger.connections), 0);
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use support::tenant::{Fault, Hop, Route, Script, UserShape, UserStatus};
 
 use crate::door::Door;
-use crate::world::{CLIENT_ID, CLIENT_SECRET, PLANTED, Told, World, stalls, waits};
+use crate::world::{CLIENT_ID, CLIENT_SECRET, Expected, PLANTED, World, stalls, waits};
 
 #[tokio::test]
 async fn a_documented_redirect_is_followed() {
@@ -200,7 +200,7 @@ async fn a_response_that_is_not_a_user_is_rejected() {
     };
     let none = waits(UnexpectedResponse, "did not return a user");
     let empty = waits(UnexpectedResponse, "no user or no tenant");
-    let rows: Vec<(String, Told)> = vec![
+    let rows: Vec<(String, Expected)> = vec![
         (without("id"), none),
         (without("name"), none),
         (without("subject"), none),
@@ -223,14 +223,14 @@ async fn a_response_that_is_not_a_user_is_rejected() {
         (format!("{user}{user}"), none),
     ];
     let world = &world;
-    join_all(rows.into_iter().flat_map(|(body, told)| {
+    join_all(rows.into_iter().flat_map(|(body, expected)| {
         [Route::UsersMe, Route::User].map(|route| {
             let body = body.clone();
             async move {
                 let row = world.row();
                 let fault = Fault::Says { status: 200, body: body.clone() };
                 let Err(failure) = row.script(route, fault).ask().await else { panic!("{body}: a user") };
-                told.check(&format!("{route:?} {body}"), Verified, &failure);
+                expected.check(&format!("{route:?} {body}"), Verified, &failure);
             }
         })
     }))

@@ -206,7 +206,7 @@ pub fn request(url: &str) -> TokenRequest {
 
 /// The failure that a row expects.
 #[derive(Clone, Copy, Debug)]
-pub struct Told {
+pub struct Expected {
     reason: Reason,
     /// Whether a person has to act.
     stalled: bool,
@@ -215,16 +215,16 @@ pub struct Told {
 }
 
 /// A retry does not help.
-pub fn stalls(reason: Reason, says: &'static str) -> Told {
-    Told { reason, stalled: true, says }
+pub fn stalls(reason: Reason, says: &'static str) -> Expected {
+    Expected { reason, stalled: true, says }
 }
 
 /// The operator retries automatically.
-pub fn waits(reason: Reason, says: &'static str) -> Told {
-    Told { reason, stalled: false, says }
+pub fn waits(reason: Reason, says: &'static str) -> Expected {
+    Expected { reason, stalled: false, says }
 }
 
-impl Told {
+impl Expected {
     /// Compares the failure, and checks that it contains no secret.
     pub fn check(self, row: &str, condition: ConditionType, failure: &Failure) {
         let Failure { reason, stalled, message, trace_id, .. } = failure;

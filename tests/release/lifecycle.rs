@@ -7,7 +7,7 @@ use support::operator::{Operator, repository};
 use support::tenant::{Algorithm, Client, PublicKey};
 
 use crate::stage::{CLIENT_ID, CLIENT_SECRET, Stage, stop, until};
-use crate::{chart, rights};
+use crate::{chart, permissions};
 
 const RELEASE: (&str, &str) = ("qlik-system", "qlik-context-operator");
 const CONTEXTS: [&str; 8] =
@@ -116,8 +116,8 @@ async fn upgrade_rollback_uninstall_and_reinstallation_keep_the_objects_of_users
     stage.helm(&[&["upgrade"], &here[..], &[&*current]].concat()).await;
     let operator = stage.roll_out(Some(operator), RELEASE).await;
     unchanged("the second upgrade").await;
-    rights::exercise(&stage, "rights").await;
-    rights::are_just_enough(&stage, RELEASE.0, RELEASE.1).await;
+    permissions::exercise(&stage, "rights").await;
+    permissions::are_just_enough(&stage, RELEASE.0, RELEASE.1).await;
     assert_eq!(stage.issued(), 1, "one token for the new context");
     stage.cloud.clear_ledger();
 

@@ -10,7 +10,7 @@
 mod chart;
 mod contexts;
 mod lifecycle;
-mod rights;
+mod permissions;
 mod shards;
 mod side_by_side;
 mod stage;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::stage::{CLIENT_SECRET, Stage, stop};
-use crate::{chart, rights};
+use crate::{chart, permissions};
 
 const NORTH: (&str, &str) = ("north", "qlik-context-operator");
 const SOUTH: (&str, &str) = ("south", "qlik-context-operator");
@@ -48,10 +48,10 @@ async fn two_releases_for_different_namespaces_do_not_affect_each_other_and_have
     let south = stage.operator(SOUTH).await;
     stage.put("nobodys", "acme", CLIENT_SECRET).await;
     for namespace in ["n1", "n2", "s1"] {
-        rights::exercise(&stage, namespace).await;
+        permissions::exercise(&stage, namespace).await;
     }
     for (namespace, release) in [NORTH, SOUTH] {
-        rights::are_just_enough(&stage, namespace, release).await;
+        permissions::are_just_enough(&stage, namespace, release).await;
     }
     assert_eq!(touched(&stage, NORTH), ["n1", "n2", "north"]);
     assert_eq!(touched(&stage, SOUTH), ["s1", "south"]);

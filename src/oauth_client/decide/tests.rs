@@ -42,7 +42,7 @@ fn held(hint: &str, previous: &[(&str, i64)]) -> Held {
 fn secret(object: &QlikOAuthClient, held: &Held) -> CredentialSecret {
     let tenant = "https://acme.eu.qlikcloud.com".parse().unwrap();
     let secret = credential_secret(object, "reporting-oauth", &tenant, held, None);
-    CredentialSecret::judge(Some(serde_json::from_value(json!(secret)).unwrap()), object)
+    CredentialSecret::classify(Some(serde_json::from_value(json!(secret)).unwrap()), object)
 }
 
 fn client(hints: &[&str]) -> OAuthClient {
@@ -216,10 +216,10 @@ fn an_unmarked_client_is_marked_only_if_the_spec_or_the_status_names_it() {
 
 #[test]
 fn a_client_that_somebody_else_keeps_changing_is_repaired_later_and_an_edit_of_the_spec_at_once() {
-    let fought = |second: i64, judged: i64, change: fn(&mut Facts, &mut OAuthClient)| {
+    let fought = |second: i64, observed: i64, change: fn(&mut Facts, &mut OAuthClient)| {
         let mut client = client(&["aaaaa"]);
         let mut facts = holding(client.clone(), &held("aaaaa", &[]), &json!({}));
-        facts.object.status.as_mut().unwrap().observed_generation = Some(judged);
+        facts.object.status.as_mut().unwrap().observed_generation = Some(observed);
         facts.brakes.client = Some(at(second));
         change(&mut facts, &mut client);
         facts.client = Remote::Known(Box::new(client));
@@ -261,7 +261,7 @@ fn a_secret_that_somebody_else_keeps_changing_is_written_later_and_a_rotation_at
             None
         ));
         stored["metadata"]["labels"] = json!({});
-        facts.secret = CredentialSecret::judge(Some(serde_json::from_value(stored).unwrap()), &facts.object);
+        facts.secret = CredentialSecret::classify(Some(serde_json::from_value(stored).unwrap()), &facts.object);
     };
     assert_eq!(fought(1, relabelled), "Ready", "its credential works");
     assert_eq!(fought(0, relabelled), "publish again, a repair");

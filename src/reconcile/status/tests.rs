@@ -47,7 +47,7 @@ fn failure(condition: ConditionType, reason: Reason) -> Failure {
     Failure::new(condition, reason, format!("It is {reason}."))
 }
 
-fn judged(context: &QlikContext, outcome: &Outcome) -> QlikContextStatus {
+fn new_status(context: &QlikContext, outcome: &Outcome) -> QlikContextStatus {
     status(context, &Desired::parse(context).unwrap(), Ok(()), outcome, None, true, at(0))
 }
 
@@ -59,7 +59,7 @@ fn said(status: &QlikContextStatus) -> Vec<String> {
 
 /// `Ready` and the conditions after it.
 fn overall(context: &QlikContext, outcome: &Outcome) -> String {
-    let said = said(&judged(context, outcome));
+    let said = said(&new_status(context, outcome));
     said.into_iter().skip_while(|said| !said.starts_with("Ready")).collect::<Vec<_>>().join(" ")
 }
 
@@ -101,7 +101,7 @@ fn each_stage_is_reported_as_far_as_it_was_evaluated() {
     ] {
         let problem = Problem { failure: failure(condition, reason), backoff: None, verified: verified_now };
         let outcome = Outcome::Failing { holds: Holds::Nothing, problem };
-        let mut said = said(&judged(&context(&json!({})), &outcome));
+        let mut said = said(&new_status(&context(&json!({})), &outcome));
         said.retain(|said| {
             !said.starts_with("Ready") && !said.starts_with("Reconciling") && !said.starts_with("Stalled")
         });
@@ -111,7 +111,7 @@ fn each_stage_is_reported_as_far_as_it_was_evaluated() {
     let outcome = ready(60);
     let context = context(&json!({}));
     let synced = "SecretSynced=True/SecretPublished";
-    assert_eq!(said(&judged(&context, &outcome))[..4], [all[0], all[1], verified, synced]);
+    assert_eq!(said(&new_status(&context, &outcome))[..4], [all[0], all[1], verified, synced]);
     let gone = failure(CredentialsAvailable, Reason::SecretNotFound);
     let status = status(&context, &Desired::parse(&context).unwrap(), Err(&gone), &outcome, None, true, at(0));
     assert_eq!(said(&status)[..2], ["CredentialsAvailable=False/SecretNotFound", all[1]]);
@@ -140,7 +140,7 @@ fn a_transition_time_moves_only_with_the_status_and_an_equal_finding_is_equal_to
 fn a_spec_that_is_not_understood_keeps_what_is_known_of_the_token() {
     let mut context = context(&json!({}));
     let backoff = Backoff { failure: failure(TokenIssued, Reason::RateLimited), count: 1, last: at(0), next: at(9) };
-    let before = judged(&context, &failing_with(fitting(60), backoff));
+    let before = new_status(&context, &failing_with(fitting(60), backoff));
     let last_handled_refresh_request = Some("once".into());
     context.status = Some(QlikContextStatus { observed_generation: Some(2), last_handled_refresh_request, ..before });
     let status = invalid(&context, &failure(Ready, Reason::SpecInvalid), at(0));
@@ -163,7 +163,7 @@ fn the_status_shows_identity_and_times_of_the_token_and_what_failed() {
     let backoff = Backoff { failure: limited, count: u32::MAX, last: at(-1), next: at(9) };
     let outcome = failing_with(Holds::Fitting(token.clone()), backoff);
     let context = context(&json!({"scopes": ["a", "b"]}));
-    let status = judged(&context, &outcome);
+    let status = new_status(&context, &outcome);
     let (issued_at, expires_at) = (Some(Time(at(60 - 21600))), Some(Time(at(60))));
     let renewal_time = Some(Time(at(60 - 180)));
     assert_eq!(status.token, Some(TokenStatus { issued_at, expires_at, renewal_time, scopes: Some(vec!["a".into()]) }));
@@ -175,7 +175,7 @@ fn the_status_shows_identity_and_times_of_the_token_and_what_failed() {
     let message = |type_: &str| status.conditions.iter().find(|held| held.type_ == type_).unwrap().message.clone();
     assert!(message("Verified").starts_with("The token acts as Ada Ada") && message("Verified").len() == 512);
     assert!(message("Ready").ends_with("but its renewal fails. It is RateLimited."), "{}", message("Ready"));
-    let granted = judged(&context, &Outcome::Ready(token)).conditions[1].message.clone();
+    let granted = new_status(&context, &Outcome::Ready(token)).conditions[1].message.clone();
     assert!(granted.ends_with("It did not grant the scopes b: add them to the OAuth client."), "{granted}");
 }
 
@@ -183,7 +183,7 @@ fn the_status_shows_identity_and_times_of_the_token_and_what_failed() {
 fn an_api_key_is_provided_and_not_issued() {
     let context = context(&json!({"auth": {"apiKey": {"secretRef": {"name": "key"}}}}));
     let key = Published { expires_at: None, renewal_time: None, ..published(60) };
-    let status = judged(&context, &Outcome::Ready(key));
+    let status = new_status(&context, &Outcome::Ready(key));
     assert_eq!(said(&status)[1], "TokenIssued=True/ApiKeyProvided");
     assert_eq!(status.conditions[4].message, "Secret acme-token holds a verified token.");
 }

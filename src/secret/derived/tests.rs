@@ -111,9 +111,9 @@ fn it_carries_the_marks_of_its_context_whatever_a_user_adds() {
 
 #[test]
 fn only_the_uid_of_its_controller_says_whose_a_secret_is() {
-    let judged = |labels: &Value, owners: &Value| {
+    let refusal = |labels: &Value, owners: &Value| {
         let secret = sealed(&json!({"metadata": {"labels": labels, "ownerReferences": owners}}));
-        match Target::judge(Some(secret), &context(&json!({}))) {
+        match Target::classify(Some(secret), &context(&json!({}))) {
             Target::Ours(_) => "ours".to_owned(),
             target => target.refusal("acme-token").unwrap().message,
         }
@@ -128,11 +128,11 @@ fn only_the_uid_of_its_controller_says_whose_a_secret_is() {
         (owner("Deployment", GROUP, "acme", "u0", true), "exists and is not"),
         (json!([]), "exists and is not"),
     ] {
-        let said = judged(&json!({}), &owners);
+        let said = refusal(&json!({}), &owners);
         assert!(said.contains(expected), "{owners}: {said}");
     }
-    assert!(judged(&json!({CONTEXT_LABEL: "acme"}), &json!([])).contains("no longer has this QlikContext"));
-    assert!(judged(&json!({CONTEXT_LABEL: "other"}), &json!([])).contains("exists and is not"));
+    assert!(refusal(&json!({CONTEXT_LABEL: "acme"}), &json!([])).contains("no longer has this QlikContext"));
+    assert!(refusal(&json!({CONTEXT_LABEL: "other"}), &json!([])).contains("exists and is not"));
     assert!(Target::Absent.refusal("acme-token").is_none());
 }
 

@@ -9,11 +9,11 @@ mod applies;
 mod controller;
 #[path = "api_server/faults.rs"]
 mod faults;
+#[path = "api_server/fixtures.rs"]
+mod fixtures;
 #[path = "api_server/objects.rs"]
 mod objects;
 #[path = "api_server/session.rs"]
 mod session;
 #[path = "api_server/watches.rs"]
 mod watches;
-#[path = "api_server/wishes.rs"]
-mod wishes;

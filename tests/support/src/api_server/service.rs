@@ -37,7 +37,7 @@ pub(super) async fn handle(server: ApiServer, request: Request<Body>) -> Result<
     };
     let (id, fault) = {
         let mut server = server.lock();
-        let intercepted = server.interceptor.clone().and_then(|judge| judge(&call));
+        let intercepted = server.interceptor.clone().and_then(|intercept| intercept(&call));
         (server.log.begin(call.clone()), intercepted.or_else(|| take(&mut server.scripts, &call)))
     };
     if let Some(refusal) = fault.as_ref().and_then(|fault| fault.refusal(&call)) {

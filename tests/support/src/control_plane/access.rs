@@ -43,9 +43,9 @@ impl ControlPlane {
     pub async fn namespace(&self, prefix: &str) -> anyhow::Result<String> {
         let client = self.client()?;
         let metadata = ObjectMeta { generate_name: Some(format!("{prefix}-")), ..ObjectMeta::default() };
-        let wish = Namespace { metadata, ..Namespace::default() };
+        let wanted = Namespace { metadata, ..Namespace::default() };
         let made = Api::<Namespace>::all(client.clone())
-            .create(&PostParams::default(), &wish)
+            .create(&PostParams::default(), &wanted)
             .await
             .with_context(|| format!("cannot create a namespace {prefix}-…"))?;
         let name = made.metadata.name.context("a namespace without a name")?;

@@ -105,8 +105,8 @@ pub(super) struct QlikError {
 impl QlikError {
     pub(super) fn refuse(&self, refused: Refused) -> Reply {
         let Refused { refusal, detail, wait } = refused;
-        let told = wait.map(|seconds| format!("You need to wait {seconds} seconds until limit is lifted."));
-        let reply = self.write(refusal.status(), refusal.code(), refusal.title(), told.as_deref().or(detail));
+        let detail_text = wait.map(|seconds| format!("You need to wait {seconds} seconds until limit is lifted."));
+        let reply = self.write(refusal.status(), refusal.code(), refusal.title(), detail_text.as_deref().or(detail));
         match wait {
             Some(seconds) => reply.with(RETRY_AFTER, &seconds.to_string()),
             None => reply,

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
+use crate::fixtures::{condition, context, token};
 use crate::session::agree;
-use crate::wishes::{condition, context, token};
 
 #[tokio::test]
 async fn an_apply_with_version_1_can_only_create() {

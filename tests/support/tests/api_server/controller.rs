@@ -29,7 +29,7 @@ async fn control(client: kube::Client) {
         if let Some(age) = age.filter(|age| *age < PERIOD) {
             return Ok::<_, kube::Error>(Action::requeue(PERIOD.saturating_sub(age)));
         }
-        let wish = json!({
+        let wanted = json!({
             "apiVersion": "v1", "kind": "Secret",
             "metadata": {
                 "labels": { "kind": "derived" },
@@ -41,7 +41,7 @@ async fn control(client: kube::Client) {
             },
             "data": { "token": "YQ==" },
         });
-        secrets.patch(&name, &PatchParams::apply("op").force(), &Patch::Apply(wish)).await?;
+        secrets.patch(&name, &PatchParams::apply("op").force(), &Patch::Apply(wanted)).await?;
         Ok(Action::requeue(PERIOD))
     };
     Controller::new(metadata.clone(), config.clone().labels("kind=source"))

@@ -4,8 +4,8 @@ use kube::api::WatchParams;
 use serde_json::json;
 use support::control_plane::{ControlPlane, Options};
 
+use crate::fixtures::{context, spec, token};
 use crate::session::{agree, agree_without_watch_list};
-use crate::wishes::{context, spec, token};
 
 #[tokio::test]
 async fn the_generation_increases_only_with_the_spec() {

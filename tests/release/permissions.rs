@@ -12,7 +12,7 @@ use crate::stage::{CLIENT_SECRET, Stage, until};
 
 /// One verb on one resource, in one namespace or all, on one object or all.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-struct Right {
+struct Permission {
     namespace: Option<String>,
     group: String,
     resource: String,
@@ -20,7 +20,7 @@ struct Right {
     name: Option<String>,
 }
 
-impl Right {
+impl Permission {
     fn covers(&self, asked: &Self) -> bool {
         let within = |granted: &Option<String>, asked: &Option<String>| granted.is_none() || granted == asked;
         within(&self.namespace, &asked.namespace)
@@ -61,11 +61,12 @@ pub async fn are_just_enough(stage: &Stage, namespace: &str, account: &str) {
     let begin = Instant::now();
     loop {
         let asked = asked(stage.control_plane.audit_log(), namespace, account);
-        let foreign: Vec<_> = asked.iter().filter(|asked| !granted.iter().any(|right| right.covers(asked))).collect();
+        let foreign: Vec<_> =
+            asked.iter().filter(|asked| !granted.iter().any(|permission| permission.covers(asked))).collect();
         assert!(foreign.is_empty(), "requested, and not granted by the chart: {foreign:#?}");
         // There is no QlikOAuthClient here. `tests/cluster` has some.
-        let granted = granted.iter().filter(|right| !right.resource.starts_with("qlikoauthclients"));
-        let unused: Vec<_> = granted.filter(|right| !asked.iter().any(|asked| right.covers(asked))).collect();
+        let granted = granted.iter().filter(|permission| !permission.resource.starts_with("qlikoauthclients"));
+        let unused: Vec<_> = granted.filter(|permission| !asked.iter().any(|asked| permission.covers(asked))).collect();
         if unused.is_empty() {
             return;
         }
@@ -75,7 +76,7 @@ pub async fn are_just_enough(stage: &Stage, namespace: &str, account: &str) {
     }
 }
 
-async fn granted(stage: &Stage, namespace: &str, account: &str) -> Vec<Right> {
+async fn granted(stage: &Stage, namespace: &str, account: &str) -> Vec<Permission> {
     let client = stage.control_plane.client().unwrap();
     let all = ListParams::default();
     let to_it = |subjects: Option<Vec<Subject>>| {
@@ -87,19 +88,19 @@ async fn granted(stage: &Stage, namespace: &str, account: &str) -> Vec<Right> {
     let mut granted = Vec::new();
     for binding in Api::<ClusterRoleBinding>::all(client.clone()).list(&all).await.unwrap() {
         if to_it(binding.subjects) {
-            granted.extend(rights(stage, None, &binding.role_ref).await);
+            granted.extend(permissions_of(stage, None, &binding.role_ref).await);
         }
     }
     for binding in Api::<RoleBinding>::all(client).list(&all).await.unwrap() {
         let namespace = binding.namespace();
         if to_it(binding.subjects) {
-            granted.extend(rights(stage, namespace, &binding.role_ref).await);
+            granted.extend(permissions_of(stage, namespace, &binding.role_ref).await);
         }
     }
     granted
 }
 
-async fn rights(stage: &Stage, namespace: Option<String>, role: &RoleRef) -> Vec<Right> {
+async fn permissions_of(stage: &Stage, namespace: Option<String>, role: &RoleRef) -> Vec<Permission> {
     let client = stage.control_plane.client().unwrap();
     let rules: Option<Vec<PolicyRule>> = match &namespace {
         Some(namespace) if role.kind == "Role" => {
@@ -107,14 +108,14 @@ async fn rights(stage: &Stage, namespace: Option<String>, role: &RoleRef) -> Vec
         }
         _ => Api::<ClusterRole>::all(client).get(&role.name).await.unwrap().rules,
     };
-    let mut rights = Vec::new();
+    let mut permissions = Vec::new();
     for rule in rules.into_iter().flatten() {
         assert_eq!(rule.non_resource_urls, None, "this check does not support paths");
         let names = rule.resource_names.map_or(vec![None], |names| names.into_iter().map(Some).collect());
         for group in rule.api_groups.as_deref().unwrap_or_default() {
             for resource in rule.resources.as_deref().unwrap_or_default() {
                 for verb in &rule.verbs {
-                    rights.extend(names.iter().map(|name| Right {
+                    permissions.extend(names.iter().map(|name| Permission {
                         namespace: namespace.clone(),
                         group: group.clone(),
                         resource: resource.clone(),
@@ -125,11 +126,11 @@ async fn rights(stage: &Stage, namespace: Option<String>, role: &RoleRef) -> Vec
             }
         }
     }
-    rights
+    permissions
 }
 
 /// The requests of the account to the API server. Also checks that none was denied.
-fn asked(audit_log: &Path, namespace: &str, account: &str) -> Vec<Right> {
+fn asked(audit_log: &Path, namespace: &str, account: &str) -> Vec<Permission> {
     let user = format!("system:serviceaccount:{namespace}:{account}");
     let log = std::fs::read_to_string(audit_log).unwrap();
     // The last line can be incomplete.
@@ -141,7 +142,7 @@ fn asked(audit_log: &Path, namespace: &str, account: &str) -> Vec<Right> {
         let object = &entry["objectRef"];
         assert!(object.is_object(), "a request to a path: {entry}");
         let subresource = object["subresource"].as_str().map(|name| format!("/{name}")).unwrap_or_default();
-        let right = Right {
+        let permission = Permission {
             namespace: object["namespace"].as_str().map(str::to_owned),
             group: text(&object["apiGroup"]),
             resource: text(&object["resource"]) + &subresource,
@@ -149,10 +150,10 @@ fn asked(audit_log: &Path, namespace: &str, account: &str) -> Vec<Right> {
             name: object["name"].as_str().map(str::to_owned),
         };
         // An apply that creates an object needs both permissions.
-        if right.verb == "patch" && entry["responseStatus"]["code"] == 201 {
-            asked.push(Right { verb: "create".into(), ..right.clone() });
+        if permission.verb == "patch" && entry["responseStatus"]["code"] == 201 {
+            asked.push(Permission { verb: "create".into(), ..permission.clone() });
         }
-        asked.push(right);
+        asked.push(permission);
     }
     asked.sort();
     asked.dedup();
