@@ -9,7 +9,7 @@ use qlik_context_operator::oauth::request::Grant;
 use qlik_context_operator::tokens::CallObserver;
 use serde_json::{Value, json};
 
-use super::helm::{Rendered, chart};
+use super::helm::{NAMESPACE, Rendered, chart};
 use super::values::everything;
 
 /// The metrics in a query.
@@ -67,6 +67,13 @@ fn every_alert_queries_existing_metrics_and_says_what_is_wrong() {
     }
     // Helm's own templates have the same braces.
     assert!(alerts.iter().any(|alert| alert.to_string().contains("{{ $labels.namespace }}")));
+}
+
+#[test]
+fn the_alert_that_nothing_runs_is_about_the_namespace_of_the_release() {
+    let alerts = rules(&json!({"enabled": true}));
+    let down = alerts.iter().find(|alert| alert["alert"] == "QlikContextOperatorDown").unwrap();
+    assert_eq!(down["expr"], format!("absent(qlik_context_build_info{{namespace=\"{NAMESPACE}\"}})"));
 }
 
 #[test]
