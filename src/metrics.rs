@@ -154,7 +154,7 @@ impl Metrics {
         let help =
             "Total time in which a Secret held an expired token, summed over all contexts that are not suspended";
         r.register_with_unit("expired_served", help, Unit::Seconds, self.expired_served.clone());
-        let help = "Total number of times that a request to a tenant had to wait for the operator's own rate limits";
+        let help = "Total number of times that a request to a tenant had to wait for the operator's own request budget";
         r.register("host_budget_waits", help, self.host_budget_waits.clone());
         let help = "Number of tenant hosts with an open circuit breaker: they are down and only probed";
         r.register("circuits_open", help, self.circuits_open.clone());

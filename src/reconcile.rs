@@ -240,7 +240,7 @@ fn repaired(cx: &Context, caller: &Caller, facts: &Facts<'_>) {
     let contested = cx.memories.with(&caller.uid, |memory| memory.repairs.made()).unwrap_or_default();
     let Secrets::Read(read) = &facts.secrets else { return };
     if let (Target::Ours(stored), true) = (&read.target, contested) {
-        let fix = "Stop the other client from writing to this Secret, or use another spec.target.name";
+        let fix = "Stop the other program from writing to this Secret, or use another spec.target.name";
         let draft = EventDraft::contested(&facts.desired.target_name, &stored.other_managers(), fix);
         cx.events.emit(&cx.memories, facts.context, vec![draft]);
     }

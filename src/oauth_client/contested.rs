@@ -21,7 +21,7 @@ impl Run<'_> {
         };
         let contested = self.cx.memories.with(&self.caller.uid, repaired).unwrap_or_default();
         if contested {
-            let note = "Another client changes the OAuth client in the tenant again and again after the operator has repaired it. \
+            let note = "Another program changes the OAuth client in the tenant again and again after the operator has repaired it. \
                         Find out in the tenant what else manages this OAuth client, and let one of them manage it; until then the \
                         operator repairs it less and less often.";
             self.cx.emit(&facts.object, EventDraft::once(true, Notice::ClientContested, note.into()));
@@ -35,7 +35,7 @@ impl Run<'_> {
         let (contested, wait) = self.cx.memories.with(&self.caller.uid, repairs).unwrap_or_default();
         facts.brakes.secret = wait.map(|wait| facts.after(wait));
         if contested {
-            let fix = "Stop the other client from writing to this Secret";
+            let fix = "Stop the other program from writing to this Secret";
             let managers = facts.secret.other_managers();
             self.cx.emit(&facts.object, EventDraft::contested(&facts.desired.secret_name, &managers, fix));
         }

@@ -96,8 +96,8 @@ pub(super) fn unsuitable(why: &str) -> Failure {
 pub(super) fn not_repaired() -> Failure {
     finding(
         Reason::ClientConflict,
-        "The tenant did not keep a change to the OAuth client, or another client changes it. The operator retries; check in \
-         the tenant whether another client manages this OAuth client.",
+        "The tenant did not keep a change to the OAuth client, or another program changes it. The operator retries; check in \
+         the tenant whether another program manages this OAuth client.",
     )
 }
 
@@ -105,7 +105,7 @@ pub(super) fn not_repaired() -> Failure {
 pub(super) fn client_contested() -> Failure {
     finding(
         Reason::ClientConflict,
-        "Another client keeps changing the OAuth client in the tenant, so the operator repairs it less and less often. Find out in \
+        "Another program keeps changing the OAuth client in the tenant, so the operator repairs it less and less often. Find out in \
          the tenant what else manages this OAuth client, and let one of them manage it.",
     )
 }
@@ -116,7 +116,7 @@ pub(super) fn secret_contested(name: &str) -> Failure {
         SecretSynced,
         Reason::SecretContested,
         format!(
-            "Another client keeps changing or deleting Secret {name}, so the operator writes a new credential less and less often. \
+            "Another program keeps changing or deleting Secret {name}, so the operator writes a new credential less and less often. \
              See this QlikOAuthClient's events for the field manager, and stop it from writing to this Secret."
         ),
     )
@@ -240,8 +240,8 @@ pub fn of_call(context: &str, error: &ClientsError) -> Failure {
         ClientsError::Conflict(Conflict::Change, refusal) => (
             Reason::ClientConflict,
             format!(
-                "Another client changes the OAuth client at the same time ({}). The operator retries; check in the tenant \
-                 whether another client manages this OAuth client.",
+                "Another program changes the OAuth client at the same time ({}). The operator retries; check in the tenant \
+                 whether another program manages this OAuth client.",
                 describe(refusal)
             ),
         ),

@@ -44,7 +44,7 @@ pub async fn context(cluster: &Cluster, name: &str) -> anyhow::Result<Option<Qli
     Ok(Some(context))
 }
 
-/// The credential Secret of this name, if `init` created it for this context; an error when another client did.
+/// The credential Secret of this name, if `init` created it for this context; an error when another program did.
 pub async fn secret(cluster: &Cluster, name: &str, context: &str) -> anyhow::Result<Option<Secret>> {
     let secrets: Api<Secret> = cluster.objects();
     let secret = secrets.get_opt(name).await.explain(format_args!("cannot read Secret {name}"))?;

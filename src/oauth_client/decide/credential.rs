@@ -10,7 +10,7 @@ use crate::oauth_client::facts::{Candidate, CredentialId, Facts, Next, Outcome, 
 use crate::oauth_client::findings;
 use crate::secret::oauth_credential::{Held, Previous, credential_secret};
 
-/// Qlik allows five; one is left for use by hand.
+/// Qlik allows five. One stays free, so that a person can add a secret in an emergency.
 const MOST: usize = 4;
 /// After this time a new credential is listed.
 const SETTLES: Duration = Duration::from_mins(5);

@@ -63,7 +63,7 @@ pub(super) fn contested(desired: &Desired) -> Failure {
         SecretSynced,
         Reason::SecretContested,
         format!(
-            "Another client keeps changing the token in Secret {}; the operator repairs it less and less often. See this \
+            "Another program keeps changing the token in Secret {}; the operator repairs it less and less often. See this \
              context's events for the field manager, and stop it from writing to this Secret.",
             desired.target_name
         ),
