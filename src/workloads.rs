@@ -12,6 +12,7 @@ pub mod findings;
 pub mod list;
 pub mod pods;
 pub mod rollout;
+pub mod shared;
 pub mod write;
 
 use std::sync::Arc;
@@ -19,9 +20,11 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
+use tokio::time::Instant;
 
 use self::decide::{Facts, Plan, Token, decide, is_in_time, refresh};
 use self::findings::{Refused, counts, finding, rollout_failing, token_not_refreshed};
+use self::list::Listings;
 use self::pods::Reader;
 use self::rollout::WorkloadName;
 use self::write::Pace;
@@ -54,6 +57,8 @@ pub struct Context {
     pub base: Arc<context::Context>,
     /// The budget of all rounds.
     pub pace: Pace,
+    /// What they have listed.
+    pub listings: Listings,
 }
 
 /// What a round is about.
@@ -63,12 +68,14 @@ struct Round<'r> {
     namespace: String,
     secret: String,
     token: Token,
+    /// What was listed before is too old.
+    called: Instant,
 }
 
 /// One round.
 pub async fn look(object: Arc<StoredContext>, cx: Arc<Context>) -> Result<Action, Error> {
-    let held = cx.base.memories.with(uid(&object), |memory| memory.held).flatten();
-    let (Ok(context), Some(HeldToken { issued_at, since, .. })) = (&object.0, held) else {
+    let remembered = cx.base.memories.with(uid(&object), |memory| memory.held.zip(memory.looked)).flatten();
+    let (Ok(context), Some((HeldToken { issued_at, since, .. }, called))) = (&object.0, remembered) else {
         return Ok(Action::await_change());
     };
     let Ok(desired) = Desired::parse(context) else { return Ok(Action::await_change()) };
@@ -81,8 +88,11 @@ pub async fn look(object: Arc<StoredContext>, cx: Arc<Context>) -> Result<Action
         namespace: context.namespace().unwrap_or_default(),
         secret: desired.target_name.clone(),
         token: Token { issued_at, since },
+        called,
     };
-    let again = match (&desired.workloads, round.act(desired.workloads.as_ref()).await) {
+    let acted = round.act(desired.workloads.as_ref()).await;
+    cx.base.memories.with(uid(&object), |memory| memory.looked = Some(Instant::now()));
+    let again = match (&desired.workloads, acted) {
         (None, Err(error)) => {
             tracing::debug!(namespace = round.namespace, %error, "no Pods were looked at");
             None
@@ -109,7 +119,8 @@ impl Round<'_> {
     /// Lists, decides and acts; says when to look again.
     async fn act(&self, wanted: Option<&Workloads>) -> Result<Option<Duration>, Error> {
         let base = &self.cx.base;
-        let readers = list::readers(&base.client, &self.namespace, &self.secret).await?;
+        let listings = &self.cx.listings;
+        let readers = listings.readers(&base.client, &self.namespace, &self.secret, self.called).await?;
         let nothing = Workloads { refresh_volumes: false, restart: None };
         let Some(wanted) = wanted else {
             let plan = decide(&self.facts(&readers, &[], &nothing));
@@ -121,7 +132,7 @@ impl Round<'_> {
         };
         self.refresh(&self.facts(&readers, &[], wanted)).await?;
         let workloads = match wanted.restart {
-            Some(_) => list::workloads(&base.client, &self.namespace, &readers, &self.secret).await?,
+            Some(_) => listings.workloads(&base.client, &self.namespace, &readers, &self.secret, self.called).await?,
             None => Vec::new(),
         };
         let Plan { restart, findings, mut again } = decide(&self.facts(&readers, &workloads, wanted));

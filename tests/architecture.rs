@@ -38,7 +38,7 @@ const PURE: [&str; 23] = [
 /// Words that a pure module does not contain, because it does not call the Kubernetes API, wait or read a clock.
 const EFFECTS: [&str; 6] = ["Api", "Client", "Instant", "async", "await", "tokio"];
 /// Modules that await other tasks or change something outside of the process.
-const EFFECTFUL: [&str; 20] = [
+const EFFECTFUL: [&str; 21] = [
     "controller",
     "health",
     "lease",
@@ -58,6 +58,7 @@ const EFFECTFUL: [&str; 20] = [
     "run",
     "secret/write",
     "workloads/list",
+    "workloads/shared",
     "workloads/write",
 ];
 

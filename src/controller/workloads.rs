@@ -7,9 +7,12 @@ use futures::StreamExt;
 use futures::channel::mpsc::UnboundedReceiver;
 use kube::runtime::controller::{self, Controller};
 use kube::runtime::reflector::ObjectRef;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::reconcile::context::{self, StoredContext};
+use crate::workloads::list::Listings;
+use crate::workloads::shared::SHARED;
 use crate::workloads::write::Pace;
 use crate::workloads::{Context, error_policy, look};
 
@@ -27,16 +30,28 @@ pub async fn control(
 ) {
     let Some(called) = called else { return };
     let contexts = base.contexts.clone();
-    let cx = Arc::new(Context { base, pace: Pace::default() });
+    let cx = Arc::new(Context { base, pace: Pace::default(), listings: Listings::default() });
+    let sweep = async {
+        loop {
+            sleep(SHARED).await;
+            cx.listings.sweep();
+        }
+    };
     // Its own trigger says nothing: the runs call.
     let rounds = Controller::for_stream(futures::stream::pending(), contexts)
         .reconcile_on(called)
         .with_config(controller::Config::default().concurrency(WIDTH).debounce(PAUSE))
-        .run(look, error_policy, cx)
+        .run(look, error_policy, cx.clone())
         .for_each(|result| async move {
             if let Ok((object, action)) = result {
                 tracing::trace!(%object, ?action, "round ended");
             }
         });
-    stop.run_until_cancelled(rounds).await;
+    stop.run_until_cancelled(async {
+        tokio::select! {
+            () = rounds => {}
+            () = sweep => {}
+        }
+    })
+    .await;
 }

@@ -119,7 +119,11 @@ pub(super) fn tell_workloads(cx: &Context, caller: &Caller, facts: &Facts<'_>, o
             },
             generation: facts.context.metadata.generation,
         });
-        memory.held.is_some() && memory.held != before && (wanted || replaced)
+        let news = memory.held.is_some() && memory.held != before && (wanted || replaced);
+        if news {
+            memory.looked = Some(Instant::now());
+        }
+        news
     });
     if news == Some(true) {
         let context = ObjectRef::new(&caller.name).within(&caller.namespace);

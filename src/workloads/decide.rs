@@ -229,7 +229,8 @@ fn rollout(facts: &Facts<'_>, workload: &Workload) -> Rollout {
 
 fn again(findings: &Findings, now: Timestamp) -> Option<Duration> {
     let due = findings.due.as_ref().map(|(at, _)| Duration::try_from(at.duration_since(now)).unwrap_or_default());
-    let rolls = findings.left.iter().any(|(_, left)| *left == Left::Rolling);
+    // A rollout may have ended after the Pods were listed: then they are still the old ones, and the workload is at its end.
+    let rolls = findings.left.iter().any(|(_, left)| matches!(left, Left::Rolling | Left::Restarted));
     [
         (!findings.rolling.is_empty()).then_some(FOLLOW),
         (!findings.failed.is_empty() || rolls).then_some(SOON),

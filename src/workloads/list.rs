@@ -1,4 +1,5 @@
-//! Listing, on demand and in pages: no watch, and of each page only what is needed is parsed and kept.
+//! Listing, on demand and in pages: no watch, and of each page only what is needed is parsed and kept. The contexts of a namespace
+//! share what was listed.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -6,13 +7,15 @@ use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
-use kube::Client;
 use kube::api::{Api, ApiResource, ListParams};
 use kube::core::Object;
+use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use super::pods::{Owner, PodSpec, PodStatus, Reader, reader};
 use super::rollout::{Workload, WorkloadName, WorkloadSpec, WorkloadStatus, workload};
+use super::shared::Shared;
 use crate::api::WorkloadKind;
 use crate::error::Error;
 
@@ -23,37 +26,67 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// Those that have ended read nothing any more.
 const NOT_ENDED: &str = "status.phase!=Succeeded,status.phase!=Failed";
 
+/// What is asked of a Pod.
+type PodObject = Object<PodSpec, PodStatus>;
 /// What is asked of a workload.
-type Workloads = Api<Object<WorkloadSpec, WorkloadStatus>>;
+type WorkloadObject = Object<WorkloadSpec, WorkloadStatus>;
 
-/// The Pods of a namespace that read this Secret.
-pub async fn readers(client: &Client, namespace: &str, secret: &str) -> Result<Vec<Reader>, Error> {
-    let pods: Api<Object<PodSpec, PodStatus>> =
-        Api::namespaced_with(client.clone(), namespace, &ApiResource::erase::<Pod>(&()));
-    let mut found = Vec::new();
-    let params = ListParams::default().fields(NOT_ENDED);
-    pages(&pods, params, "listing Pods", |pod| found.extend(reader(pod, secret))).await?;
-    Ok(found)
+/// What was listed last of each namespace.
+#[derive(Default)]
+pub struct Listings {
+    pods: Shared<String, PodObject>,
+    workloads: Shared<(String, WorkloadKind), WorkloadObject>,
 }
 
-/// The workloads of a namespace whose Pod templates read this Secret from the environment, of the kinds that own such Pods.
-pub async fn workloads(
-    client: &Client,
-    namespace: &str,
-    readers: &[Reader],
-    secret: &str,
-) -> Result<Vec<Workload>, Error> {
-    let owners = readers.iter().filter(|reader| reader.environment).filter_map(|reader| match &reader.owner {
-        Owner::Workload(name) => Some(name.kind),
-        _ => None,
-    });
-    let mut found = Vec::new();
-    for kind in owners.collect::<BTreeSet<_>>() {
-        let all = api(client, namespace, kind);
-        let add = |object: &_| found.extend(workload(kind, object, secret));
-        pages(&all, ListParams::default(), "listing workloads", add).await?;
+impl Listings {
+    /// Forgets what is too old.
+    pub fn sweep(&self) {
+        self.pods.sweep();
+        self.workloads.sweep();
     }
-    Ok(found)
+
+    /// The Pods of a namespace that read this Secret, as they were listed after this moment.
+    pub async fn readers(
+        &self,
+        client: &Client,
+        namespace: &str,
+        secret: &str,
+        moment: Instant,
+    ) -> Result<Vec<Reader>, Error> {
+        let list = async {
+            let pods: Api<PodObject> = Api::namespaced_with(client.clone(), namespace, &ApiResource::erase::<Pod>(&()));
+            let params = ListParams::default().fields(NOT_ENDED);
+            pages(&pods, params, "listing Pods", |pod| pod.spec.reads_any_secret()).await
+        };
+        let pods = self.pods.after(moment, namespace.to_owned(), list).await?;
+        Ok(pods.iter().filter_map(|pod| reader(pod, secret)).collect())
+    }
+
+    /// The workloads of a namespace whose Pod templates read this Secret from the environment, of the kinds that own such Pods.
+    pub async fn workloads(
+        &self,
+        client: &Client,
+        namespace: &str,
+        readers: &[Reader],
+        secret: &str,
+        moment: Instant,
+    ) -> Result<Vec<Workload>, Error> {
+        let owners = readers.iter().filter(|reader| reader.environment).filter_map(|reader| match &reader.owner {
+            Owner::Workload(name) => Some(name.kind),
+            _ => None,
+        });
+        let mut found = Vec::new();
+        for kind in owners.collect::<BTreeSet<_>>() {
+            let list = async {
+                let all = api(client, namespace, kind);
+                pages(&all, ListParams::default(), "listing workloads", |object| object.spec.pods().reads_any_secret())
+                    .await
+            };
+            let all = self.workloads.after(moment, (namespace.to_owned(), kind), list).await?;
+            found.extend(all.iter().filter_map(|object| workload(kind, object, secret)));
+        }
+        Ok(found)
+    }
 }
 
 /// The workload as it is now.
@@ -69,7 +102,7 @@ pub async fn read(
     Ok(read.and_then(|object| workload(name.kind, &object, secret)))
 }
 
-fn api(client: &Client, namespace: &str, kind: WorkloadKind) -> Workloads {
+fn api(client: &Client, namespace: &str, kind: WorkloadKind) -> Api<WorkloadObject> {
     Api::namespaced_with(client.clone(), namespace, &resource(kind))
 }
 
@@ -82,20 +115,25 @@ pub fn resource(kind: WorkloadKind) -> ApiResource {
     }
 }
 
-async fn pages<K: Clone + DeserializeOwned + Debug>(
+/// All objects that are worth keeping.
+async fn pages<K: Clone + Debug + DeserializeOwned + Resource>(
     api: &Api<K>,
     params: ListParams,
     doing: &'static str,
-    mut each: impl FnMut(&K),
-) -> Result<(), Error> {
+    keep: impl Fn(&K) -> bool,
+) -> Result<Vec<K>, Error> {
     let mut params = params.limit(PAGE);
+    let mut found = Vec::new();
     loop {
         let page = tokio::time::timeout(TIMEOUT, api.list(&params)).await.map_err(|_| Error::Deadline(TIMEOUT))?;
         let page = page.map_err(Error::kubernetes(doing))?;
-        page.items.iter().for_each(&mut each);
+        found.extend(page.items.into_iter().filter(&keep).map(|mut object| {
+            object.meta_mut().managed_fields = None;
+            object
+        }));
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params = params.continue_token(&token),
-            None => return Ok(()),
+            None => return Ok(found),
         }
     }
 }

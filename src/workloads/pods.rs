@@ -184,6 +184,19 @@ impl PodSpec {
         self.all().any(|container| self.reads_once(container, secret))
     }
 
+    /// Whether it may read a Secret, whichever.
+    pub fn reads_any_secret(&self) -> bool {
+        let in_volume = |volume: &Volume| {
+            let projected = || volume.projected.sources.iter().any(|source| !source.secret.name.is_empty());
+            !volume.secret.secret_name.is_empty() || projected()
+        };
+        let in_environment = |container: &Container| {
+            container.env.iter().any(|variable| !variable.value_from.secret_key_ref.name.is_empty())
+                || container.env_from.iter().any(|all| !all.secret_ref.name.is_empty())
+        };
+        self.volumes.iter().any(in_volume) || self.all().any(in_environment)
+    }
+
     /// Whether a container has files that follow the Secret.
     pub fn reads_volume(&self, secret: &str) -> bool {
         self.all().any(|container| self.mounts(container, secret).any(|mount| !mount.is_fixed()))

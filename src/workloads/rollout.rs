@@ -69,6 +69,13 @@ pub struct WorkloadSpec {
     template: Template,
 }
 
+impl WorkloadSpec {
+    /// The Pods that it makes.
+    pub fn pods(&self) -> &PodSpec {
+        &self.template.spec
+    }
+}
+
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Strategy {
@@ -123,7 +130,7 @@ struct WorkloadCondition {
 /// The workload, if its own Pod template reads the Secret so: what a Pod says of its owner is not enough to restart anything.
 pub fn workload(kind: WorkloadKind, object: &Object<WorkloadSpec, WorkloadStatus>, secret: &str) -> Option<Workload> {
     let (spec, meta) = (&object.spec, &object.metadata);
-    if meta.deletion_timestamp.is_some() || !spec.template.spec.reads_environment(secret) {
+    if meta.deletion_timestamp.is_some() || !spec.pods().reads_environment(secret) {
         return None;
     }
     let annotations = &spec.template.metadata.annotations;

@@ -110,6 +110,12 @@ fn a_workload_that_cannot_or_must_not_be_restarted_is_left_and_reported() {
 }
 
 #[test]
+fn a_rollout_that_ended_after_the_pods_were_listed_is_looked_at_again_soon() {
+    let plan = with(|web| web.restarted_for = Some(token().mark()));
+    assert_eq!((plan.restart, plan.again), (vec![], Some(SOON)));
+}
+
+#[test]
 fn a_workload_is_not_restarted_more_often_than_asked() {
     let plan = with(|web| web.restarted_at = Some(at(ISSUED - 600)));
     assert_eq!(plan.restart, []);

@@ -35,7 +35,12 @@ fn mounted(mount: &Value) -> Value {
 
 #[test]
 fn each_source_of_a_value_is_distinguished() {
-    let ways = |spec: Value| pod(&spec, &json!({})).map(|reader| (reader.mounts, reader.environment));
+    let ways = |spec: Value| {
+        let read = pod(&spec, &json!({})).map(|reader| (reader.mounts, reader.environment));
+        let kept = serde_json::from_value::<PodSpec>(spec).unwrap().reads_any_secret();
+        assert!(kept || read.is_none(), "what reads this Secret reads one");
+        read
+    };
     let all = json!({"containers": [{"name": "app", "envFrom": [{"prefix": "Q_", "secretRef": {"name": SECRET}}]}]});
     let projected = json!({"containers": [{"name": "app", "volumeMounts": [{"name": "v", "mountPath": "/q"}]}],
         "volumes": [{"name": "v", "projected": {"sources": [{"configMap": {"name": SECRET}}, {"secret": {"name": SECRET}}]}}]});
