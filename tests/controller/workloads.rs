@@ -8,6 +8,8 @@ use qlik_context_operator::api::Reason;
 use serde_json::{Value, json};
 use support::api_server::{Fault, Kind, Script, Verb};
 
+mod fleet;
+
 use crate::reasons::OF_WORKLOADS;
 use crate::world::{HOUR, LIFE, World, pass};
 
@@ -95,12 +97,13 @@ fn rolling(world: &World, name: &str, reason: &str) {
 }
 
 /// The rollout ends: the Pod is another one.
-fn roll_out(world: &World, name: &str) {
-    let status = rolled(generation(world, "a", name), 1, "NewReplicaSetAvailable");
-    let deployment = world.api.edit(Kind::Deployment, "a", name, |deployment| deployment["status"] = status).unwrap();
+fn roll_out(world: &World, namespace: &str, name: &str) {
+    let status = rolled(generation(world, namespace, name), 1, "NewReplicaSetAvailable");
+    let rolled = |deployment: &mut Value| deployment["status"] = status;
+    let deployment = world.api.edit(Kind::Deployment, namespace, name, rolled).unwrap();
     let template = &deployment["spec"]["template"];
-    world.api.delete(Kind::Pod, "a", &format!("{name}-0"));
-    pod(world, "a", &format!("{name}-0"), &template["spec"], Some(name), &template["metadata"]["annotations"]);
+    world.api.delete(Kind::Pod, namespace, &format!("{name}-0"));
+    pod(world, namespace, &format!("{name}-0"), &template["spec"], Some(name), &template["metadata"]["annotations"]);
 }
 
 fn restarted_for(world: &World, name: &str) -> Option<String> {
@@ -197,7 +200,7 @@ async fn workloads_that_read_the_environment_are_restarted_one_after_the_other_a
         world.start();
         pass(MINUTE).await;
         assert_eq!(restarts(&world), done + 1, "{name} is followed to its end");
-        roll_out(&world, name);
+        roll_out(&world, "a", name);
     }
     pass(STEP).await;
     assert_eq!(told(&world), "True/WorkloadsFresh");
@@ -226,10 +229,10 @@ async fn a_rollout_that_fails_stops_the_rest_and_is_told_and_does_not_touch_read
     assert_eq!((restarts(&world), told(&world)), (1, "False/RolloutFailing".to_owned()));
     assert_eq!(world.ready("a", "acme"), "True/TokenValid");
     assert_eq!(world.notes("RolloutFailing").len(), 1);
-    roll_out(&world, "one");
+    roll_out(&world, "a", "one");
     pass(MINUTE).await;
     assert_eq!(restarts(&world), 2);
-    roll_out(&world, "two");
+    roll_out(&world, "a", "two");
     pass(MINUTE).await;
     assert_eq!((restarts(&world), told(&world)), (2, "True/WorkloadsFresh".to_owned()));
 }
