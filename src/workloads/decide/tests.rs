@@ -1,5 +1,7 @@
 //! What is refreshed and restarted, by table and for any listing.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use proptest::prelude::*;
 
@@ -225,7 +227,62 @@ prop_compose! {
     }
 }
 
+/// What one round sees, and what came before it.
+#[derive(Clone, Debug)]
+struct Seen {
+    /// Seconds since the round before.
+    after: i64,
+    /// A new token was published.
+    renewed: bool,
+    /// Seconds from the request of the token until what starts has it, as far as this process knows: it may have been started anew.
+    since: i64,
+    readers: Vec<Reader>,
+    workloads: Vec<Workload>,
+}
+
+prop_compose! {
+    fn any_round()(
+        after in 1..9000_i64, renewed: bool, since in 0..4_i64,
+        readers in prop::collection::vec(any_pod(), 0..8), workloads in prop::collection::vec(any_workload(), 0..6),
+    ) -> Seen {
+        Seen { after, renewed, since, readers, workloads }
+    }
+}
+
 proptest! {
+    #[test]
+    fn no_history_of_lists_restarts_a_workload_without_a_new_token(
+        rounds in prop::collection::vec(any_round(), 1..30),
+        // Some were restarted for the first token before this process began.
+        restarted_before in prop::collection::hash_set((0..4_u8, any::<bool>()), 0..8),
+    ) {
+        let (mut now, mut token) = (ISSUED, token());
+        // What the templates carry, whatever else is listed: (token, time).
+        let mut marks = BTreeMap::new();
+        for (name, stateful) in restarted_before {
+            let kind = if stateful { WorkloadKind::StatefulSet } else { WorkloadKind::Deployment };
+            marks.insert(WorkloadName { kind, name: name.to_string() }, (token.mark(), at(now)));
+        }
+        for Seen { after, renewed, since, readers, mut workloads } in rounds {
+            now += after;
+            if renewed {
+                token.issued_at = at(now);
+            }
+            token.since = token.issued_at + SignedDuration::from_secs(since);
+            for workload in &mut workloads {
+                let mark = marks.get(&workload.name).cloned();
+                (workload.restarted_for, workload.restarted_at) = mark.unzip();
+            }
+            let wanted = wanted();
+            let facts =
+                Facts { readers: &readers, workloads: &workloads, wanted: &wanted, token, now: at(now) };
+            for name in decide(&facts).restart {
+                let mark = marks.insert(name.clone(), (token.mark(), at(now)));
+                prop_assert_ne!(mark.map(|(token, _)| token), Some(token.mark()), "{} a second time", name);
+            }
+        }
+    }
+
     #[test]
     fn whatever_is_listed_only_what_is_stale_and_was_not_restarted_for_this_token_is_restarted(
         readers in prop::collection::vec(any_pod(), 0..8),
