@@ -31,6 +31,7 @@ static METRICS: LazyLock<String> = LazyLock::new(|| {
     metrics.watch_failed(Watch::Contexts);
     metrics.kubernetes_requested(RequestVerb::get, Some(200), Duration::ZERO);
     metrics.oauth_client("namespace", "name", true, Some(now));
+    metrics.stale_pods("namespace", "name", Some(1));
     metrics.render(now).unwrap()
 });
 

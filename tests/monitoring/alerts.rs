@@ -232,6 +232,39 @@ async fn a_kubernetes_api_that_refuses_the_secrets_of_oauth_clients_is_reported_
     recording.fires(&[(MINUTE * 9, &[]), (MINUTE * 50, &firing), (MINUTE * 69, &firing), (MINUTE * 110, &[])]);
 }
 
+/// A running Pod without a controller that reads the token of `acme` from its environment.
+fn reads_environment(world: &World) -> Value {
+    let variable = json!({"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "acme-token", "key": "token"}}});
+    let running = json!([{"name": "app", "state": {"running": {"startedAt": world.clock.now().to_string()}}}]);
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "reads", "namespace": "team"},
+        "spec": {"containers": [{"name": "app", "env": [variable]}]},
+        "status": {"phase": "Running", "containerStatuses": running},
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_keeps_an_older_token_is_reported_after_an_hour_until_it_is_restarted() {
+    let mut world = World::new();
+    world.workloads = true;
+    world.add("team", "acme", LIFE, &json!({"workloads": {"restart": {}}}));
+    fleet(&mut world, 4);
+    world.api.put(reads_environment(&world)).unwrap();
+    let mut recording = Recording::default();
+    recording.scrape(&world, "a", HOUR * 6).await;
+    assert_eq!(world.condition("team", "acme", "WorkloadsSynced")["reason"], "WorkloadsStale");
+    world.api.put(reads_environment(&world)).unwrap();
+    recording.scrape(&world, "a", MINUTE * 20).await;
+    // Renewals are due after 3.6 to 4.02 h.
+    let named = [("QlikContextPodsStale", of("acme"))];
+    recording.fires(&[
+        (HOUR * 4 + MINUTE * 30, &[]),
+        (HOUR * 5 + MINUTE * 15, &named),
+        (HOUR * 6, &named),
+        (HOUR * 6 + MINUTE * 10, &[]),
+    ]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_change_of_leader_neither_ends_nor_delays_an_alert() {
     let mut world = World::new();

@@ -30,6 +30,7 @@ pub fn busy() -> Arc<Metrics> {
     metrics.oauth_client("team", "reporting", false, Some(hours(-2)));
     metrics.oauth_client_request(RequestKind::Token, None);
     metrics.oauth_client_reconciled(Reconciled::Ready, Duration::from_millis(900));
+    metrics.stale_pods("team", "acme", Some(2));
     metrics.watch_failed(Watch::Contexts);
     metrics.kubernetes_requested(RequestVerb::patch, Some(200), Duration::from_millis(4));
     metrics.kubernetes_requested(RequestVerb::list, None, Duration::from_secs(5));
