@@ -45,9 +45,10 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     }
 }
 
-async fn deploy(case: &Case, name: &str, secret: &str) {
+/// A Deployment whose Pod reads this Secret from its environment, as it stands in Git.
+fn manifest(name: &str, secret: &str) -> Value {
     let variable = json!({"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": secret, "key": "token"}}});
-    let deployment = json!({
+    json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
         "spec": {
             "selector": {"matchLabels": {"app": name}},
@@ -56,8 +57,12 @@ async fn deploy(case: &Case, name: &str, secret: &str) {
                 "spec": {"containers": [{"name": "app", "image": "app", "env": [variable]}]},
             },
         },
-    });
-    deployments(case).create(&PostParams::default(), &serde_json::from_value(deployment).unwrap()).await.unwrap();
+    })
+}
+
+async fn deploy(case: &Case, name: &str, secret: &str) {
+    let deployment = serde_json::from_value(manifest(name, secret)).unwrap();
+    deployments(case).create(&PostParams::default(), &deployment).await.unwrap();
     run_newest(case, name, 1).await;
 }
 
@@ -93,7 +98,7 @@ async fn new_token(case: &Case) -> String {
 }
 
 fn with_workloads(mut changes: Value) -> Value {
-    changes["workloads"] = json!({"restart": {}});
+    changes["workloads"] = json!({"restart": {"maxConcurrent": 2}});
     changes
 }
 
@@ -144,4 +149,39 @@ async fn with_the_permissions_of_the_chart_pods_are_annotated_and_deployments_re
         case.kubectl(&["get", "events.events.k8s.io", "-o", "json"]).await.contains("\"WorkloadRestarted\"")
     })
     .await;
+}
+
+/// Applies manifests in the way of `kubectl apply` and Argo CD, and in that of Flux and of Argo CD with server-side apply.
+const WAYS: [(&str, &[&str]); 2] =
+    [("client", &[]), ("server", &["--server-side", "--force-conflicts", "--field-manager=kustomize-controller"])];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tools_that_apply_from_git_see_no_difference_after_a_restart_and_do_not_undo_it() {
+    let case = Case::new("gitops").await;
+    case.put_credential().await;
+    case.apply("acme", &with_workloads(json!({}))).await;
+    case.wait_for("acme", "Ready=True/TokenValid").await;
+    let git = async |verb: &str, (name, flags): (&str, &[&str])| {
+        let args = [&["-n", &case.namespace, verb, "-f", "-"], flags].concat();
+        case.world.control_plane.kubectl_with_input(&args, &manifest(name, "acme-token").to_string()).await
+    };
+    for way in WAYS {
+        git("apply", way).await.unwrap();
+        run_newest(&case, way.0, 1).await;
+    }
+    let issued = new_token(&case).await;
+    for way in WAYS {
+        until("it is restarted", async || restarted_for(&case, way.0).await.as_ref() == Some(&issued)).await;
+        // It ends with an error where there is a difference.
+        git("diff", way).await.unwrap();
+        git("apply", way).await.unwrap();
+        assert_eq!(restarted_for(&case, way.0).await, Some(issued.clone()), "{}", way.0);
+        assert_eq!(deployments(&case).get(way.0).await.unwrap().metadata.generation, Some(2), "{}", way.0);
+    }
+    // What is in Git is seen, to be sure that a difference would be.
+    let mut changed = manifest("client", "acme-token");
+    changed["spec"]["template"]["metadata"]["annotations"] = json!({"a": "b"});
+    let args = ["-n", &case.namespace, "diff", "-f", "-"];
+    let difference = case.world.control_plane.kubectl_with_input(&args, &changed.to_string()).await;
+    assert!(difference.is_err());
 }
