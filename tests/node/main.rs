@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![expect(clippy::disallowed_methods, reason = "real processes need real time")]
 
+mod arrival;
 mod dns;
 mod figures;
 mod fresh;
@@ -37,7 +38,7 @@ const FIGURES: &str = "QLIK_CONTEXT_NODE_FIGURES";
 type Scenario = for<'a> fn(&'a mut Stage) -> LocalBoxFuture<'a, ()>;
 
 /// The tests run in this order, on one node.
-const SCENARIOS: [(&str, Scenario); 13] = [
+const SCENARIOS: [(&str, Scenario); 14] = [
     ("the_chart_with_its_defaults_and_its_image_leads_to_a_ready_context", |stage| Box::pin(pod::install(stage))),
     ("the_pod_has_no_privilege_and_no_writable_path", |stage| Box::pin(pod::restricted(stage))),
     ("probes_and_limits_are_those_of_the_chart_as_shipped", |stage| Box::pin(pod::as_shipped(stage))),
@@ -61,10 +62,12 @@ const SCENARIOS: [(&str, Scenario); 13] = [
     ("a_mounted_file_has_a_renewed_token_within_seconds_where_the_operator_wakes_the_kubelet", |stage| {
         Box::pin(fresh::files(stage))
     }),
-    ("workloads_that_read_the_environment_are_restarted_for_a_new_token_each_of_them_once", |stage| {
-        Box::pin(fresh::restarts(stage))
-    }),
+    (
+        "workloads_are_restarted_one_after_the_other_through_a_failing_rollout_and_no_file_holds_an_expired_token",
+        |stage| Box::pin(fresh::restarts(stage)),
+    ),
     ("figures", |stage| Box::pin(figures::all(stage))),
+    ("figures_of_files", |stage| Box::pin(arrival::figures(stage))),
 ];
 
 fn main() -> ExitCode {
@@ -84,7 +87,7 @@ fn main() -> ExitCode {
     let world = Arc::new(Mutex::new(None));
     let trials = SCENARIOS.map(|(name, scenario)| {
         let world = Arc::clone(&world);
-        let wanted = name != "figures" || std::env::var_os(FIGURES).is_some();
+        let wanted = !name.starts_with("figures") || std::env::var_os(FIGURES).is_some();
         Trial::test(name, move || perform(&world, name, scenario)).with_ignored_flag(reason.is_some() || !wanted)
     });
     let conclusion = libtest_mimic::run(&arguments, trials.into());
