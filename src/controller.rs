@@ -67,7 +67,7 @@ pub struct Parts {
     pub jitter: Jitter,
     /// `--oauth-clients`: `QlikOAuthClient` objects are reconciled, too.
     pub oauth_clients: bool,
-    /// `--workloads`: workloads that read a token are looked after.
+    /// `--workloads`: workloads that read a token are updated.
     pub workloads: bool,
 }
 

@@ -30,7 +30,7 @@ use self::events::EventDraft;
 use self::memory::{caller, uid};
 use self::observe::{observe, recall};
 use self::publish::{ReadAt, Written, publish};
-use self::record::{record, remember, tell_workloads};
+use self::record::{record, remember, request_round};
 use self::status::{invalid, next_run, status};
 use self::write_status::{PatchKind, StatusWrite, write_status};
 use crate::api::ConditionType::{CredentialsAvailable, Ready};
@@ -266,7 +266,7 @@ async fn rest(cx: &Context, caller: &Caller, facts: &Facts<'_>, outcome: &Outcom
             if facts.so_far.refused.is_none() {
                 cx.succeeded(caller);
             }
-            tell_workloads(cx, caller, facts, outcome, now);
+            request_round(cx, caller, facts, outcome, now);
             Ok((ended, again))
         }
         StatusWrite::Gone => Ok((Reconciled::Ready, None)),

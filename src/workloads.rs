@@ -1,11 +1,12 @@
-//! The workloads that read a token, beside the runs: one round for one context lists its Pods, decides, refreshes, restarts and says
-//! how it stands.
+//! Updates the workloads that read a token. One round for one context lists its Pods, decides, annotates Pods, restarts
+//! workloads and writes the result into the status.
 //!
-//! A round begins when a token was written or `spec.workloads` was changed, and once after a start; it is repeated until no Pod is
-//! stale. Promises: nothing of it delays a renewal or counts against `Ready`; nothing is touched outside of the context's own
-//! namespace, nor what does not itself reference the Secret; nothing is restarted twice for one token. What is decided is decided in
-//! [`decide`](mod@decide), on what was listed and on the token that this process found in the Secret: never on the status alone,
-//! which others may be able to write.
+//! A round begins after a token was written, after `spec.workloads` was changed, and once after the operator starts. It
+//! is repeated until no Pod is stale. Rounds are separate from reconciliations: they neither delay a renewal nor change
+//! `Ready`. They change objects in the context's own namespace only, and only objects that reference the Secret
+//! themselves. No workload is restarted twice for one token. [`decide`](mod@decide) makes every decision, from lists
+//! and from the token that this process found in the Secret. It never relies on the status alone, because others may be
+//! able to write it.
 
 pub mod decide;
 pub mod findings;
@@ -44,37 +45,37 @@ use crate::reconcile::write_status::{PatchKind, StatusWrite, write_status};
 use crate::retry;
 use crate::values::Serving;
 
-/// Somebody else has changed an object meanwhile.
+/// The delay after a write conflict.
 const SOON: Duration = Duration::from_secs(1);
-/// What was refused is repeated.
+/// The delay after a restart that the API server rejected.
 const REFUSED: Duration = Duration::from_mins(1);
-/// Permissions come with an upgrade of the chart, which starts the operator anew.
+/// The delay after a 403. An upgrade of the chart that adds permissions restarts the operator.
 const NOT_PERMITTED: Duration = Duration::from_mins(15);
 
-/// What every round has at hand.
+/// The state that all rounds share.
 pub struct Context {
-    /// What the runs have at hand.
+    /// The state that rounds share with reconciliations.
     pub base: Arc<context::Context>,
-    /// The budget of all rounds.
+    /// The limit of writes, for all rounds together.
     pub pace: Pace,
-    /// What they have listed.
+    /// Recent lists.
     pub listings: Listings,
 }
 
-/// What a round is about.
+/// One round for one context.
 struct Round<'r> {
     cx: &'r Context,
     context: &'r QlikContext,
     namespace: String,
     secret: String,
     token: Token,
-    /// What was listed before is too old.
+    /// Lists from before this time are too old.
     called: Instant,
 }
 
-/// One round.
-pub async fn look(object: Arc<StoredContext>, cx: Arc<Context>) -> Result<Action, Error> {
-    let remembered = cx.base.memories.with(uid(&object), |memory| memory.held.zip(memory.looked)).flatten();
+/// Runs one round.
+pub async fn reconcile(object: Arc<StoredContext>, cx: Arc<Context>) -> Result<Action, Error> {
+    let remembered = cx.base.memories.with(uid(&object), |memory| memory.held.zip(memory.lists_after)).flatten();
     let (Ok(context), Some((HeldToken { issued_at, since, .. }, called))) = (&object.0, remembered) else {
         return Ok(Action::await_change());
     };
@@ -91,14 +92,14 @@ pub async fn look(object: Arc<StoredContext>, cx: Arc<Context>) -> Result<Action
         called,
     };
     let acted = round.act(desired.workloads.as_ref()).await;
-    cx.base.memories.with(uid(&object), |memory| memory.looked = Some(Instant::now()));
+    cx.base.memories.with(uid(&object), |memory| memory.lists_after = Some(Instant::now()));
     let again = match (&desired.workloads, acted) {
         (None, Err(error)) => {
-            tracing::debug!(namespace = round.namespace, %error, "no Pods were looked at");
+            tracing::debug!(namespace = round.namespace, %error, "Pods were not listed");
             None
         }
         (Some(_), Err(error)) if is_forbidden(&error) => {
-            tracing::warn!(namespace = round.namespace, %error, "workloads are not looked after");
+            tracing::warn!(namespace = round.namespace, %error, "workloads are not updated: no permission");
             round.report(None, workloads_not_permitted()).await?;
             Some(NOT_PERMITTED)
         }
@@ -107,16 +108,16 @@ pub async fn look(object: Arc<StoredContext>, cx: Arc<Context>) -> Result<Action
     Ok(again.map_or_else(Action::await_change, Action::requeue))
 }
 
-/// Retries within a minute.
+/// Retries with a delay of less than a minute.
 #[allow(clippy::needless_pass_by_value, reason = "the signature that kube calls")]
 pub fn error_policy(object: Arc<StoredContext>, error: &Error, cx: Arc<Context>) -> Action {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-    tracing::warn!(%namespace, %name, %error, "looking after workloads failed, will retry");
+    tracing::warn!(%namespace, %name, %error, "updating workloads failed, will retry");
     Action::requeue(retry::delay(Class::Cluster, 3, None, Serving::Nothing, cx.base.jitter.draw()))
 }
 
 impl Round<'_> {
-    /// Lists, decides and acts; says when to look again.
+    /// Lists, decides and acts. Returns the delay until the next round.
     async fn act(&self, wanted: Option<&Workloads>) -> Result<Option<Duration>, Error> {
         let base = &self.cx.base;
         let listings = &self.cx.listings;
@@ -160,7 +161,8 @@ impl Round<'_> {
         Facts { readers, workloads, wanted, token: self.token, now: self.cx.base.clock.now() }
     }
 
-    /// Wakes kubelets. What fails is counted and forgotten: the token arrives anyway.
+    /// Annotates Pods, so that their kubelets update the files. A failure is counted and not retried: the kubelet
+    /// updates the files later without it.
     async fn refresh(&self, facts: &Facts<'_>) -> Result<(), Error> {
         let base = &self.cx.base;
         for pod in refresh(facts) {
@@ -182,7 +184,7 @@ impl Round<'_> {
         Ok(())
     }
 
-    /// Restarts a workload, if it is still as it was listed.
+    /// Restarts a workload, if the decision is the same after another read.
     async fn restart(&self, name: &WorkloadName, readers: &[Reader], wanted: &Workloads) -> Result<(), Error> {
         let base = &self.cx.base;
         self.cx.pace.turn().await;
@@ -216,13 +218,13 @@ impl Round<'_> {
         self.cx.base.events.emit(&self.cx.base.memories, self.context, vec![draft]);
     }
 
-    /// Writes what the status says of workloads, and leaves the rest as it is.
+    /// Writes the part of the status that is about workloads.
     async fn report(&self, workloads: Option<WorkloadsStatus>, finding: Finding) -> Result<StatusWrite, Error> {
         let base = &self.cx.base;
         let context = base.memories.catch_up(self.context);
         let uid = context.metadata.uid.as_deref().unwrap_or_default();
         let (name, stale) = (context.name_any(), workloads.as_ref().map(|counts| counts.stale.unsigned_abs() as usize));
-        // A context that has gone meanwhile gets no series.
+        // A context that was deleted during the round gets no series.
         base.memories.with(uid, |_| base.metrics.stale_pods(&self.namespace, &name, stale));
         let mut status = context.status.clone().unwrap_or_default();
         let before = std::mem::take(&mut status.conditions);
@@ -234,7 +236,7 @@ impl Round<'_> {
     }
 }
 
-/// RBAC has no rule for it. (A policy may refuse with the same code, and another sentence.)
+/// Whether RBAC rejected the request. (An admission policy can answer with the same code, but with another message.)
 fn is_forbidden(error: &Error) -> bool {
     let Error::Kubernetes { source, .. } = error else { return false };
     matches!(&**source, kube::Error::Api(status) if status.is_forbidden() && status.message.contains(" cannot "))

@@ -1,4 +1,4 @@
-//! The loop that looks after workloads, beside that of contexts: the same objects, a queue and a few slots of its own.
+//! The control loop of workloads. It has the same objects as that of contexts, and its own queue and concurrency.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,15 +14,16 @@ use crate::reconcile::context::{self, StoredContext};
 use crate::workloads::list::Listings;
 use crate::workloads::shared::SHARED;
 use crate::workloads::write::Pace;
-use crate::workloads::{Context, error_policy, look};
+use crate::workloads::{Context, error_policy, reconcile};
 
-/// Rounds at a time: few, so that contexts come first.
+/// Concurrent rounds: few, so that reconciliations of contexts have priority.
 const WIDTH: u16 = 4;
-/// From the write of a Secret to the first round: a kubelet that was woken before its own watch has shown the Secret would write
-/// the old one again.
+/// The delay from the write of a Secret to the first round. If a kubelet synchronizes a Pod before its own watch has
+/// received the new Secret, it writes the old token again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Runs until it is stopped; without calls there is nothing to run. A round is dropped where it is: the next one finds everything in the cluster.
+/// Runs until it is stopped; returns at once without a channel. A stop drops rounds in flight: the next round reads
+/// everything from the cluster.
 pub async fn control(
     base: Arc<context::Context>,
     called: Option<UnboundedReceiver<ObjectRef<StoredContext>>>,
@@ -37,11 +38,11 @@ pub async fn control(
             cx.listings.sweep();
         }
     };
-    // Its own trigger says nothing: the runs call.
+    // Reconciliations of contexts trigger the rounds through the channel, so it watches nothing itself.
     let rounds = Controller::for_stream(futures::stream::pending(), contexts)
         .reconcile_on(called)
         .with_config(controller::Config::default().concurrency(WIDTH).debounce(PAUSE))
-        .run(look, error_policy, cx.clone())
+        .run(reconcile, error_policy, cx.clone())
         .for_each(|result| async move {
             if let Ok((object, action)) = result {
                 tracing::trace!(%object, ?action, "round ended");

@@ -39,7 +39,7 @@ pub struct Context {
     pub memories: Memories,
     /// Events, written outside of the runs.
     pub events: Events,
-    /// `--workloads`: the way to those who look after workloads.
+    /// `--workloads`: requests a round of [`crate::workloads`].
     pub workloads: Option<UnboundedSender<ObjectRef<StoredContext>>>,
     /// Whether the Kubernetes API answers.
     pub health: Arc<Health>,

@@ -52,8 +52,8 @@ pub struct Memory {
     pub published: Option<TokenDigest>,
     /// The token that its Secret holds, for the workloads that read it.
     pub held: Option<HeldToken>,
-    /// When those who look after workloads were called, or had looked: what was listed before may miss what they have to see.
-    pub looked: Option<Instant>,
+    /// When a round for its workloads was requested, or when the last one ended. The next round needs newer lists.
+    pub lists_after: Option<Instant>,
     /// Repairs of the token Secret.
     pub repairs: Repairs,
 }
@@ -102,7 +102,7 @@ impl Memory {
             written: None,
             published: None,
             held: None,
-            looked: None,
+            lists_after: None,
             repairs: Repairs::forgotten_after(REPAIR_FORGOTTEN),
         }
     }

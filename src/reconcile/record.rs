@@ -95,8 +95,8 @@ pub(super) fn remember(
     }
 }
 
-/// Calls those who look after workloads, when the token or the spec is another one than they have seen.
-pub(super) fn tell_workloads(cx: &Context, caller: &Caller, facts: &Facts<'_>, outcome: &Outcome, now: Timestamp) {
+/// Requests a round for the workloads of a context, if its token or spec has changed.
+pub(super) fn request_round(cx: &Context, caller: &Caller, facts: &Facts<'_>, outcome: &Outcome, now: Timestamp) {
     let Some(workloads) = &cx.workloads else { return };
     let wanted = facts.desired.workloads.is_some();
     if !wanted {
@@ -121,13 +121,13 @@ pub(super) fn tell_workloads(cx: &Context, caller: &Caller, facts: &Facts<'_>, o
         });
         let news = memory.held.is_some() && memory.held != before && (wanted || replaced);
         if news {
-            memory.looked = Some(Instant::now());
+            memory.lists_after = Some(Instant::now());
         }
         news
     });
     if news == Some(true) {
         let context = ObjectRef::new(&caller.name).within(&caller.namespace);
-        // Nobody listens any more when the loop has ended.
+        // The receiver is gone after the loop has ended.
         let _ = workloads.unbounded_send(context);
     }
 }

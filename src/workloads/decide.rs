@@ -1,8 +1,8 @@
-//! What to refresh and what to restart, decided on one listing. Pure.
+//! Decides which Pods to annotate and which workloads to restart, from one list. Pure.
 //!
-//! A restart is decided for a new token alone: a workload that carries the token's time in its template was restarted for it, and a
-//! Pod whose containers started after the token was published has it. So a restart of the operator, an unchanged token and a
-//! routine verification restart nothing.
+//! Only a new token leads to a restart. A workload whose template contains the token's time was already restarted for
+//! it, and a Pod whose containers started after the token was published has it. So a restart of the operator, an
+//! unchanged token and a routine verification restart no workload.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,27 +15,27 @@ use crate::api::WorkloadKind;
 use crate::clock::{SignedDuration, Timestamp};
 use crate::desired::{Restart, Workloads};
 
-/// While a rollout is followed.
+/// The delay during a rollout that the operator started.
 const FOLLOW: Duration = Duration::from_secs(5);
-/// While something else rolls, or failed.
+/// The delay during another rollout, or after a failed one.
 const SOON: Duration = Duration::from_secs(30);
-/// While only a person can do something.
+/// The delay while only a person can restart the Pods.
 const LATER: Duration = Duration::from_mins(5);
-/// By then the kubelet has updated every volume without being woken: with its defaults 79 s were measured.
+/// After this time the kubelet has updated every volume without an annotation: with its defaults 79 s were measured.
 const KUBELET: SignedDuration = SignedDuration::from_mins(2);
-/// `progressDeadlineSeconds` of the kinds that have none, which is the default of a Deployment.
+/// The deadline of kinds without `progressDeadlineSeconds`: the default of a Deployment.
 const DEADLINE: SignedDuration = SignedDuration::from_mins(10);
 
 /// The token in the Secret.
 #[derive(Clone, Copy, Debug)]
 pub struct Token {
-    /// When it was asked for: what marks a refreshed Pod and a restarted workload.
+    /// When it was requested. The annotations contain this time.
     pub issued_at: Timestamp,
-    /// A container that started before does not have it.
+    /// A container that started before this time does not have it.
     pub since: Timestamp,
 }
 
-/// What was listed.
+/// The input of a decision.
 pub struct Facts<'f> {
     /// The Pods that read the Secret.
     pub readers: &'f [Reader],
@@ -45,49 +45,49 @@ pub struct Facts<'f> {
     pub wanted: &'f Workloads,
     /// The token.
     pub token: Token,
-    /// The time.
+    /// The current time.
     pub now: Timestamp,
 }
 
-/// What to do, and what to say.
+/// The result of a decision.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// Restart these now.
+    /// The workloads to restart now.
     pub restart: Vec<WorkloadName>,
-    /// How it stands.
+    /// What the status reports.
     pub findings: Findings,
-    /// When to look again; `None`: at the next token.
+    /// The delay until the next round; `None`: after the next token.
     pub again: Option<Duration>,
 }
 
-/// How it stands.
+/// What the status reports.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Findings {
     /// Pods that mount the Secret.
     pub volumes: usize,
     /// Pods that read it from the environment or by `subPath`.
     pub environment: usize,
-    /// Those of them that have an older token.
+    /// The Pods among those that have an older token.
     pub stale: usize,
-    /// Restarted by the operator and not at the end of it.
+    /// Workloads that the operator restarted and whose rollout has not ended.
     pub rolling: Vec<WorkloadName>,
-    /// The same, and it does not end.
+    /// Workloads that the operator restarted and whose rollout failed.
     pub failed: Vec<WorkloadName>,
-    /// The first that may be restarted later, and when.
+    /// The next workload that may be restarted after its `minInterval`, and when.
     pub due: Option<(Timestamp, WorkloadName)>,
-    /// Wait until others are done.
+    /// The number of workloads that wait for rollouts of others.
     pub waiting: usize,
-    /// What has stale Pods and is not restarted, and why.
+    /// Controllers with stale Pods that are not restarted, and why.
     pub left: Vec<(Owner, Left)>,
 }
 
-/// Why something with stale Pods is not restarted.
+/// Why a controller with stale Pods is not restarted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, strum::Display)]
 pub enum Left {
     /// `spec.workloads.restart` is not set.
     #[strum(serialize = "restarts are not enabled")]
     NotEnabled,
-    /// It is none of the three kinds, or its template does not read the Secret.
+    /// It is of another kind, or its template does not read the Secret.
     #[strum(serialize = "not a workload that reads the Secret in its own Pod template")]
     NotAWorkload,
     /// The selector does not select it.
@@ -99,13 +99,13 @@ pub enum Left {
     /// It is scaled to zero.
     #[strum(serialize = "scaled to zero")]
     Empty,
-    /// It rolls for another reason.
+    /// Another rollout is in progress.
     #[strum(serialize = "already rolling")]
     Rolling,
-    /// Its Pods wait for a person.
+    /// Its update strategy does not replace every Pod automatically.
     #[strum(serialize = "its update strategy waits for a person")]
     OnDelete,
-    /// It was restarted for this token.
+    /// It was already restarted for this token.
     #[strum(serialize = "already restarted for this token")]
     Restarted,
 }
@@ -114,26 +114,26 @@ enum Verdict {
     Now,
     At(Timestamp),
     Left(Left),
-    /// The operator restarted it, and it is followed.
+    /// The operator restarted it, and its rollout has not ended.
     Followed,
 }
 
 impl Token {
-    /// As it stands in annotations.
+    /// Its value in annotations.
     pub fn mark(&self) -> String {
         self.issued_at.to_string()
     }
 
-    /// Whether a running container of the Pod has an older token. (What a restart for this token made has it, whatever the clock of
-    /// its node says.)
+    /// Whether a running container of the Pod has an older token. (A Pod that a restart for this token created has the
+    /// token, even if the clock of its node is wrong.)
     fn is_stale(&self, reader: &Reader) -> bool {
         reader.started_at.is_some_and(|started| started < self.since)
             && reader.restarted_for.as_deref() != Some(&*self.mark())
     }
 }
 
-/// The Pods whose kubelets are to be woken: none that was woken for this token or that is newer, and none when it is too late to
-/// help.
+/// The Pods to annotate: not those that were annotated for this token or are newer, and none if the kubelets have
+/// updated the files anyway.
 pub fn refresh<'f>(facts: &Facts<'f>) -> Vec<&'f Reader> {
     let token = facts.token;
     if !facts.wanted.refresh_volumes || !is_in_time(token, facts.now) {
@@ -144,12 +144,12 @@ pub fn refresh<'f>(facts: &Facts<'f>) -> Vec<&'f Reader> {
     facts.readers.iter().filter(|pod| pod.mounts && pod.running && !newer(pod) && !marked(pod)).collect()
 }
 
-/// Whether waking a kubelet still makes a difference.
+/// Whether an annotation can still bring the token to a Pod earlier.
 pub fn is_in_time(token: Token, now: Timestamp) -> bool {
     now.duration_since(token.since) < KUBELET
 }
 
-/// What to restart.
+/// Decides which workloads to restart.
 pub fn decide(facts: &Facts<'_>) -> Plan {
     let stale: Vec<_> = facts.readers.iter().filter(|reader| facts.token.is_stale(reader)).collect();
     let mut findings = Findings {
@@ -184,7 +184,7 @@ pub fn decide(facts: &Facts<'_>) -> Plan {
             Verdict::Followed => {}
         }
     }
-    // A rollout that does not end stops the rest.
+    // After a failed rollout no other workload is restarted.
     let free = restart.max_concurrent.saturating_sub(findings.rolling.len());
     let free = if findings.failed.is_empty() { free } else { 0 };
     findings.waiting = now.len().saturating_sub(free);
@@ -210,7 +210,7 @@ fn verdict(facts: &Facts<'_>, restart: &Restart, workload: &Workload) -> Verdict
     }
 }
 
-/// How far a rollout is; the kinds without a deadline of their own have one from their newest Pod on.
+/// The progress of a rollout. For kinds without their own deadline, it begins with the newest Pod.
 fn rollout(facts: &Facts<'_>, workload: &Workload) -> Rollout {
     if workload.rollout != Rollout::Rolling || workload.name.kind == WorkloadKind::Deployment {
         return workload.rollout;
@@ -220,7 +220,7 @@ fn rollout(facts: &Facts<'_>, workload: &Workload) -> Rollout {
     let last = pods.filter_map(|pod| pod.created_at).chain(workload.restarted_at).max();
     let marked = workload.restarted_for.as_deref() == Some(&*facts.token.mark());
     match last {
-        // What became unavailable later may have an old token.
+        // Pods may have become unavailable later because of an old token.
         Some(last) if facts.now.duration_since(last) > DEADLINE && workload.updated && !marked => Rollout::Done,
         Some(last) if facts.now.duration_since(last) > DEADLINE => Rollout::Failed,
         _ => Rollout::Rolling,
@@ -229,7 +229,7 @@ fn rollout(facts: &Facts<'_>, workload: &Workload) -> Rollout {
 
 fn again(findings: &Findings, now: Timestamp) -> Option<Duration> {
     let due = findings.due.as_ref().map(|(at, _)| Duration::try_from(at.duration_since(now)).unwrap_or_default());
-    // A rollout may have ended after the Pods were listed: then they are still the old ones, and the workload is at its end.
+    // A rollout may have ended between the list of Pods and the list of workloads.
     let rolls = findings.left.iter().any(|(_, left)| matches!(left, Left::Rolling | Left::Restarted));
     [
         (!findings.rolling.is_empty()).then_some(FOLLOW),

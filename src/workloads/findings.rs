@@ -1,4 +1,4 @@
-//! What the status says of workloads. Pure.
+//! The part of the status that is about workloads. Pure.
 
 use std::fmt::Write as _;
 
@@ -11,19 +11,19 @@ use crate::api::v1alpha1::WorkloadsStatus;
 use crate::conditions::Finding;
 use crate::error::bounded;
 
-/// So many names fit into a message.
+/// The maximum number of names in a message.
 const NAMED: usize = 3;
 
-/// A restart that the Kubernetes API did not carry out.
+/// A restart that the API server rejected.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refused {
-    /// What was to be restarted.
+    /// The workload.
     pub name: WorkloadName,
-    /// `HTTP 422`, or that there was no answer.
+    /// `HTTP 422`, or `no answer`.
     pub answer: String,
 }
 
-/// The numbers of the status.
+/// The counts in the status.
 pub fn counts(findings: &Findings) -> WorkloadsStatus {
     let count = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
     WorkloadsStatus {
@@ -46,7 +46,7 @@ pub fn finding(findings: &Findings, refused: Option<&Refused>, secret: &str) -> 
     Finding { condition: WorkloadsSynced, good, reason, message: bounded(message) }
 }
 
-/// That a rollout does not end, with what to do.
+/// The message about a failed rollout.
 pub fn rollout_failing(failed: &[WorkloadName]) -> String {
     let first = failed.first().map(|name| format!("{}/{}", name.kind.to_string().to_lowercase(), name.name));
     format!(
@@ -56,7 +56,7 @@ pub fn rollout_failing(failed: &[WorkloadName]) -> String {
     )
 }
 
-/// That Pods keep the token that they started with, where nobody asked for restarts.
+/// The note of the event for stale Pods of a context without `spec.workloads`.
 pub fn token_not_refreshed(findings: &Findings, secret: &str) -> String {
     format!(
         "{} Pods read Secret {secret} from an environment variable or by subPath, so they keep an older token until they restart. \

@@ -1,5 +1,5 @@
-//! Listing, on demand and in pages: no watch, and of each page only what is needed is parsed and kept. The contexts of a namespace
-//! share what was listed.
+//! Lists Pods and workloads on demand and in pages, without a watch. Only the fields and objects that are needed are
+//! parsed and kept. The contexts of a namespace share lists.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -19,19 +19,19 @@ use super::shared::Shared;
 use crate::api::WorkloadKind;
 use crate::error::Error;
 
-/// Objects in one answer: a Pod is some 10 KiB.
+/// Objects in one response. A Pod has about 10 KiB.
 const PAGE: u32 = 100;
-/// Longer than an API server that is well needs for a page.
+/// Longer than a healthy API server needs for a page.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Those that have ended read nothing any more.
+/// Excludes Pods that have ended.
 const NOT_ENDED: &str = "status.phase!=Succeeded,status.phase!=Failed";
 
-/// What is asked of a Pod.
+/// The parts of a Pod that are parsed.
 type PodObject = Object<PodSpec, PodStatus>;
-/// What is asked of a workload.
+/// The parts of a workload that are parsed.
 type WorkloadObject = Object<WorkloadSpec, WorkloadStatus>;
 
-/// What was listed last of each namespace.
+/// The newest lists of each namespace.
 #[derive(Default)]
 pub struct Listings {
     pods: Shared<String, PodObject>,
@@ -39,13 +39,13 @@ pub struct Listings {
 }
 
 impl Listings {
-    /// Forgets what is too old.
+    /// Removes lists that are too old.
     pub fn sweep(&self) {
         self.pods.sweep();
         self.workloads.sweep();
     }
 
-    /// The Pods of a namespace that read this Secret, as they were listed after this moment.
+    /// The Pods of a namespace that read this Secret, from a list that began after this time.
     pub async fn readers(
         &self,
         client: &Client,
@@ -62,7 +62,8 @@ impl Listings {
         Ok(pods.iter().filter_map(|pod| reader(pod, secret)).collect())
     }
 
-    /// The workloads of a namespace whose Pod templates read this Secret from the environment, of the kinds that own such Pods.
+    /// The workloads of a namespace whose Pod templates read this Secret from the environment, of the kinds that own
+    /// such Pods.
     pub async fn workloads(
         &self,
         client: &Client,
@@ -89,7 +90,7 @@ impl Listings {
     }
 }
 
-/// The workload as it is now.
+/// Reads a workload.
 pub async fn read(
     client: &Client,
     namespace: &str,
@@ -106,7 +107,7 @@ fn api(client: &Client, namespace: &str, kind: WorkloadKind) -> Api<WorkloadObje
     Api::namespaced_with(client.clone(), namespace, &resource(kind))
 }
 
-/// Where a kind is.
+/// The resource of a kind.
 pub fn resource(kind: WorkloadKind) -> ApiResource {
     match kind {
         WorkloadKind::Deployment => ApiResource::erase::<Deployment>(&()),
@@ -115,7 +116,7 @@ pub fn resource(kind: WorkloadKind) -> ApiResource {
     }
 }
 
-/// All objects that are worth keeping.
+/// Lists all objects, and keeps those that match the filter.
 async fn pages<K: Clone + Debug + DeserializeOwned + Resource>(
     api: &Api<K>,
     params: ListParams,

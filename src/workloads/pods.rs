@@ -1,7 +1,7 @@
-//! Which Pods read a Secret, in which way, and since when. Pure; only the needed parts of a Pod are parsed.
+//! Finds out which Pods read a Secret, how, and since when. Pure; only the needed parts of a Pod are parsed.
 //!
-//! A file of a volume follows the Secret. An environment variable, and a file mounted by `subPath`, stay as they were when
-//! the container started (<https://kubernetes.io/docs/concepts/configuration/secret/>).
+//! A file of a volume follows the Secret. An environment variable, and a file mounted by `subPath`, stay as they were
+//! when the container started (<https://kubernetes.io/docs/concepts/configuration/secret/>).
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::core::Object;
@@ -11,7 +11,7 @@ use super::rollout::WorkloadName;
 use crate::api::{RESTARTED_FOR_ANNOTATION, TOKEN_ISSUED_AT_ANNOTATION, WorkloadKind};
 use crate::clock::Timestamp;
 
-/// Label with which the Deployment controller tells its ReplicaSets apart.
+/// The label by which the Deployment controller distinguishes its ReplicaSets.
 const TEMPLATE_HASH: &str = "pod-template-hash";
 
 /// A Pod that reads the Secret.
@@ -19,39 +19,39 @@ const TEMPLATE_HASH: &str = "pod-template-hash";
 pub struct Reader {
     /// Name of the Pod.
     pub name: String,
-    /// Its uid: a later Pod of the same name is another one.
+    /// Its uid, because another Pod can have the same name later.
     pub uid: Option<String>,
-    /// What made it.
+    /// The controller that created it.
     pub owner: Owner,
-    /// A container mounts the Secret as a volume, so its files follow.
+    /// Whether a container mounts the Secret as a volume, so that the kubelet updates its files.
     pub mounts: bool,
-    /// A container reads it from its environment or by `subPath`.
+    /// Whether a container reads it from its environment or by `subPath`.
     pub environment: bool,
-    /// It runs.
+    /// Whether it runs.
     pub running: bool,
-    /// When the first container that reads it so, and runs, was started.
+    /// When the first running container that reads it from its environment or by `subPath` started.
     pub started_at: Option<Timestamp>,
     /// When it was created.
     pub created_at: Option<Timestamp>,
-    /// The token that its kubelet was woken for last.
+    /// The token for which it was annotated last.
     pub refreshed_for: Option<String>,
-    /// The token that it was made for by a restart.
+    /// The token for which a restart created it.
     pub restarted_for: Option<String>,
 }
 
-/// What made a Pod.
+/// The controller of a Pod.
 #[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Owner {
-    /// Nothing, or what is not known to Kubernetes.
+    /// None.
     #[default]
     None,
     /// A workload that can be restarted.
     Workload(WorkloadName),
-    /// Anything else: its kind and name.
+    /// Any other controller: kind and name.
     Other(String, String),
 }
 
-/// The parts of a Pod's spec that say what it reads.
+/// The parts of a Pod's spec that show which Secrets it reads.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PodSpec {
@@ -128,7 +128,7 @@ struct Source {
     secret: Named,
 }
 
-/// The parts of a Pod's status that say what runs.
+/// The parts of a Pod's status that show which containers run.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PodStatus {
@@ -184,7 +184,7 @@ impl PodSpec {
         self.all().any(|container| self.reads_once(container, secret))
     }
 
-    /// Whether it may read a Secret, whichever.
+    /// Whether it references any Secret.
     pub fn reads_any_secret(&self) -> bool {
         let in_volume = |volume: &Volume| {
             let projected = || volume.projected.sources.iter().any(|source| !source.secret.name.is_empty());
@@ -197,14 +197,14 @@ impl PodSpec {
         self.volumes.iter().any(in_volume) || self.all().any(in_environment)
     }
 
-    /// Whether a container has files that follow the Secret.
+    /// Whether a container has files of the Secret that the kubelet updates.
     pub fn reads_volume(&self, secret: &str) -> bool {
         self.all().any(|container| self.mounts(container, secret).any(|mount| !mount.is_fixed()))
     }
 }
 
 impl Mount {
-    /// The kubelet does not update what is mounted by `subPath`.
+    /// Whether it is mounted by `subPath`: the kubelet does not update such files.
     fn is_fixed(&self) -> bool {
         !self.sub_path.is_empty() || !self.sub_path_expr.is_empty()
     }
@@ -218,7 +218,7 @@ impl PodStatus {
     }
 }
 
-/// The Pod as a reader of this Secret; nothing when it reads it not, or is leaving.
+/// The Pod as a reader of this Secret; `None` if it does not read it, or is being deleted.
 pub fn reader(pod: &Object<PodSpec, PodStatus>, secret: &str) -> Option<Reader> {
     let (spec, meta) = (&pod.spec, &pod.metadata);
     let (mounts, environment) = (spec.reads_volume(secret), spec.reads_environment(secret));
@@ -242,8 +242,9 @@ pub fn reader(pod: &Object<PodSpec, PodStatus>, secret: &str) -> Option<Reader> 
     })
 }
 
-/// The controller of a Pod. A Deployment's ReplicaSet is called after it and the hash in the Pod's label; whether the Deployment
-/// is there and its template reads the Secret is looked up.
+/// The controller of a Pod. The name of a Deployment's ReplicaSet consists of the name of the Deployment and the hash
+/// in the Pod's label. Before a restart, the Deployment is read to check that it exists and its template reads the
+/// Secret.
 fn owner(meta: &ObjectMeta) -> Owner {
     let mut owners = meta.owner_references.iter().flatten();
     let Some(controller) = owners.find(|owner| owner.controller == Some(true)) else { return Owner::None };

@@ -1,4 +1,4 @@
-//! A workload and how far its rollout is, as `kubectl rollout status` sees it. Pure; only the needed parts are parsed.
+//! A workload and the progress of its rollout, as in `kubectl rollout status`. Pure; only the needed parts are parsed.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use super::pods::PodSpec;
 use crate::api::{RESTARTED_FOR_ANNOTATION, WorkloadKind};
 use crate::clock::Timestamp;
 
-/// What `kubectl rollout restart` sets, and anything else that restarts in its way.
+/// The annotation that `kubectl rollout restart` sets.
 pub const RESTARTED_AT_ANNOTATION: &str = "kubectl.kubernetes.io/restartedAt";
 
 /// Kind and name of a workload.
@@ -24,7 +24,7 @@ pub struct WorkloadName {
 
 /// A workload whose own Pod template reads the Secret from the environment or by `subPath`.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a separate fact")]
 pub struct Workload {
     /// Its name.
     pub name: WorkloadName,
@@ -32,34 +32,34 @@ pub struct Workload {
     pub resource_version: Option<String>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// Nobody may roll it.
+    /// Whether it is paused.
     pub paused: bool,
-    /// It is scaled to zero.
+    /// Whether it is scaled to zero.
     pub empty: bool,
-    /// A changed template reaches every Pod without a person.
+    /// Whether a changed template replaces every Pod automatically.
     pub rolls: bool,
-    /// When it was restarted last, by anyone.
+    /// When it was last restarted, by any client.
     pub restarted_at: Option<Timestamp>,
-    /// The token that it was restarted for last.
+    /// The token for which the operator restarted it last.
     pub restarted_for: Option<String>,
-    /// Every Pod has the current template, whether or not it is available.
+    /// Whether every Pod has the current template, available or not.
     pub updated: bool,
-    /// How far its rollout is.
+    /// The progress of its rollout.
     pub rollout: Rollout,
 }
 
-/// How far a rollout is.
+/// The progress of a rollout.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Rollout {
     /// Every Pod has the current template.
     Done,
-    /// Not yet.
+    /// Some Pods have an older template.
     Rolling,
-    /// The Deployment controller gave up: `progressDeadlineSeconds` have passed.
+    /// `progressDeadlineSeconds` have passed.
     Failed,
 }
 
-/// The parts of a spec that matter, of all three kinds.
+/// The parts of a spec that are parsed, for all three kinds.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct WorkloadSpec {
@@ -70,7 +70,7 @@ pub struct WorkloadSpec {
 }
 
 impl WorkloadSpec {
-    /// The Pods that it makes.
+    /// The spec of its Pods.
     pub fn pods(&self) -> &PodSpec {
         &self.template.spec
     }
@@ -103,7 +103,7 @@ struct TemplateMetadata {
     annotations: BTreeMap<String, String>,
 }
 
-/// The parts of a status that matter, of all three kinds.
+/// The parts of a status that are parsed, for all three kinds.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct WorkloadStatus {
@@ -127,7 +127,8 @@ struct WorkloadCondition {
     reason: String,
 }
 
-/// The workload, if its own Pod template reads the Secret so: what a Pod says of its owner is not enough to restart anything.
+/// The workload, if its own Pod template reads the Secret from the environment or by `subPath`. An owner reference of a
+/// Pod alone never leads to a restart.
 pub fn workload(kind: WorkloadKind, object: &Object<WorkloadSpec, WorkloadStatus>, secret: &str) -> Option<Workload> {
     let (spec, meta) = (&object.spec, &object.metadata);
     if meta.deletion_timestamp.is_some() || !spec.pods().reads_environment(secret) {
@@ -162,7 +163,7 @@ fn rollout(kind: WorkloadKind, spec: &WorkloadSpec, status: &WorkloadStatus) -> 
     let progress = status.conditions.iter().find(|condition| condition.kind == "Progressing");
     let progress = progress.map(|progress| progress.reason.as_str()).unwrap_or_default();
     let done = match kind {
-        // Pods that became unavailable later are no rollout: an old token may be why.
+        // Pods that become unavailable after a rollout, perhaps because of an old token, are not a new rollout.
         WorkloadKind::Deployment => {
             status.updated_replicas >= replicas
                 && status.replicas <= status.updated_replicas

@@ -1,6 +1,7 @@
-//! The two writes: an annotation of a Pod, and an annotation in the Pod template of a workload, at most 20 a second together.
+//! The two writes: an annotation of a Pod, and annotations in the Pod template of a workload, together at most 20 per
+//! second.
 //!
-//! Only over what was read: a Pod by its uid, a workload by its version.
+//! They have preconditions: the uid of the Pod, the version of the workload.
 
 use std::time::Duration;
 
@@ -18,12 +19,12 @@ use crate::api::{FIELD_MANAGER, RESTARTED_FOR_ANNOTATION, TOKEN_ISSUED_AT_ANNOTA
 use crate::clock::Timestamp;
 use crate::error::Error;
 
-/// Between two writes.
+/// The time between two writes.
 const PACE: Duration = Duration::from_millis(50);
-/// As long as an admission webhook may take.
+/// Longer than an admission webhook can take.
 const TIMEOUT: Duration = Duration::from_secs(34);
 
-/// Twenty writes a second, one after the other.
+/// Limits writes to 20 per second.
 #[derive(Default)]
 pub struct Pace(Mutex<Option<Instant>>);
 
@@ -40,7 +41,7 @@ impl Pace {
     }
 }
 
-/// Annotates a Pod, which makes its kubelet look at its volumes.
+/// Annotates a Pod, so that its kubelet updates its volumes.
 pub async fn refresh(client: &Client, namespace: &str, pod: &Reader, token: &str) -> Result<(), Error> {
     let pods: Api<PartialObjectMeta<Pod>> = Api::namespaced(client.clone(), namespace);
     let patch = json!({ "metadata": { "uid": pod.uid, "annotations": { TOKEN_ISSUED_AT_ANNOTATION: token } } });
@@ -50,7 +51,7 @@ pub async fn refresh(client: &Client, namespace: &str, pod: &Reader, token: &str
     written.map(drop).map_err(Error::kubernetes("annotating a Pod"))
 }
 
-/// Restarts a workload as `kubectl rollout restart` does, and notes the token.
+/// Restarts a workload as `kubectl rollout restart` does, and annotates it with the token's time.
 pub async fn restart(
     client: &Client,
     namespace: &str,

@@ -1,5 +1,5 @@
-//! Workloads that read a token: refreshed, restarted, told, and otherwise left alone. What a kubelet and the Deployment controller
-//! would write, a test writes.
+//! Workloads that read a token are annotated and restarted, the status reports it, and nothing else is changed. The
+//! tests write what a kubelet and the Deployment controller would write.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,7 +17,7 @@ const MINUTE: Duration = Duration::from_mins(1);
 const STEP: Duration = Duration::from_secs(10);
 const RESTARTED_FOR: &str = "qlikcontext.dev/restarted-for";
 
-/// A controller that looks after workloads and runs already.
+/// A running controller that updates workloads.
 async fn running() -> World {
     let mut world = World::new();
     world.workloads = true;
@@ -26,7 +26,7 @@ async fn running() -> World {
     world
 }
 
-/// One whose context `acme` has a token, and these `spec.workloads`.
+/// The same, with a context `acme` that has a token and these `spec.workloads`.
 async fn with(workloads: Value) -> World {
     let world = running().await;
     world.add("a", "acme", LIFE, &json!({ "workloads": workloads }));
@@ -51,7 +51,7 @@ fn volume(secret: &str) -> Value {
     })
 }
 
-/// A Pod that runs from now on.
+/// Creates a Pod that starts now.
 fn pod(world: &World, namespace: &str, name: &str, spec: &Value, owner: Option<&str>, annotations: &Value) {
     let now = world.clock.now().to_string();
     let owner = owner.map(|name| {
@@ -67,7 +67,7 @@ fn pod(world: &World, namespace: &str, name: &str, spec: &Value, owner: Option<&
     world.api.put(pod).unwrap();
 }
 
-/// A Deployment whose one Pod runs from now on.
+/// Creates a Deployment with one Pod, which starts now.
 fn deploy(world: &World, namespace: &str, name: &str, spec: &Value) {
     let deployment = json!({
         "apiVersion": "apps/v1", "kind": "Deployment",
@@ -90,13 +90,13 @@ fn generation(world: &World, namespace: &str, name: &str) -> i64 {
     world.api.get(Kind::Deployment, namespace, name).unwrap()["metadata"]["generation"].as_i64().unwrap()
 }
 
-/// What the Deployment controller says of a rollout that is not at its end.
+/// Writes the status of the Deployment controller during a rollout.
 fn rolling(world: &World, name: &str, reason: &str) {
     let status = rolled(generation(world, "a", name), 0, reason);
     world.api.edit(Kind::Deployment, "a", name, |deployment| deployment["status"] = status).unwrap();
 }
 
-/// The rollout ends: the Pod is another one.
+/// Ends a rollout: replaces the Pod.
 fn roll_out(world: &World, namespace: &str, name: &str) {
     let status = rolled(generation(world, namespace, name), 1, "NewReplicaSetAvailable");
     let rolled = |deployment: &mut Value| deployment["status"] = status;
@@ -119,7 +119,7 @@ fn pod_patches(world: &World) -> usize {
     world.api.log(|log| log.count(Verb::Patch, Kind::Pod))
 }
 
-/// Requests about Pods and workloads.
+/// The number of requests about Pods and workloads.
 fn looks(world: &World) -> usize {
     let kinds = [Kind::Pod, Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet];
     world.api.log(|log| log.count_if(|call| kinds.contains(&call.kind)))
@@ -168,7 +168,7 @@ async fn pods_that_mount_the_secret_are_annotated_once_for_each_new_token_and_co
         assert_eq!(marked("a", &format!("p{n}")), issued);
     }
     assert_eq!((marked("a", "other"), marked("b", "p0")), (None, None));
-    // One list and the patches: what is looked at and finds nothing new costs no write.
+    // One list and the patches. Nothing else is written.
     pass(HOUR).await;
     assert_eq!((pod_patches(&world), looks(&world)), (3, 4));
     assert_eq!(told(&world), "True/WorkloadsFresh");
@@ -196,7 +196,7 @@ async fn workloads_that_read_the_environment_are_restarted_one_after_the_other_a
         rolling(&world, name, "ReplicaSetUpdated");
         pass(MINUTE).await;
         assert_eq!(restarts(&world), done + 1, "{name} is followed to its end");
-        // Another instance takes over in the middle of a rollout.
+        // Another instance takes over during a rollout.
         world.start();
         pass(MINUTE).await;
         assert_eq!(restarts(&world), done + 1, "{name} is followed to its end");
@@ -242,7 +242,7 @@ async fn what_references_another_secret_is_never_restarted_whatever_a_pod_says_o
     let world = with(restart()).await;
     deploy(&world, "a", "victim", &environment("another-token"));
     deploy(&world, "b", "victim", &environment("acme-token"));
-    // A Pod that somebody made, with the marks of one of the victim's.
+    // A Pod of a user, with the owner reference and label of a Pod of the victim.
     pod(&world, "a", "crafted", &environment("acme-token"), Some("victim"), &json!({}));
     until_renewal(&world).await;
     pass(HOUR).await;
@@ -301,7 +301,7 @@ async fn while_it_is_switched_off_nothing_is_requested_and_the_condition_says_so
     let (off, told, looks) = requests(json!({"workloads": {"restart": {}}}), false).await;
     assert_eq!((off, told.as_str(), looks), (today, "False/NotPermitted", 0));
     assert_eq!(absent, "-/-");
-    // Where the permissions are there and the field is not, one list for a replaced token.
+    // With the permissions and without the field, a replaced token costs one list.
     let (_, told, looks) = requests(json!({}), true).await;
     assert_eq!((told.as_str(), looks), ("-/-", 1));
 }

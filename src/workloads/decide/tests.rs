@@ -1,4 +1,4 @@
-//! What is refreshed and restarted, by table and for any listing.
+//! Which Pods are annotated and which workloads are restarted: by table, and as properties of any list.
 
 use std::collections::BTreeMap;
 
@@ -57,7 +57,7 @@ fn planned(readers: &[Reader], workloads: &[Workload], wanted: &Workloads) -> Pl
     decide(&Facts { readers, workloads, wanted, token: token(), now: at(ISSUED + 10) })
 }
 
-/// One stale Pod of `web`, with this change of `web`.
+/// The plan for one stale Pod of `web`, with this change of `web`.
 fn with(change: impl FnOnce(&mut Workload)) -> Plan {
     let mut web = workload("web");
     change(&mut web);
@@ -112,7 +112,7 @@ fn a_workload_that_cannot_or_must_not_be_restarted_is_left_and_reported() {
 }
 
 #[test]
-fn a_rollout_that_ended_after_the_pods_were_listed_is_looked_at_again_soon() {
+fn after_a_rollout_that_ended_between_the_two_lists_the_next_round_comes_soon() {
     let plan = with(|web| web.restarted_for = Some(token().mark()));
     assert_eq!((plan.restart, plan.again), (vec![], Some(SOON)));
 }
@@ -169,7 +169,7 @@ fn kinds_without_a_deadline_fail_ten_minutes_after_their_newest_pod() {
     };
     assert_eq!(plan(ISSUED - 100, &rolling).rolling, std::slice::from_ref(&name));
     assert_eq!(plan(ISSUED - 900, &rolling).failed, std::slice::from_ref(&name));
-    // All Pods have the template, and became unavailable later: perhaps for the old token.
+    // All Pods have the template and became unavailable later, perhaps because of an old token.
     let later = Workload { restarted_for: Some("an earlier token".into()), updated: true, ..rolling };
     assert_eq!(plan(ISSUED - 900, &later).failed, []);
 }
@@ -179,7 +179,7 @@ fn mounting(created: i64) -> Reader {
 }
 
 #[test]
-fn kubelets_are_woken_once_for_a_token_while_it_helps() {
+fn pods_are_annotated_once_for_a_token_and_only_while_it_helps() {
     let refreshed = |reader: Reader, now: i64| {
         let wanted = Workloads { refresh_volumes: true, restart: None };
         let facts =
@@ -188,7 +188,7 @@ fn kubelets_are_woken_once_for_a_token_while_it_helps() {
     };
     assert_eq!(refreshed(mounting(0), 3), 1);
     assert_eq!(refreshed(mounting(0), 121), 1);
-    assert_eq!(refreshed(mounting(0), 122), 0, "the kubelet has updated it without being woken");
+    assert_eq!(refreshed(mounting(0), 122), 0, "the kubelet has updated the files anyway");
     assert_eq!(refreshed(mounting(ISSUED + 2), 3), 0, "it was created with the token");
     assert_eq!(refreshed(Reader { refreshed_for: Some(token().mark()), ..mounting(0) }, 3), 0);
     assert_eq!(refreshed(Reader { refreshed_for: Some("older".into()), ..mounting(0) }, 3), 1);
@@ -227,14 +227,15 @@ prop_compose! {
     }
 }
 
-/// What one round sees, and what came before it.
+/// The lists of one round, and what happened before it.
 #[derive(Clone, Debug)]
 struct Seen {
     /// Seconds since the round before.
     after: i64,
     /// A new token was published.
     renewed: bool,
-    /// Seconds from the request of the token until what starts has it, as far as this process knows: it may have been started anew.
+    /// Seconds from the request of the token until containers that start have it, as far as this process knows. After a
+    /// restart of the process it is 0.
     since: i64,
     readers: Vec<Reader>,
     workloads: Vec<Workload>,
@@ -253,11 +254,11 @@ proptest! {
     #[test]
     fn no_history_of_lists_restarts_a_workload_without_a_new_token(
         rounds in prop::collection::vec(any_round(), 1..30),
-        // Some were restarted for the first token before this process began.
+        // Workloads that were restarted for the first token before this process started.
         restarted_before in prop::collection::hash_set((0..4_u8, any::<bool>()), 0..8),
     ) {
         let (mut now, mut token) = (ISSUED, token());
-        // What the templates carry, whatever else is listed: (token, time).
+        // The annotations of the templates in any list: token and time.
         let mut marks = BTreeMap::new();
         for (name, stateful) in restarted_before {
             let kind = if stateful { WorkloadKind::StatefulSet } else { WorkloadKind::Deployment };
@@ -309,7 +310,7 @@ proptest! {
             });
             prop_assert!(stale);
         }
-        // What is not at its end is looked at again, and what is at its end is not.
+        // Another round follows if something is stale, rolling or failed, and only then.
         let done = plan.findings.stale == 0 && plan.findings.rolling.is_empty() && plan.findings.failed.is_empty();
         prop_assert_eq!(plan.again.is_none(), done);
     }
