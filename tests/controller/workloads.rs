@@ -253,6 +253,30 @@ async fn what_references_another_secret_is_never_restarted_whatever_a_pod_says_o
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_context_whose_target_is_a_secret_of_another_owner_restarts_and_annotates_nothing() {
+    let world = running().await;
+    let foreign = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "database", "namespace": "a"},
+        "stringData": {"token": "a value of someone else"},
+    });
+    world.api.put(foreign).unwrap();
+    deploy(&world, "a", "reads", &environment("database"));
+    pod(&world, "a", "mounts", &volume("database"), None, &json!({}));
+    pass(MINUTE).await;
+    world.add("a", "acme", LIFE, &json!({"target": {"name": "database"}, "workloads": restart()}));
+    pass(HOUR).await;
+    assert_eq!(world.ready("a", "acme"), "False/SecretNotOwned");
+    let issued_at = "2027-01-01T00:00:00Z";
+    let change =
+        |secret: &mut Value| secret["metadata"]["annotations"] = json!({"qlikcontext.dev/issued-at": issued_at});
+    world.api.edit(Kind::Secret, "a", "database", change).unwrap();
+    let forge = |context: &mut Value| context["status"]["token"] = json!({"issuedAt": issued_at});
+    world.api.edit(Kind::QlikContext, "a", "acme", forge).unwrap();
+    pass(HOUR).await;
+    assert_eq!((looks(&world), told(&world).as_str()), (0, "-/-"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_status_that_somebody_forged_restarts_nothing() {
     let world = with(restart()).await;
     deploy(&world, "a", "one", &environment("acme-token"));
