@@ -21,7 +21,7 @@ const FOLLOW: Duration = Duration::from_secs(5);
 const SOON: Duration = Duration::from_secs(30);
 /// The delay while only a person can restart the Pods.
 const LATER: Duration = Duration::from_mins(5);
-/// After this time the kubelet has updated every volume without an annotation: with its defaults 79 s were measured.
+/// After this time the kubelet has updated every volume without an annotation: with its defaults 89 s were measured.
 const KUBELET: SignedDuration = SignedDuration::from_mins(2);
 /// The deadline of kinds without `progressDeadlineSeconds`: the default of a Deployment.
 const DEADLINE: SignedDuration = SignedDuration::from_mins(10);
