@@ -60,6 +60,7 @@ pub use self::faults::{Fault, Script};
 pub use self::form::Form;
 pub use self::kind::Kind;
 pub use self::log::{Log, Record};
+pub use self::store::{Committed, Observer};
 
 use self::ownership::Writer;
 use self::store::{Key, Store};
@@ -215,6 +216,11 @@ impl ApiServer {
         self.lock().store.watch_delay = delay;
     }
 
+    /// Sends each watch this many of its last lines again before each change.
+    pub fn repeat_watches(&self, lines: usize) {
+        self.lock().store.watch_repeats = lines;
+    }
+
     /// Drops the history: watches from older versions get 410, and unfinished lists expire.
     pub fn compact(&self) {
         self.lock().store.compact();
@@ -233,6 +239,11 @@ impl ApiServer {
     /// Adds a fault to the queue.
     pub fn script(&self, script: Script) {
         self.lock().scripts.push(script);
+    }
+
+    /// Calls this observer with every change from now on.
+    pub fn observe(&self, observer: Observer) {
+        self.lock().store.observer = Some(observer);
     }
 
     /// Sets a function that can choose a fault for each request, before any script. `None` removes it.

@@ -9,6 +9,9 @@ use super::ownership::Writer;
 use super::store::{Key, Store};
 use super::write::Write;
 
+/// The field manager of these writes.
+const COLLECTOR: &str = "garbage-collector";
+
 /// Deletes the objects of terminating namespaces and of deleted owners until none is left. Returns their number.
 ///
 /// An owner of a kind that is not served here counts as existing.
@@ -22,9 +25,9 @@ pub(super) fn collect(store: &mut Store) -> usize {
         let before = store.version;
         for (kind, key) in garbage {
             if kind == Kind::Namespace {
-                store.commit(kind, key, None);
+                store.commit(COLLECTOR, kind, key, None);
             } else {
-                let writer = Writer { manager: "garbage-collector".to_owned(), subresource: None };
+                let writer = Writer { manager: COLLECTOR.to_owned(), subresource: None };
                 // It may already be deleted.
                 let _ = Write { store, kind, key, writer }.delete(&json!({}));
             }

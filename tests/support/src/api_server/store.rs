@@ -32,6 +32,26 @@ pub(super) struct Change {
     pub(super) at: Instant,
 }
 
+/// A change at the moment when it is stored.
+#[derive(Clone, Copy, Debug)]
+pub struct Committed<'c> {
+    /// The field manager of the request; `test` and `garbage-collector` for changes without a request.
+    pub manager: &'c str,
+    /// Of the object.
+    pub kind: Kind,
+    /// Empty for a namespace itself.
+    pub namespace: &'c str,
+    /// Of the object.
+    pub name: &'c str,
+    /// Before the change; `None` if the object is created.
+    pub before: Option<&'c Value>,
+    /// After the change; `None` if the object is deleted.
+    pub after: Option<&'c Value>,
+}
+
+/// Gets every change. It must not call the server, which is locked meanwhile.
+pub type Observer = Arc<dyn Fn(&Committed<'_>) + Send + Sync>;
+
 /// Changes from a version on.
 pub(super) struct Changes {
     pub(super) past: Vec<Arc<Change>>,
@@ -47,8 +67,8 @@ struct Collection {
     watchers: Vec<UnboundedSender<Arc<Change>>>,
 }
 
-#[derive(Debug)]
 pub(super) struct Store {
+    pub(super) observer: Option<Observer>,
     pub(super) version: u64,
     pub(super) snapshots: Snapshots,
     pub(super) clock: Clock,
@@ -56,6 +76,8 @@ pub(super) struct Store {
     pub(super) watch_list: bool,
     /// The delay after which a watch reports a change.
     pub(super) watch_delay: Duration,
+    /// The number of its last lines that a watch sends again before each change.
+    pub(super) watch_repeats: usize,
     made: u64,
     collections: BTreeMap<Kind, Collection>,
 }
@@ -64,11 +86,13 @@ impl Store {
     pub(super) fn new(clock: Clock) -> Self {
         let collections = Kind::ALL.into_iter().map(|kind| (kind, Collection::default())).collect();
         Self {
+            observer: None,
             version: FIRST_VERSION,
             snapshots: Snapshots::default(),
             clock,
             watch_list: true,
             watch_delay: Duration::ZERO,
+            watch_repeats: 0,
             made: 0,
             collections,
         }
@@ -94,8 +118,8 @@ impl Store {
         objects.take_while(move |((in_namespace, _), _)| namespace.is_none_or(|wanted| wanted == in_namespace))
     }
 
-    /// Stores an object as its next version, or deletes it, and notifies the watchers.
-    pub(super) fn commit(&mut self, kind: Kind, key: Key, object: Option<Value>) -> Option<Arc<Value>> {
+    /// Stores an object as its next version, or deletes it, and notifies the observer and the watchers.
+    pub(super) fn commit(&mut self, manager: &str, kind: Kind, key: Key, object: Option<Value>) -> Option<Arc<Value>> {
         self.version += 1;
         let version = self.version;
         let collection = self.collection(kind);
@@ -107,6 +131,12 @@ impl Store {
             Some(object) => collection.objects.insert(key.clone(), object.clone()),
             None => collection.objects.remove(&key),
         };
+        if let Some(observer) = &self.observer {
+            let (namespace, name) = (key.0.as_str(), key.1.as_str());
+            let (before, after) = (before.as_deref(), after.as_deref());
+            observer(&Committed { manager, kind, namespace, name, before, after });
+        }
+        let collection = self.collection(kind);
         let change = Arc::new(Change { version, key, before, after: after.clone(), at: Instant::now() });
         collection.watchers.retain(|watcher| watcher.send(change.clone()).is_ok());
         collection.history.push_back(change);

@@ -21,6 +21,8 @@ use super::store::{Change, Store};
 /// The interval of bookmarks on a watch without changes, and the time before its end at which it gets one.
 const BOOKMARK_PERIOD: Duration = Duration::from_mins(1);
 const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
+/// The number of lines that a watch can send again.
+const KEPT: usize = 8;
 /// The default timeout. A real server uses a random value between this and its double.
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(30);
 
@@ -44,6 +46,8 @@ struct Watch {
     changes: Option<UnboundedReceiver<Arc<Change>>>,
     /// A change that is delayed.
     late: Option<(Instant, Arc<Change>)>,
+    /// The last lines that were sent.
+    sent: VecDeque<Bytes>,
     end: Instant,
     bookmark: Option<Instant>,
 }
@@ -79,7 +83,7 @@ pub(super) fn watch(
         lines.push_back(line("ERROR", &gone.status()));
     }
     let bookmark = request.bookmarks.then(|| next_bookmark(now, end));
-    let watch = Watch { request, server, lines, changes, late: None, end, bookmark };
+    let watch = Watch { request, server, lines, changes, late: None, sent: VecDeque::new(), end, bookmark };
     futures::stream::unfold(watch, |mut watch| async { watch.next().await.map(|line| (line, watch)) })
 }
 
@@ -95,23 +99,38 @@ impl Watch {
                 return Some(line);
             }
             let bookmark = self.bookmark.unwrap_or(self.end);
-            let told_at = self.late.as_ref().map(|(at, _)| *at);
+            let late_until = self.late.as_ref().map(|(at, _)| *at);
             tokio::select! {
                 biased;
-                () = sleep_until(told_at.unwrap_or(self.end)), if told_at.is_some() => {
+                () = sleep_until(late_until.unwrap_or(self.end)), if late_until.is_some() => {
                     let change = self.late.take();
-                    self.lines.extend(change.and_then(|(_, change)| self.request.line(&change)));
+                    if let Some((_, change)) = change {
+                        self.send(&change);
+                    }
                 }
-                change = self.changes.as_mut()?.recv(), if told_at.is_none() => {
+                change = self.changes.as_mut()?.recv(), if late_until.is_none() => {
                     let change = change?;
-                    match self.server.lock().store.watch_delay {
-                        Duration::ZERO => self.lines.extend(self.request.line(&change)),
+                    let delay = self.server.lock().store.watch_delay;
+                    match delay {
+                        Duration::ZERO => self.send(&change),
                         delay => self.late = Some((change.at + delay, change)),
                     }
                 }
                 () = sleep_until(self.end) => return None,
-                () = sleep_until(bookmark), if self.bookmark.is_some() => self.mark(),
+                // Not while a change is delayed: no bookmark can be sent before it, so this would be due again at once.
+                () = sleep_until(bookmark), if self.bookmark.is_some() && late_until.is_none() => self.mark(),
             }
+        }
+    }
+
+    fn send(&mut self, change: &Change) {
+        let Some(line) = self.request.line(change) else { return };
+        let repeats = self.server.lock().store.watch_repeats;
+        self.lines.extend(self.sent.iter().skip(self.sent.len().saturating_sub(repeats)).cloned());
+        self.lines.push_back(line.clone());
+        self.sent.push_back(line);
+        if self.sent.len() > KEPT {
+            self.sent.pop_front();
         }
     }
 

@@ -165,7 +165,7 @@ impl Write<'_> {
         if !waits {
             let mut details = details(self.kind, self.kind.plural(), self.name());
             details["uid"] = metadata["uid"].clone();
-            self.store.commit(self.kind, self.key, None);
+            self.store.commit(&self.writer.manager, self.kind, self.key, None);
             let success = json!({
                 "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details,
             });
@@ -288,14 +288,14 @@ impl Write<'_> {
         }
         let finalizers = object["metadata"]["finalizers"].as_array().map_or(0, Vec::len);
         if !object["metadata"]["deletionTimestamp"].is_null() && finalizers == 0 && self.kind != Kind::Namespace {
-            self.store.commit(self.kind, self.key, None);
+            self.store.commit(&self.writer.manager, self.kind, self.key, None);
             return (200, object);
         }
         (200, self.commit(object))
     }
 
     fn commit(self, object: Value) -> Value {
-        let stored = self.store.commit(self.kind, self.key, Some(object));
+        let stored = self.store.commit(&self.writer.manager, self.kind, self.key, Some(object));
         stored.map(|object| Value::clone(&object)).unwrap_or_default()
     }
 }

@@ -61,6 +61,7 @@ pub struct Builder {
     control: SocketAddr,
     proxy: SocketAddr,
     clock: Clock,
+    seed: Option<u64>,
 }
 
 impl Builder {
@@ -92,12 +93,19 @@ impl Builder {
         self
     }
 
+    /// The seed of tokens and trace ids: two fakes with the same seed issue the same. Random by default.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
     /// Starts the fake on the runtime of the caller.
     pub async fn start(self) -> Result<QlikCloud> {
         let (tls, tls_at) = listen(self.tls).await?;
         let (control, control_at) = listen(self.control).await?;
         let (proxy, proxy_at) = listen(self.proxy).await?;
-        let origin = Origin::new(tls_at.port(), self.clock)?;
+        let origin = Origin::new(tls_at.port(), self.clock, self.seed)?;
         let authority = Authority::new(tls_at.ip())?;
         let acceptor = TlsAcceptor::from(authority.server_config()?);
         let here = format!("http://{control_at}");
@@ -117,7 +125,7 @@ impl Builder {
     pub fn without_sockets(self) -> Result<QlikCloud> {
         let (tls, nowhere) = (loopback(443), loopback(0));
         Ok(QlikCloud(Arc::new(Running {
-            origin: Origin::new(tls.port(), self.clock)?,
+            origin: Origin::new(tls.port(), self.clock, self.seed)?,
             authority: Authority::new(tls.ip())?,
             tls,
             control: nowhere,
@@ -130,7 +138,7 @@ impl Builder {
 impl QlikCloud {
     /// A builder for a fake.
     pub fn builder() -> Builder {
-        Builder { tls: loopback(0), control: loopback(0), proxy: loopback(0), clock: Clock::default() }
+        Builder { tls: loopback(0), control: loopback(0), proxy: loopback(0), clock: Clock::default(), seed: None }
     }
 
     /// A fake on free ports of 127.0.0.1.

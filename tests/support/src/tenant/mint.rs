@@ -25,10 +25,14 @@ pub(super) struct Mint {
 }
 
 impl Mint {
-    pub(super) fn new() -> Result<Self> {
-        let mut seed = [0; 32];
-        aws_lc_rs::rand::fill(&mut seed).map_err(|_| anyhow!("no randomness"))?;
-        Ok(Self { seed, drawn: AtomicU64::new(0) })
+    /// From a seed; without one, random.
+    pub(super) fn new(seed: Option<u64>) -> Result<Self> {
+        let mut bytes = [0; 32];
+        match seed {
+            Some(seed) => bytes[..8].copy_from_slice(&seed.to_be_bytes()),
+            None => aws_lc_rs::rand::fill(&mut bytes).map_err(|_| anyhow!("no randomness"))?,
+        }
+        Ok(Self { seed: bytes, drawn: AtomicU64::new(0) })
     }
 
     /// A string with the format of a JWT and random content. Qlik calls its tokens opaque

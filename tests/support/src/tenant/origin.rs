@@ -42,11 +42,11 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    pub(super) fn new(port: u16, clock: Clock) -> Result<Arc<Self>> {
+    pub(super) fn new(port: u16, clock: Clock, seed: Option<u64>) -> Result<Arc<Self>> {
         Ok(Arc::new(Self {
             port,
             clock,
-            mint: Mint::new()?,
+            mint: Mint::new(seed)?,
             accounts: Mutex::default(),
             scripts: Mutex::default(),
             books: Books::new(),
