@@ -34,6 +34,7 @@ use crate::index::{ContextName, Index};
 use crate::metrics::{Metrics, Watch};
 use crate::reconcile::context::{Context, StoredContext};
 use crate::reconcile::memory::uid;
+use crate::reconcile::write_status::is_other_owner;
 
 /// Small pages limit memory; pages of less than 50 need more requests and save little.
 const PAGE_SIZE: u32 = 50;
@@ -106,7 +107,8 @@ where
         let mut restarts = Restarts::of(watch, metrics);
         let events = watcher(api, config(&scope.contexts).page_size(PAGE_SIZE))
             .modify(|object| {
-                object.managed_fields_mut().clear();
+                object.managed_fields_mut().retain(is_other_owner);
+                object.managed_fields_mut().iter_mut().for_each(|entry| entry.fields_v1 = None);
                 object.annotations_mut().remove(LAST_APPLIED_ANNOTATION);
             })
             .default_backoff()

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
@@ -33,6 +34,17 @@ pub enum PatchKind {
     Merge,
 }
 
+/// Whether this entry owns fields of the status that an apply of ours does not remove: after a merge patch, or another client's
+/// write.
+pub fn is_other_owner(entry: &ManagedFieldsEntry) -> bool {
+    let is_our_apply = entry.manager.as_deref() == Some(FIELD_MANAGER) && entry.operation.as_deref() == Some("Apply");
+    entry.subresource.as_deref() == Some("status") && !is_our_apply
+}
+
+fn has_other_owners(metadata: &ObjectMeta) -> bool {
+    metadata.managed_fields.iter().flatten().any(is_other_owner)
+}
+
 /// Writes the status, unless the object already has it.
 pub async fn write_status(
     cx: &Context,
@@ -46,16 +58,9 @@ pub async fn write_status(
     cx.leadership.check()?;
     let uid = context.metadata.uid.as_deref().unwrap_or_default();
     let contexts: Api<StoredContext> = Api::namespaced(cx.client.clone(), &context.namespace().unwrap_or_default());
-    let write = async {
-        let mut written = patch(&contexts, context, status, kind).await?;
-        // An apply does not remove fields that were written by a merge patch.
-        if let (PatchKind::Apply, Ok(stored)) = (kind, &written.0)
-            && stored.status.as_ref() != Some(status)
-        {
-            written = patch(&contexts, stored, status, PatchKind::Merge).await?;
-        }
-        Ok(written)
-    };
+    // An apply leaves fields that are also owned by another write: the status would be written in two parts.
+    let kind = if has_other_owners(&context.metadata) { PatchKind::Merge } else { kind };
+    let write = patch(&contexts, context, status, kind);
     match tokio::time::timeout(TIMEOUT, write).await.map_err(|_| Error::Deadline(TIMEOUT))? {
         Ok(written) => {
             cx.memories.status_written(context, status, written.meta().resource_version.clone());

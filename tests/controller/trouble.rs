@@ -1,5 +1,7 @@
 //! An API server or a tenant that fails.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::json;
@@ -131,6 +133,27 @@ async fn an_object_that_cannot_be_parsed_delays_no_other_and_is_reported() {
     world.api.clear_log();
     pass(HOUR).await;
     assert_eq!(world.api.log(support::api_server::Log::writes), 0, "the status is written once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_an_object_could_not_be_parsed_each_status_is_written_whole() {
+    let world = ready_world().await;
+    let (seen, types) = (Arc::new(Mutex::new(BTreeSet::new())), ["Ready", "Stalled", "Reconciling"]);
+    let kept = seen.clone();
+    world.api.observe(Arc::new(move |change| {
+        let Some(context) = change.after.filter(|_| change.kind == Kind::QlikContext) else { return };
+        let conditions = context["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        assert!(conditions.iter().all(|condition| condition["lastTransitionTime"].is_string()), "{conditions:?}");
+        let is_true = |name: &str| conditions.iter().any(|found| found["type"] == name && found["status"] == "True");
+        kept.lock().unwrap().insert(types.into_iter().filter(|name| is_true(name)).collect::<Vec<_>>());
+    }));
+    let (unreadable, refused, right) = (json!(7), "https://acme.example.com", "https://acme.eu.qlikcloud.com");
+    for url in [unreadable.clone(), json!(right), unreadable, json!(refused), json!(right)] {
+        world.api.edit(Kind::QlikContext, "a", "acme", |context| context["spec"]["tenantUrl"] = url).unwrap();
+        pass(Duration::from_secs(5)).await;
+    }
+    assert_eq!(world.ready("a", "acme"), "True/TokenValid");
+    assert_eq!(*seen.lock().unwrap(), BTreeSet::from([vec!["Ready"], vec!["Stalled"]]));
 }
 
 #[tokio::test(start_paused = true)]
