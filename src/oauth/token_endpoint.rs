@@ -43,8 +43,8 @@ struct Granted {
     scope: Option<Value>,
 }
 
-/// The tenant's clock has to differ by more than this before an assertion is signed for it.
-const SKEW: SignedDuration = SignedDuration::from_secs(30);
+/// The tenant's clock has to differ by more than this before an assertion is signed for it: a `Date` has whole seconds.
+const SKEW: SignedDuration = SignedDuration::from_secs(2);
 /// A `Date` that differs by more than this is ignored.
 const LONGEST_SKEW: SignedDuration = SignedDuration::from_hours(24);
 

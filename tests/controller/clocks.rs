@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use qlik_context_operator::clock::{Clock, SignedDuration};
 use serde_json::json;
+use support::tenant::{Algorithm, Client, PublicKey};
 
 use crate::world::{HOUR, LIFE, World, pass};
 
@@ -39,4 +40,24 @@ async fn a_wall_clock_that_jumps_ahead_as_after_a_suspend_is_noticed_within_seco
     offset.store(5 * 3600, Ordering::SeqCst);
     pass(Duration::from_secs(15)).await;
     assert_eq!(world.issued(), 2, "the renewal is due by the wall clock");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_is_ten_seconds_ahead_stops_no_private_key() {
+    let (mut world, offset) = moved();
+    offset.store(10, Ordering::SeqCst);
+    let (private, public) = (include_str!("../keys/p384-pkcs8.pem"), include_str!("../keys/p384-public.pem"));
+    let key = PublicKey::new("key", Algorithm::ES384, public);
+    world.tenant.add_client(Client::new("pk").key(key).lifetime(LIFE));
+    let object = |version: &str, kind: &str, name: &str| json!({"apiVersion": version, "kind": kind, "metadata": {"namespace": "a", "name": name}});
+    let mut secret = object("v1", "Secret", "k");
+    secret["stringData"] = json!({"client-id": "pk", "private-key": private, "key-id": "key"});
+    world.api.put(secret).unwrap();
+    let mut context = object("qlikcontext.dev/v1alpha1", "QlikContext", "acme");
+    let auth = json!({"privateKeyJwt": {"secretRef": {"name": "k"}}});
+    context["spec"] = json!({"tenantUrl": world.tenant.url(), "auth": auth});
+    world.api.put(context).unwrap();
+    world.start();
+    pass(Duration::from_secs(5)).await;
+    assert_eq!(world.ready("a", "acme"), "True/TokenValid", "signed by the tenant's clock");
 }
