@@ -9,7 +9,7 @@ use qlik_context_operator::clock::Timestamp;
 use qlik_context_operator::oauth::transport::TransportFailure;
 use serde_json::{Value, json};
 use support::api_server::Kind;
-use support::tenant::{Client, Fault, FaultBody, RetryAfter, Route, Script};
+use support::tenant::{Client, Fault, FaultBody, Pacing, RetryAfter, Route, Script};
 
 use crate::world::{CLIENT_SECRET, HOUR, LIFE, World, pass};
 
@@ -178,6 +178,25 @@ async fn a_rate_limit_on_a_working_key_pauses_all_requests_and_then_they_ramp_up
     assert!(steps[0] <= 3 * 11 && steps[0] < steps[1] && steps[1] < steps[2], "{steps:?}");
     pass(5 * MINUTE).await;
     assert_eq!(world.ready("a", "a-149"), "True/TokenValid");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_recovers_does_not_shorten_a_pause_that_it_requested_from_one_key() {
+    let mut world = World::new();
+    let (retry_after, pacing) = (Some("200".to_owned()), Pacing::AtOnce);
+    let pause = Fault::Page { status: 503, bytes: 10, retry_after, pacing };
+    world.cloud.script(Script::at(Route::Token, pause).client("paused").once());
+    let down = Fault::Answer { status: 503, body: FaultBody::Html };
+    world.cloud.script(Script::at(Route::Token, down).client("other").times(2));
+    for name in ["paused", "other"] {
+        world.add("a", name, LIFE, &quiet());
+    }
+    world.start();
+    pass(2 * MINUTE).await;
+    assert_eq!(world.ready("a", "other"), "True/TokenValid", "the host has recovered");
+    assert_eq!(world.cloud.ledger(|ledger| ledger.by("paused", Route::Token)), 1);
+    pass(3 * MINUTE).await;
+    assert_eq!(world.ready("a", "paused"), "True/TokenValid");
 }
 
 #[tokio::test(start_paused = true)]

@@ -172,9 +172,10 @@ impl Resolved<'_> {
     fn backs_off(&self) -> bool {
         let Some(backoff) = &self.tokens.backoff else { return false };
         let refresh = self.tokens.refresh.filter(|refresh| refresh.waits && refresh.allowed_at <= self.now);
-        let cut_short = refresh.is_some_and(|refresh| refresh.untried) && backoff.failure.retry_after.is_none();
+        let refreshed = refresh.is_some_and(|refresh| refresh.untried);
         let recovered = self.observed.facts.recovered_at.is_some_and(|at| at >= backoff.last);
-        backoff.next > self.now && !cut_short && !recovered
+        let cut_short = backoff.failure.retry_after.is_none() && (refreshed || recovered);
+        backoff.next > self.now && !cut_short
     }
 
     /// A failure is reported until the next attempt; meanwhile the token that stays in use is still verified.
