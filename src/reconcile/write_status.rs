@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 
-use crate::api::{FIELD_MANAGER, QlikContext, QlikContextStatus};
+use crate::api::{FIELD_MANAGER, QlikContext, QlikContextStatus, Reason};
 use crate::error::{Error, WRITING_STATUS};
 use crate::reconcile::context::{Context, StoredContext};
 
@@ -41,8 +41,12 @@ pub fn is_other_owner(entry: &ManagedFieldsEntry) -> bool {
     entry.subresource.as_deref() == Some("status") && !is_our_apply
 }
 
-fn has_other_owners(metadata: &ObjectMeta) -> bool {
-    metadata.managed_fields.iter().flatten().any(is_other_owner)
+/// Whether an apply would leave a part of the stored status, because other writes own it, too. After a write to an object that was
+/// not valid under the schema the API server has no owners; the reason shows such a write.
+fn needs_merge(context: &QlikContext) -> bool {
+    let mut conditions = context.status.iter().flat_map(|status| &status.conditions);
+    context.metadata.managed_fields.iter().flatten().any(is_other_owner)
+        || conditions.any(|condition| condition.reason == Reason::SpecInvalid.to_string())
 }
 
 /// Writes the status, unless the object already has it.
@@ -59,7 +63,7 @@ pub async fn write_status(
     let uid = context.metadata.uid.as_deref().unwrap_or_default();
     let contexts: Api<StoredContext> = Api::namespaced(cx.client.clone(), &context.namespace().unwrap_or_default());
     // An apply leaves fields that are also owned by another write: the status would be written in two parts.
-    let kind = if has_other_owners(&context.metadata) { PatchKind::Merge } else { kind };
+    let kind = if needs_merge(context) { PatchKind::Merge } else { kind };
     let write = patch(&contexts, context, status, kind);
     match tokio::time::timeout(TIMEOUT, write).await.map_err(|_| Error::Deadline(TIMEOUT))? {
         Ok(written) => {
