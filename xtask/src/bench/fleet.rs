@@ -19,6 +19,8 @@ pub const KIND: &str = "QlikContext";
 pub const SIX_HOURS: Duration = Duration::from_hours(6);
 /// Concurrent writes while a fleet is created.
 const WRITES: usize = 32;
+/// Attempts to create one object.
+const ATTEMPTS: usize = 10;
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Contexts of one namespace and one tenant.
@@ -124,8 +126,20 @@ where
 {
     let create = async |manifest: Value| -> anyhow::Result<()> {
         let object: K = serde_json::from_value(manifest)?;
-        api.create(&PostParams::default(), &object).await.context("cannot create an object of a fleet")?;
-        Ok(())
+        let mut attempts = 1;
+        loop {
+            match api.create(&PostParams::default(), &object).await {
+                Ok(_) => return Ok(()),
+                // On a busy machine an admission plugin of the API server can time out.
+                Err(kube::Error::Api(status)) if status.code >= 500 && attempts < ATTEMPTS => {
+                    attempts += 1;
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                // An attempt that failed may have created it.
+                Err(kube::Error::Api(status)) if status.is_already_exists() && attempts > 1 => return Ok(()),
+                Err(error) => return Err(error).context("cannot create an object of a fleet"),
+            }
+        }
     };
     stream::iter(manifests).map(create).buffer_unordered(WRITES).try_collect().await
 }
