@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use support::control_plane::Folder;
+use support::operator::Operator;
 
 use crate::world::{PROGRAM, world};
 
@@ -137,4 +138,22 @@ fn the_proxy_of_the_kubeconfig_is_used_for_the_kubernetes_api() {
         assert_eq!(code, Some(1), "{said}");
         assert!(said.contains(says) && !said.contains("planted"), "{said}");
     }
+}
+
+#[tokio::test]
+async fn an_operator_whose_port_another_process_took_is_started_again_on_another_port() {
+    let folder = Folder::new().unwrap();
+    let log = folder.path().join("log");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let script = format!(
+        "mkdir '{}' 2>/dev/null && export QLIK_CONTEXT_LISTEN={}
+        exec '{PROGRAM}' run --watch-namespaces nobodys-namespace",
+        folder.path().join("started-before").display(),
+        taken.local_addr().unwrap(),
+    );
+    let kubeconfig = tokio::task::spawn_blocking(|| world().control_plane.admin_kubeconfig()).await.unwrap();
+    let operator = Operator::launch(kubeconfig, "/bin/sh".as_ref(), &log, &["-c", &script], &[]).await.unwrap();
+    assert!(operator.get("/livez").await.is_ok());
+    let log = fs::read_to_string(&log).unwrap();
+    assert_eq!(log.matches("use another --listen").count(), 1, "{log}");
 }

@@ -1,7 +1,7 @@
 //! promtool, and a Prometheus that scrapes.
 
 use std::io::Write as _;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::control_plane::{Folder, MonitoringPrograms, Process, to_stderr};
+use support::port;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -49,7 +50,7 @@ impl Prometheus {
         });
         let file = folder.path().join("prometheus.yml");
         std::fs::write(&file, config.to_string()).unwrap();
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        let [address] = port::free().unwrap();
         let process = Process::spawn(&PROGRAMS.prometheus, &folder.path().join("prometheus.log"), |command| {
             command.current_dir(folder.path()).env_clear();
             command.arg(format!("--config.file={}", file.display()));

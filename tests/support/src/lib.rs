@@ -11,6 +11,7 @@ pub mod control_plane;
 pub mod node;
 pub mod operator;
 pub mod planted;
+pub mod port;
 pub mod skipped;
 pub mod tenant;
 pub mod wire;

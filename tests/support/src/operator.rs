@@ -5,7 +5,7 @@
 //! process in its place.
 
 use std::ffi::OsStr;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::control_plane::{ControlPlane, Process};
+use crate::port;
 
 /// The namespace of the release.
 pub const NAMESPACE: &str = "qlik-system";
@@ -87,14 +88,19 @@ impl Operator {
         words: &[impl AsRef<OsStr>],
         environment: &[(&str, &str)],
     ) -> anyhow::Result<Self> {
-        let listen = free_address()?;
-        let process = Process::spawn(program, log, |command| {
-            command.env_clear().env("KUBECONFIG", kubeconfig).envs(environment.iter().copied());
-            command.env("QLIK_CONTEXT_LISTEN", listen.to_string()).args(words);
-        })?;
-        let mut operator = Self { process, listen };
-        operator.wait_until_ready().await?;
-        Ok(operator)
+        let mut attempts = 1;
+        loop {
+            let [listen] = port::free().context("no free port on 127.0.0.1")?;
+            let process = Process::spawn(program, log, |command| {
+                command.env_clear().env("KUBECONFIG", kubeconfig).envs(environment.iter().copied());
+                command.env("QLIK_CONTEXT_LISTEN", listen.to_string()).args(words);
+            })?;
+            let mut operator = Self { process, listen };
+            match operator.wait_until_ready().await {
+                Err(error) if attempts < port::ATTEMPTS && port::was_taken(&error) => attempts += 1,
+                ready => return ready.map(|()| operator),
+            }
+        }
     }
 
     /// The body of a GET request to the operator's port, if the response is 200.
@@ -124,9 +130,4 @@ impl Operator {
             }
         }
     }
-}
-
-fn free_address() -> anyhow::Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on 127.0.0.1")?;
-    Ok(listener.local_addr()?)
 }

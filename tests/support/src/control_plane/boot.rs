@@ -4,8 +4,7 @@ mod files;
 mod flags;
 
 use std::fs;
-use std::io;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -15,11 +14,10 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use super::kubeconfig::Cluster;
 use super::wait::until;
 use super::{Again, ControlPlane, Folder, ForNode, Options, Process, Programs, Progress, access, tools};
+use crate::port;
 pub(super) use files::Files;
 use files::Tokens;
 
-/// Attempts, because another process can take a port between the search for a free one and its use.
-const ATTEMPTS: usize = 3;
 /// Much longer than a start takes on a busy machine.
 const LIMIT: Duration = Duration::from_mins(2);
 
@@ -34,7 +32,7 @@ pub(super) async fn boot(
     let mut attempts = 1;
     loop {
         match attempt(programs, options, node).await {
-            Err(error) if attempts < ATTEMPTS && port_was_taken(&error) => attempts += 1,
+            Err(error) if attempts < port::ATTEMPTS && port::was_taken(&error) => attempts += 1,
             Err(error) => return Err(error.context("the control plane does not start")),
             Ok(control_plane) => {
                 let seconds = begin.elapsed().as_secs_f32();
@@ -51,7 +49,8 @@ async fn attempt(programs: &Programs, options: &Options, node: Option<&ForNode>)
     let tokens = Tokens::random(node)?;
     let address = node.map_or(Ipv4Addr::LOCALHOST, |node| node.address);
     files.write(&tokens)?;
-    let [client_port, peer_port, port] = free_ports().context("no free port on 127.0.0.1")?;
+    let [client_port, peer_port, port] =
+        port::free().context("no free port on 127.0.0.1")?.map(|address| address.port());
     let again = Again {
         etcd: flags::etcd(&files, client_port, peer_port),
         api_server: flags::kube_apiserver(&files, client_port, (address, port), &tokens, options, node),
@@ -134,17 +133,4 @@ async fn config(kubeconfig: &Path) -> anyhow::Result<kube::Config> {
     // A proxy from the environment cannot reach 127.0.0.1.
     config.proxy_url = None;
     Ok(config)
-}
-
-/// All ports are bound before one is released, so that they differ.
-fn free_ports() -> io::Result<[u16; 3]> {
-    let listen = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-    let port = |listener: &TcpListener| listener.local_addr().map(|address| address.port());
-    let [a, b, c] = [listen()?, listen()?, listen()?];
-    Ok([port(&a)?, port(&b)?, port(&c)?])
-}
-
-/// Recognizes the error text of etcd and kube-apiserver.
-fn port_was_taken(error: &anyhow::Error) -> bool {
-    format!("{error:#}").contains("address already in use")
 }
