@@ -1,11 +1,13 @@
 //! A Kubernetes API that rejects requests, fails or is slow: how it is reported, and that no token is requested or lost
 //! by it.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use qlik_context_operator::clock::SignedDuration;
 use serde_json::{Value, json};
 use support::api_server::{Fault, Kind, Script, Verb};
+use support::tenant::{self, Route};
 
 use crate::world::{HOUR, LIFE, World, pass};
 
@@ -250,4 +252,51 @@ async fn a_context_with_a_foreign_finalizer_reports_it_and_then_the_expiry_of_it
     pass(HOUR).await;
     assert_eq!(world.issued(), 1, "nothing is renewed any more");
     assert_eq!(world.api.log(|log| log.records.iter().filter(|record| record.call.verb == Verb::Patch).count()), 0);
+}
+
+/// From now on: when the token of each status was issued, and when the token in the Secret was issued at that moment.
+fn reported_and_held(world: &World) -> Arc<Mutex<Vec<(Value, Value)>>> {
+    let issued_at = |secret: &Value| secret["metadata"]["annotations"]["qlikcontext.dev/issued-at"].clone();
+    let held = Mutex::new(world.api.get(Kind::Secret, "a", "acme-token").map(|secret| issued_at(&secret)));
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let writer = seen.clone();
+    world.api.observe(Arc::new(move |change| {
+        let Some(object) = change.after else { return };
+        match (change.kind, change.name) {
+            (Kind::Secret, "acme-token") => *held.lock().unwrap() = Some(issued_at(object)),
+            (Kind::QlikContext, _) => {
+                let held = held.lock().unwrap().clone().unwrap_or_default();
+                writer.lock().unwrap().push((object["status"]["token"]["issuedAt"].clone(), held));
+            }
+            _ => {}
+        }
+    }));
+    seen
+}
+
+fn request_refresh(world: &World) {
+    let annotate = |context: &mut Value| {
+        context["metadata"]["annotations"]["qlikcontext.dev/refresh-requested-at"] = "now".into();
+    };
+    world.api.edit(Kind::QlikContext, "a", "acme", annotate).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_the_tenant_issues_again_is_in_the_secret_before_the_status_names_it() {
+    let world = ready(LIFE).await;
+    pass(MINUTE).await;
+    let seen = reported_and_held(&world);
+    world.cloud.script(tenant::Script::at(Route::Token, tenant::Fault::SameToken).once());
+    world.api.script(
+        Script::on(Verb::Patch, Kind::Secret, Fault::Status { code: 409, reason: "Conflict", retry_after: None })
+            .once(),
+    );
+    let token = world.token("a", "acme");
+    request_refresh(&world);
+    pass(30 * SECOND).await;
+    assert_eq!((world.token("a", "acme"), world.issued()), (token, 2), "the same token, requested twice");
+    let seen = seen.lock().unwrap();
+    // The edit of the annotation by the user is the first change.
+    assert!(seen.len() > 1, "{seen:?}");
+    assert!(seen.iter().all(|(reported, held)| reported == held), "{seen:?}");
 }

@@ -78,7 +78,7 @@ impl Resolved<'_> {
             // It comes from memory and is new to this Secret, so the tenant has to confirm it again.
             return self.ask(CallKind::Verify(token.token.clone()), Priority::New);
         }
-        let repair = self.tokens.held_last;
+        let repair = self.tokens.held_last && !self.is_issued_again(token);
         if let Some(at) = self.observed.read.repair_at.filter(|at| repair && *at > self.now) {
             return self.repairs_later(token, holds, at);
         }
@@ -88,6 +88,14 @@ impl Resolved<'_> {
             renewal_time: self.terms().renewal_time(&token.token),
             repair,
         }
+    }
+
+    /// The tenant has issued the token in the Secret once more: nobody else has changed the Secret, and its times are outdated.
+    fn is_issued_again(&self, token: &VerifiedToken) -> bool {
+        let held = self.observed.read.held.as_ref().filter(|held| held.fit.spec);
+        held.is_some_and(|held| {
+            held.token.access_token == token.token.access_token && held.token.issued_at != token.token.issued_at
+        })
     }
 
     fn just_confirmed(&self) -> bool {
