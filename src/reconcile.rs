@@ -165,10 +165,13 @@ fn plan(cx: &Context, caller: &Caller, facts: &mut Facts<'_>) -> Planned<Step> {
         Secrets::Unchanged(settled) => Some(settled.key),
         Secrets::Read(read) => read.key,
     };
-    let held_last = cx.memories.with(&caller.uid, |memory| memory.published).flatten();
+    let remembered = cx.memories.with(&caller.uid, |memory| {
+        (memory.published, facts.refresh.as_deref().and_then(|request| memory.refresh_seen(request)))
+    });
+    let (held_last, refresh_seen) = remembered.unwrap_or_default();
     let mut now = cx.clock.now();
     facts.now = now;
-    let requester = facts.requester(caller, held_last);
+    let requester = facts.requester(caller, held_last, refresh_seen);
     let asks = |step: &Step| matches!(step, Step::Call(_));
     let planned = key.and_then(|key| {
         let decide = |tokens: &TokenSnapshot| {

@@ -121,8 +121,8 @@ pub struct Requester<'a> {
     pub held: Option<Held<'a>>,
     /// The token that its Secret held last, as far as this process knows.
     pub held_last: Option<TokenDigest>,
-    /// The refresh request for which the token has to be issued.
-    pub refresh: Option<&'a str>,
+    /// The refresh request for which the token has to be issued, and how long ago it was seen.
+    pub refresh: Option<(&'a str, Duration)>,
 }
 
 /// The token in the Secret of a context.

@@ -12,7 +12,7 @@ use kube::{Resource, ResourceExt};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::api::{Kind, QlikContext, QlikContextStatus};
+use crate::api::{Kind, QlikContext, QlikContextStatus, REFRESH_REQUESTED_ANNOTATION};
 use crate::clock::Timestamp;
 use crate::reconcile::context::StoredContext;
 use crate::reconcile::repairs::Repairs;
@@ -34,6 +34,8 @@ pub struct Memory {
     pub caller: Caller,
     /// A digest of the fields whose change wakes it: generation, annotations, finalizers.
     seen: u64,
+    /// The refresh request in its annotation, and when the watch showed it.
+    refresh: Option<(String, Instant)>,
     /// The status that was written and that the watch has not shown yet.
     pending: Option<Box<PendingStatus>>,
     /// Failures of the Kubernetes API in a row.
@@ -90,9 +92,11 @@ struct PendingStatus {
 
 impl Memory {
     fn of(object: &StoredContext) -> Self {
+        let refresh = object.annotations().get(REFRESH_REQUESTED_ANNOTATION);
         Self {
             caller: caller(object),
             seen: digest(object.meta()),
+            refresh: refresh.map(|value| (value.clone(), Instant::now())),
             pending: None,
             failures: 0,
             noted: HashMap::new(),
@@ -110,6 +114,11 @@ impl Memory {
     /// A digest of the fields whose change wakes the context.
     pub fn seen(&self) -> u64 {
         self.seen
+    }
+
+    /// How long ago the watch showed this refresh request.
+    pub fn refresh_seen(&self, request: &str) -> Option<Duration> {
+        self.refresh.as_ref().filter(|(value, _)| value == request).map(|(_, at)| at.elapsed())
     }
 }
 
@@ -131,6 +140,10 @@ impl Memories {
                 }
                 let changed = known.seen != now.seen;
                 if changed {
+                    let request = |memory: &Memory| memory.refresh.as_ref().map(|(value, _)| value.clone());
+                    if request(known) != request(&now) {
+                        known.refresh.clone_from(&now.refresh);
+                    }
                     (known.seen, known.settled, known.read, known.wanted) = (now.seen, None, None, None);
                     known.repairs.forget();
                 }

@@ -1,5 +1,7 @@
 //! Collects the facts: first those that are known without a request, then by reading what no watch and no earlier run has shown.
 
+use std::time::Duration;
+
 use futures::future::OptionFuture;
 use kube::ResourceExt;
 use kube::api::Api;
@@ -24,7 +26,7 @@ use crate::tokens::{Held, Requester, TokenDigest};
 use crate::values::{Facts, HeldToken, Secrets, SecretsRead, Settled, SoFar};
 
 /// A Secret that another client keeps changing is read this often, so that the status stays up to date.
-const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(10);
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 /// The facts about a context that are known without a request.
 pub fn recall<'c>(cx: &Context, caller: &Caller, context: &'c QlikContext, desired: Desired) -> Facts<'c> {
@@ -69,7 +71,7 @@ pub fn recall<'c>(cx: &Context, caller: &Caller, context: &'c QlikContext, desir
     }
 }
 
-fn later(now: Timestamp, wait: std::time::Duration) -> Option<Timestamp> {
+fn later(now: Timestamp, wait: Duration) -> Option<Timestamp> {
     now.checked_add(SignedDuration::try_from(wait).ok()?).ok()
 }
 
@@ -202,8 +204,14 @@ fn versions(cx: &Context, caller: &Caller, desired: &Desired) -> (SecretVersion,
 }
 
 impl Facts<'_> {
-    /// The context in the form that the token cache takes. `held_last`: the token that its Secret held last.
-    pub fn requester<'a>(&'a self, caller: &'a Caller, held_last: Option<TokenDigest>) -> Requester<'a> {
+    /// The context in the form that the token cache takes. `held_last`: the token that its Secret held last; `refresh_seen`: how
+    /// long ago the watch showed the refresh request.
+    pub fn requester<'a>(
+        &'a self,
+        caller: &'a Caller,
+        held_last: Option<TokenDigest>,
+        refresh_seen: Option<Duration>,
+    ) -> Requester<'a> {
         let held = match &self.secrets {
             Secrets::Read(read) => read.held.as_ref().map(|held| Held {
                 token: &held.token,
@@ -215,7 +223,8 @@ impl Facts<'_> {
             }
             Secrets::Unread => None,
         };
-        Requester { caller, held, held_last, refresh: self.refresh.as_deref() }
+        let refresh = self.refresh.as_deref().map(|request| (request, refresh_seen.unwrap_or_default()));
+        Requester { caller, held, held_last, refresh }
     }
 }
 

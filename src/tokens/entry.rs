@@ -68,13 +68,15 @@ pub(super) struct State {
     candidate: Option<(Token, u64)>,
     /// Token requests begun so far.
     begun: u64,
+    /// When the last of them began.
+    begun_at: Option<ClockSample>,
     /// The one that failed last.
     failed: u64,
     /// A token was issued for it, or found.
     worked: bool,
     /// Another process failed with it before.
     failed_before: bool,
-    /// The refresh request of each context, with the number of token requests begun when it was seen first.
+    /// The refresh request of each context, with the number of token requests begun before it was seen.
     refreshes: HashMap<Arc<str>, (String, u64)>,
     last_forced: Option<ClockSample>,
     /// Tokens that stay in use while their renewal fails, and when each was last verified.
@@ -168,10 +170,12 @@ impl State {
     ) -> TokenSnapshot {
         let now = self.now(clock);
         let uid = &requester.caller.uid;
-        let seen_at = requester.refresh.map(|value| {
+        let seen_at = requester.refresh.map(|(value, ago)| {
             let seen = self.refreshes.entry(uid.clone()).or_default();
             if seen.0 != value {
-                *seen = (value.to_owned(), self.begun);
+                // A context that joins a request may have seen it before that request began.
+                let begun_since = self.begun_at.is_some_and(|begun_at| begun_at.age() <= ago);
+                *seen = (value.to_owned(), self.begun.saturating_sub(u64::from(begun_since)));
             }
             seen.1
         });
@@ -246,6 +250,7 @@ impl State {
     /// A token request begins.
     pub(super) fn begins(&mut self, forced: bool, clock: &Clock) {
         self.begun += 1;
+        self.begun_at = Some(clock.sample());
         if forced {
             self.last_forced = Some(clock.sample());
         }

@@ -96,6 +96,25 @@ async fn a_refresh_request_renews_the_token_of_all_contexts_that_share_it_at_mos
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_token_request_serves_all_refresh_requests_that_were_seen_before_it() {
+    let mut world = World::new();
+    shared(&world, 10, &json!({}));
+    for n in 0..10 {
+        let annotate = |context: &mut serde_json::Value| {
+            context["metadata"]["annotations"]["qlikcontext.dev/refresh-requested-at"] = format!("request-{n}").into();
+        };
+        world.api.edit(Kind::QlikContext, &format!("ns{n}"), &format!("c{n}"), annotate).unwrap();
+    }
+    world.start();
+    pass(Duration::from_mins(3)).await;
+    assert_eq!(world.issued(), 1);
+    for n in 0..10 {
+        let context = world.api.get(Kind::QlikContext, &format!("ns{n}"), &format!("c{n}")).unwrap();
+        assert_eq!(context["status"]["lastHandledRefreshRequest"], format!("request-{n}"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refresh_request_that_cannot_be_echoed_is_ignored_and_reported() {
     let mut world = World::new();
     world.add("a", "acme", LIFE, &json!({}));
