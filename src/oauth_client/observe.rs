@@ -63,12 +63,14 @@ pub async fn observe(cx: &Context, caller: &Caller) -> Result<Observed, Error> {
     let now = base.clock.now();
     let admin = admin(&desired.admin_context, context.as_ref(), published, credential.as_ref(), now);
     let at = |wait: Option<Duration>| wait.map(|wait| now.checked_add(wait).unwrap_or(Timestamp::MAX));
+    let secret = CredentialSecret::classify(own, &object);
     let remembered = cx.memories.with(&caller.uid, |memory| {
+        // The response to its write may have been lost.
+        memory.candidate.take_if(|made| secret.held().is_some_and(|held| made.credential.is_same(&held.credential)));
         let brakes = Brakes { secret: at(memory.secret_repairs.wait()), client: at(memory.client_repairs.wait()) };
         (memory.candidate.clone(), brakes)
     });
     let (candidate, brakes) = remembered.unwrap_or_default();
-    let secret = CredentialSecret::classify(own, &object);
     let (client, so_far) = (Remote::Unknown, SoFar::default());
     Ok(Observed::Facts(Box::new(Facts {
         object,

@@ -235,6 +235,11 @@ impl SealedSecret {
 }
 
 impl IssuedCredential {
+    /// Whether both are the same credential of the same client.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (&self.client_id, &self.hint) == (&other.client_id, &other.hint)
+    }
+
     fn secret(&self) -> &SecretString {
         match &self.proof {
             Proof::ClientSecret(text) | Proof::PrivateKey(text) => text,

@@ -277,6 +277,22 @@ async fn the_status_names_no_credential_that_was_never_created() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_a_rotation_whose_write_got_no_response_everything_is_in_order() {
+    for fault in [Fault::DoneThenBroken, Fault::DoneThenSilence] {
+        let world = ready(&json!({"rotation": {"overlap": "10m"}})).await;
+        world.api.script(Script::on(Verb::Patch, Kind::Secret, fault).name("reporting-oauth").once());
+        world.rotate("reporting", "now");
+        pass(5 * MINUTE).await;
+        assert_eq!(world.client_ready("reporting"), "True/ClientReady");
+        assert_eq!(world.declared("reporting")["status"]["lastHandledRotateRequest"], "now");
+        assert_eq!(world.only().secrets.len(), 2, "the new credential, and the one that it has replaced");
+        pass(10 * MINUTE).await;
+        assert_eq!(world.only().secrets.len(), 1);
+        world.secret_works("reporting");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_object_that_cannot_be_parsed_any_more_does_not_block_its_own_deletion() {
     let edits: [fn(&mut Value); 2] = [
         |object| object["spec"]["rotation"] = json!({"interval": "soon"}),
