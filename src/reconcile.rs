@@ -18,9 +18,9 @@ pub mod write_status;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::Resource;
-use kube::api::{Api, ApiResource, DynamicObject};
+use kube::api::{Api, ApiResource, DynamicObject, PartialObjectMeta};
 use kube::runtime::controller::Action;
+use kube::{Resource, ResourceExt};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
@@ -61,6 +61,13 @@ type Ended = (Reconciled, Option<Duration>);
 /// One run, with its deadline.
 pub async fn reconcile(object: Arc<StoredContext>, cx: Arc<Context>) -> Result<Action, Error> {
     let begun = Instant::now();
+    if cx.memories.is_deleted(uid(&object)) {
+        let read = tokio::time::timeout(DEADLINE, exists(&cx, &object)).await;
+        if !read.unwrap_or(Err(Error::Deadline(DEADLINE)))? {
+            return Ok(Action::await_change());
+        }
+        cx.memories.forget(uid(&object));
+    }
     let caller = cx.memories.begin(&object);
     let run = async {
         match &object.0 {
@@ -78,6 +85,15 @@ pub async fn reconcile(object: Arc<StoredContext>, cx: Arc<Context>) -> Result<A
     cx.metrics.reconciled(outcome, begun.elapsed());
     spans::ended(&span, outcome.into(), result.is_err());
     result.map(|(_, again)| again.map_or_else(Action::await_change, Action::requeue))
+}
+
+/// Reads whether a context exists. While its watch is interrupted, its deleted token Secret would be written again and again.
+async fn exists(cx: &Context, object: &StoredContext) -> Result<bool, Error> {
+    let contexts: Api<PartialObjectMeta<QlikContext>> =
+        Api::namespaced(cx.client.clone(), &object.namespace().unwrap_or_default());
+    let stored = contexts.get_metadata_opt(&object.name_any()).await;
+    let stored = stored.map_err(Error::kubernetes("reading the QlikContext"))?;
+    Ok(stored.is_some_and(|stored| stored.metadata.uid == object.meta().uid))
 }
 
 /// The data's path.

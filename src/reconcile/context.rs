@@ -63,6 +63,12 @@ impl Context {
         self.tokens.forget(uid);
     }
 
+    /// The API server says that a context does not exist, and no watch has shown that yet.
+    pub fn deleted(&self, uid: &str) {
+        self.gone(uid);
+        self.memories.mark_deleted(uid);
+    }
+
     /// The Kubernetes API failed in a run for this context. Returns the number of failures in a row.
     pub fn count_failure(&self, caller: &Caller) -> u32 {
         self.health.kubernetes_failed();

@@ -24,9 +24,14 @@ use crate::values::{Settled, Wanted};
 /// After this time without a change by another client, the next repair comes at once again.
 pub const REPAIR_FORGOTTEN: Duration = Duration::from_mins(10);
 
-/// The entries, by uid. Boxed: a table has room for twice as many entries as it may hold.
+/// The memory of all contexts, by uid.
 #[derive(Default)]
-pub struct Memories(Mutex<HashMap<Arc<str>, Box<Memory>>>);
+pub struct Memories {
+    /// Boxed: a table has room for twice as many entries as it may hold.
+    all: Mutex<HashMap<Arc<str>, Box<Memory>>>,
+    /// Contexts that do not exist, according to the API server, although the watch still shows them.
+    deleted: Mutex<HashSet<Arc<str>>>,
+}
 
 /// The entry of one context.
 pub struct Memory {
@@ -127,7 +132,7 @@ impl Memories {
     /// that is selected again would not wake.)
     pub fn needs_reconcile(&self, object: &StoredContext) -> bool {
         let now = Memory::of(object);
-        let mut all = self.0.lock();
+        let mut all = self.all.lock();
         match all.get_mut(&now.caller.uid) {
             Some(known) => {
                 if known
@@ -158,7 +163,7 @@ impl Memories {
 
     /// A run begins for this context: adds its entry, if there is none.
     pub fn begin(&self, object: &StoredContext) -> Caller {
-        let mut all = self.0.lock();
+        let mut all = self.all.lock();
         let uid = uid(object);
         if let Some(memory) = all.get(uid) {
             return memory.caller.clone();
@@ -172,18 +177,30 @@ impl Memories {
     /// Reads or changes the entry; does nothing if the context is gone since its run began, so that the entry is not created
     /// again.
     pub fn with<T>(&self, uid: &str, change: impl FnOnce(&mut Memory) -> T) -> Option<T> {
-        self.0.lock().get_mut(uid).map(|memory| change(memory))
+        self.all.lock().get_mut(uid).map(|memory| change(memory))
     }
 
     /// Forgets a context.
     pub fn forget(&self, uid: &str) -> Option<Box<Memory>> {
-        self.0.lock().remove(uid)
+        self.deleted.lock().remove(uid);
+        self.all.lock().remove(uid)
+    }
+
+    /// The API server says that this context does not exist.
+    pub fn mark_deleted(&self, uid: &str) {
+        self.deleted.lock().insert(uid.into());
+    }
+
+    /// Whether the API server said so, and no watch has shown it yet.
+    pub fn is_deleted(&self, uid: &str) -> bool {
+        self.deleted.lock().contains(uid)
     }
 
     /// The contexts with an entry that are not among these: their deletion was missed.
     pub fn missing(&self, objects: &[Arc<StoredContext>]) -> Vec<Arc<str>> {
         let there: HashSet<_> = objects.iter().map(|object| uid(object)).collect();
-        self.0.lock().keys().filter(|uid| !there.contains(&***uid)).cloned().collect()
+        let (all, deleted) = (self.all.lock(), self.deleted.lock());
+        all.keys().chain(&*deleted).filter(|uid| !there.contains(&***uid)).cloned().collect()
     }
 
     /// The context with its newest status, and the version that has it.
@@ -192,7 +209,7 @@ impl Memories {
     /// transition twice and move its time. Only this operator writes the status, so the last written one is the newest.
     pub fn catch_up(&self, context: &QlikContext) -> QlikContext {
         let mut context = context.clone();
-        let all = self.0.lock();
+        let all = self.all.lock();
         let pending =
             all.get(context.metadata.uid.as_deref().unwrap_or_default()).and_then(|memory| memory.pending.as_ref());
         if let Some(pending) = pending.filter(|pending| pending.before.contains(&context.metadata.resource_version)) {

@@ -71,7 +71,7 @@ pub async fn write_status(
             Ok(StatusWrite::Done)
         }
         Err(kube::Error::Api(status)) if status.is_not_found() => {
-            cx.gone(uid);
+            cx.deleted(uid);
             Ok(StatusWrite::Gone)
         }
         Err(kube::Error::Api(status)) if status.is_conflict() => {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use qlik_context_operator::controller::scope::{Scope, selector};
 use serde_json::json;
-use support::api_server::{Kind, Verb};
+use support::api_server::{Fault, Kind, Script, Verb};
+use support::tenant::{self, Route, UserShape};
 
 use crate::world::{LIFE, World, pass};
 
@@ -51,6 +52,47 @@ async fn an_unchanged_list_and_an_unrelated_secret_trigger_no_reconciliation() {
             "a change triggers a reconciliation of the only context that uses the Secret, which reads its credential"
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_context_whose_watch_gets_no_response_gets_no_further_token() {
+    let mut world = World::new();
+    world.add("a", "acme", LIFE, &json!({"verifyInterval": "1m"}));
+    world.start();
+    pass(Duration::from_mins(1)).await;
+    world.api.script(Script::on(Verb::Watch, Kind::QlikContext, Fault::Silence));
+    world.api.end_watches();
+    pass(Duration::from_secs(30)).await;
+    world.api.delete(Kind::QlikContext, "a", "acme");
+    // A verification that fails is reported in the status, which no longer exists.
+    let foreign = tenant::Fault::User(UserShape::ForeignTenant("another".into()));
+    world.cloud.script(tenant::Script::at(Route::User, foreign).times(2));
+    for _ in 0..60 {
+        world.api.collect_garbage();
+        pass(Duration::from_secs(5)).await;
+    }
+    assert_eq!((world.issued(), world.token("a", "acme")), (1, None));
+    // The same name, as another object.
+    world.api.clear_scripts();
+    world.put_context("a", "acme", "acme", &json!({}));
+    world.api.end_watches();
+    world.start();
+    pass(Duration::from_mins(1)).await;
+    assert_eq!(world.ready("a", "acme"), "True/TokenValid");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_context_that_was_reported_missing_by_mistake_is_served_again_when_something_changes() {
+    let mut world = World::new();
+    world.add("a", "acme", LIFE, &json!({}));
+    let missing = Fault::Status { code: 404, reason: "NotFound", retry_after: None };
+    world.api.script(Script::on(Verb::Patch, Kind::QlikContext, missing).status().once());
+    world.start();
+    pass(Duration::from_mins(1)).await;
+    assert_eq!(world.ready("a", "acme"), "-/-");
+    label(&world, "acme");
+    pass(Duration::from_secs(5)).await;
+    assert_eq!((world.ready("a", "acme").as_str(), world.issued()), ("True/TokenValid", 1));
 }
 
 #[tokio::test(start_paused = true)]
