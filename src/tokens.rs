@@ -29,7 +29,7 @@ use crate::oauth::request::{Grant, RequestKey, RequestKeys, TokenRequest};
 use crate::oauth::token::{AccessToken, Token};
 use crate::oauth::token_endpoint::request_token;
 use crate::oauth::transport::Transport;
-use crate::scheduler::{Caller, Health, Permit, RequestEnd, Scheduler, Wait, WaitReason};
+use crate::scheduler::{Caller, Health, Permit, RequestEnd, RequestKind, Scheduler, Wait, WaitReason};
 use crate::tenant_failure;
 use crate::values::{Call, CallKind, TokenSnapshot};
 
@@ -264,7 +264,7 @@ impl TokenCache {
         permit: &Permit,
         failed_before: bool,
     ) -> Option<Wait> {
-        let waits = self.carry_out(&flight, call, subject, permit, failed_before).await;
+        let waits = self.carry_out(key, &flight, call, subject, permit, failed_before).await;
         drop(flight);
         let mut entries = self.entries.lock();
         let unused = entries.all.get(&key).is_some_and(|entry| entry.state().is_unused());
@@ -276,6 +276,7 @@ impl TokenCache {
 
     async fn carry_out(
         &self,
+        key: RequestKey,
         flight: &Flight,
         call: &Call,
         subject: Subject<'_>,
@@ -291,8 +292,13 @@ impl TokenCache {
             CallKind::Issue { forced, still_fresh } => {
                 let Subject::Request(request) = subject else { return None };
                 entry.state().begins(*forced, &self.clock);
-                match self.issue(request).await {
-                    Ok(token) => {
+                let repeat = || permit.follow(key, RequestKind::Token, call.working, Instant::now());
+                match self.issue(request, repeat).await {
+                    Err(pause) => {
+                        permit.ended(RequestEnd { health: Health::Answers, pause: None }, Instant::now());
+                        return Some(Wait { reason: WaitReason::Pause, expected: pause });
+                    }
+                    Ok(Ok(token)) => {
                         // Before anything else can fail: whatever happens to this run, the token is not requested again.
                         entry.state().issued(&token);
                         if let Some(pause) = self.scheduler.paused(&entry.host, Instant::now()) {
@@ -301,7 +307,7 @@ impl TokenCache {
                         }
                         (token, *still_fresh)
                     }
-                    Err(failure) => {
+                    Ok(Err(failure)) => {
                         permit.ended(end(Some(&failure), call.working), Instant::now());
                         fail(failure, *still_fresh);
                         return None;
@@ -337,16 +343,28 @@ impl TokenCache {
         None
     }
 
-    async fn issue(&self, request: &TokenRequest) -> Result<Token, Failure> {
-        let begun = Instant::now();
-        let issued = request_token(&*self.transport, request, self.clock.now()).await;
+    /// `repeat` charges a second request, which is signed by the tenant's clock. `Err`: the host requested a pause before it.
+    async fn issue(
+        &self,
+        request: &TokenRequest,
+        repeat: impl FnOnce() -> Result<(), Duration>,
+    ) -> Result<Result<Token, Failure>, Duration> {
+        let (begun, mut paused) = (Instant::now(), None);
+        let may_repeat = || {
+            paused = repeat().err();
+            paused.is_none()
+        };
+        let issued = request_token(&*self.transport, request, self.clock.now(), may_repeat).await;
+        if let Some(pause) = paused {
+            return Err(pause);
+        }
         let issued = issued.map_err(|error| tenant_failure::of_token_request(request, error));
         // An API key is its own token: no request was sent.
         if !request.is_api_key() {
             let why = issued.as_ref().err().map(|failure| failure.reason);
             self.observer.token_request(&request.grant, why, begun.elapsed());
         }
-        issued
+        Ok(issued)
     }
 
     async fn verify(&self, entry: &Entry, subject: Subject<'_>, token: &Token) -> Result<Identity, Failure> {

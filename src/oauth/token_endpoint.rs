@@ -49,17 +49,19 @@ const SKEW: SignedDuration = SignedDuration::from_secs(2);
 const LONGEST_SKEW: SignedDuration = SignedDuration::from_hours(24);
 
 /// Requests a token. `now` is the time of the request, and becomes the token's `issued_at`. An API key is its own token.
+/// `may_repeat`: whether a second request may be sent, if the first one has to be signed by the tenant's clock.
 pub async fn request_token(
     transport: &dyn Transport,
     request: &TokenRequest,
     now: Timestamp,
+    may_repeat: impl FnOnce() -> bool,
 ) -> Result<Token, TokenRequestError> {
     if let Credential::ApiKey(key) = &request.credential {
         return Ok(Token { access_token: key.clone(), issued_at: now, expires_at: None, scopes: None });
     }
     let (mut answer, mut secrets) = post(transport, request, now).await?;
     // A signature has a time: if a tenant with another clock refuses it, it is made once more, by that clock.
-    if let Some(theirs) = skewed(request, &answer, now) {
+    if let Some(theirs) = skewed(request, &answer, now).filter(|_| may_repeat()) {
         (answer, secrets) = post(transport, request, theirs).await?;
     }
     if answer.status != 200 {

@@ -57,8 +57,15 @@ pub(super) async fn prove(run: &mut Run<'_>, facts: &mut Facts) -> Result<(), St
 }
 
 async fn ask(run: &Run<'_>, request: &TokenRequest) -> Result<Identity, Failure> {
-    let (cx, begun) = (&run.cx.base, Instant::now());
-    let issued = request_token(&*run.cx.transport, request, cx.clock.now()).await.map_err(not_issued);
+    let (cx, begun, mut paused) = (&run.cx.base, Instant::now(), None);
+    let may_repeat = || {
+        paused = run.turn.repeat(RequestKind::Token).err();
+        paused.is_none()
+    };
+    let issued = request_token(&*run.cx.transport, request, cx.clock.now(), may_repeat).await.map_err(not_issued);
+    if let Some(pause) = paused {
+        return Err(findings::paused(pause));
+    }
     cx.metrics.token_request(&request.grant, issued.as_ref().err().map(|failure| failure.reason), begun.elapsed());
     let token = issued?;
     let verified =

@@ -73,6 +73,12 @@ impl Turn {
         Ok(())
     }
 
+    /// Charges a second request that has to follow the first one at once.
+    pub fn repeat(&self, kind: RequestKind) -> Result<(), Duration> {
+        let repeat = |permit: &Permit| permit.follow(self.key, kind, self.working, Instant::now());
+        self.permit.as_ref().map_or(Ok(()), repeat)
+    }
+
     /// The request ended.
     pub fn ended(&self, health: Health, pause: Option<Duration>) {
         if let Some(permit) = &self.permit {

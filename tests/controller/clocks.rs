@@ -46,18 +46,39 @@ async fn a_wall_clock_that_jumps_ahead_as_after_a_suspend_is_noticed_within_seco
 async fn a_wall_clock_that_is_ten_seconds_ahead_stops_no_private_key() {
     let (mut world, offset) = moved();
     offset.store(10, Ordering::SeqCst);
-    let (private, public) = (include_str!("../keys/p384-pkcs8.pem"), include_str!("../keys/p384-public.pem"));
-    let key = PublicKey::new("key", Algorithm::ES384, public);
-    world.tenant.add_client(Client::new("pk").key(key).lifetime(LIFE));
-    let object = |version: &str, kind: &str, name: &str| json!({"apiVersion": version, "kind": kind, "metadata": {"namespace": "a", "name": name}});
-    let mut secret = object("v1", "Secret", "k");
-    secret["stringData"] = json!({"client-id": "pk", "private-key": private, "key-id": "key"});
-    world.api.put(secret).unwrap();
-    let mut context = object("qlikcontext.dev/v1alpha1", "QlikContext", "acme");
-    let auth = json!({"privateKeyJwt": {"secretRef": {"name": "k"}}});
-    context["spec"] = json!({"tenantUrl": world.tenant.url(), "auth": auth});
-    world.api.put(context).unwrap();
+    add_with_key(&world, "acme");
     world.start();
     pass(Duration::from_secs(5)).await;
     assert_eq!(world.ready("a", "acme"), "True/TokenValid", "signed by the tenant's clock");
+}
+
+/// A client with a private key, the Secret with that key, and a context, all called `name`.
+fn add_with_key(world: &World, name: &str) {
+    let (private, public) = (include_str!("../keys/p384-pkcs8.pem"), include_str!("../keys/p384-public.pem"));
+    let key = PublicKey::new("key", Algorithm::ES384, public);
+    world.tenant.add_client(Client::new(name).key(key).lifetime(LIFE));
+    let object = |version: &str, kind: &str| json!({"apiVersion": version, "kind": kind, "metadata": {"namespace": "a", "name": name}});
+    let mut secret = object("v1", "Secret");
+    secret["stringData"] = json!({"client-id": name, "private-key": private, "key-id": "key"});
+    world.api.put(secret).unwrap();
+    let mut context = object("qlikcontext.dev/v1alpha1", "QlikContext");
+    let auth = json!({"privateKeyJwt": {"secretRef": {"name": name}}});
+    context["spec"] = json!({"tenantUrl": world.tenant.url(), "auth": auth});
+    world.api.put(context).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_are_signed_again_count_against_the_budget() {
+    let (mut world, offset) = moved();
+    offset.store(10, Ordering::SeqCst);
+    world.limits.host_tokens_per_minute = 4;
+    for n in 0..40 {
+        add_with_key(&world, &format!("c{n}"));
+    }
+    world.start();
+    pass(Duration::from_mins(10)).await;
+    let (requests, issued) = (world.token_requests(), world.issued());
+    assert!(requests <= 44, "{requests} requests in ten minutes, and the budget is 4 for each");
+    assert!(requests.abs_diff(issued * 2) <= 1, "each of {issued} tokens is requested twice: {requests} requests");
+    assert!(issued >= 15, "{issued}");
 }

@@ -130,7 +130,7 @@ pub async fn request_token(
     request: &TokenRequest,
     now: Timestamp,
 ) -> Result<Token, Failure> {
-    let token = token_endpoint::request_token(transport, request, now).await;
+    let token = token_endpoint::request_token(transport, request, now, || true).await;
     token.map_err(|error| tenant_failure::of_token_request(request, error))
 }
 
