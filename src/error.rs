@@ -59,6 +59,14 @@ pub enum Error {
         /// The client's error. kube's errors hold the API server's message, never the body of a request.
         source: Box<kube::Error>,
     },
+    /// A call got no response in time; whether it was done is not known.
+    #[error("{doing}: no response within {} s", .limit.as_secs())]
+    Unanswered {
+        /// The operation.
+        doing: &'static str,
+        /// How long it was waited for.
+        limit: Duration,
+    },
     /// Another instance leads, or may soon.
     #[error("this instance does not lead")]
     NotLeader,
@@ -92,6 +100,7 @@ impl Error {
                 kube::Error::Api(status) => (*doing, format!("HTTP {}", status.code)),
                 _ => (*doing, "no answer".to_owned()),
             },
+            Self::Unanswered { doing, limit } => (*doing, format!("no response within {} s", limit.as_secs())),
             Self::Deadline(limit) => ("reconciling", format!("no end within {} s", limit.as_secs())),
         };
         let (condition, reason) = match doing {

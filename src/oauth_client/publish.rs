@@ -59,7 +59,9 @@ pub(super) async fn publish(
             return Err(Error::kubernetes(WRITING_CREDENTIAL)(error).into());
         }
         Applied::Refused { code, .. } => return Err(Stop::Refused(write::refused(&name, "spec.secret", code))),
-        Applied::Unclear if passes => return Err(Error::Deadline(WRITE_TIMEOUT).into()),
+        Applied::Unclear if passes => {
+            return Err(Error::Unanswered { doing: WRITING_CREDENTIAL, limit: WRITE_TIMEOUT }.into());
+        }
         Applied::Unclear => return Err(Stop::Refused(write::unanswered(&name))),
     };
     if let Some(version) = &stored.metadata.resource_version {

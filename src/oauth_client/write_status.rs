@@ -45,7 +45,8 @@ pub async fn write_status(
     let params = PatchParams::apply(FIELD_MANAGER).force();
     let (name, patch) = (object.name_any(), Patch::Apply(patch));
     let write = objects.patch_status(&name, &params, &patch);
-    match tokio::time::timeout(TIMEOUT, write).await.map_err(|_| Error::Deadline(TIMEOUT))? {
+    let written = tokio::time::timeout(TIMEOUT, write).await;
+    match written.map_err(|_| Error::Unanswered { doing: WRITING_STATUS, limit: TIMEOUT })? {
         Ok(stored) => Ok(StatusWrite::Done(Box::new(stored))),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(StatusWrite::Gone),
         Err(kube::Error::Api(status)) if status.is_conflict() => Ok(StatusWrite::Conflict),

@@ -176,7 +176,7 @@ fn unclear(cx: &Context, caller: &Caller, name: &str, took: Duration) -> Result<
         memory.failures
     });
     if count.unwrap_or_default() < TEMPORARY_FAILURES && took < LASTING {
-        return Err(Error::Deadline(WRITE_TIMEOUT));
+        return Err(Error::Unanswered { doing: WRITING_SECRET, limit: WRITE_TIMEOUT });
     }
     Ok(Written::Refused(write::unanswered(name)))
 }

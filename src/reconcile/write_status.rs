@@ -65,7 +65,8 @@ pub async fn write_status(
     // An apply leaves fields that are also owned by another write: the status would be written in two parts.
     let kind = if needs_merge(context) { PatchKind::Merge } else { kind };
     let write = patch(&contexts, context, status, kind);
-    match tokio::time::timeout(TIMEOUT, write).await.map_err(|_| Error::Deadline(TIMEOUT))? {
+    let written = tokio::time::timeout(TIMEOUT, write).await;
+    match written.map_err(|_| Error::Unanswered { doing: WRITING_STATUS, limit: TIMEOUT })? {
         Ok(written) => {
             cx.memories.status_written(context, status, written.meta().resource_version.clone());
             Ok(StatusWrite::Done)

@@ -1,6 +1,7 @@
 //! A Kubernetes API that rejects requests, fails or is slow: how it is reported, and that no token is requested or lost
 //! by it.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -299,4 +300,22 @@ async fn a_token_that_the_tenant_issues_again_is_in_the_secret_before_the_status
     // The edit of the annotation by the user is the first change.
     assert!(seen.len() > 1, "{seen:?}");
     assert!(seen.iter().all(|(reported, held)| reported == held), "{seen:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_that_gets_no_response_is_not_reported_as_an_unreadable_credential() {
+    let world = ready(LIFE).await;
+    let (reasons, written) = (Arc::new(Mutex::new(BTreeSet::new())), world.secret_writes());
+    let kept = reasons.clone();
+    world.api.observe(Arc::new(move |change| {
+        let conditions = change.after.and_then(|object| object["status"]["conditions"].as_array().cloned());
+        let found = conditions.unwrap_or_default().into_iter().map(|condition| condition["reason"].clone());
+        kept.lock().unwrap().extend(found.filter_map(|reason| reason.as_str().map(str::to_owned)));
+    }));
+    world.api.script(Script::on(Verb::Patch, Kind::QlikContext, Fault::Silence).status().times(2));
+    request_refresh(&world);
+    pass(5 * MINUTE).await;
+    assert_eq!((world.ready("a", "acme").as_str(), world.secret_writes()), ("True/TokenValid", written + 1));
+    let reasons = reasons.lock().unwrap();
+    assert!(!reasons.contains("SecretNotReadable") && !reasons.contains("RenewalFailing"), "{reasons:?}");
 }
