@@ -280,6 +280,8 @@ async fn rest(cx: &Context, caller: &Caller, facts: &Facts<'_>, outcome: &Outcom
         status(facts.context, &facts.desired, credential, outcome, facts.handled.clone(), cx.workloads.is_some(), now);
     let written = write_status(cx, facts.context, &status, PatchKind::Apply).await;
     let ended = record(cx, facts.context, Some(facts), &status, outcome, matches!(written, Ok(StatusWrite::Done)));
+    let unwritten = (!matches!(written, Ok(StatusWrite::Done))).then(|| Box::new(status));
+    cx.memories.with(&caller.uid, |memory| memory.unwritten = unwritten);
     match written? {
         StatusWrite::Done => {
             if facts.so_far.refused.is_none() {
@@ -297,7 +299,7 @@ async fn rest(cx: &Context, caller: &Caller, facts: &Facts<'_>, outcome: &Outcom
 async fn refuse(cx: &Context, context: &QlikContext, failure: &Failure, kind: PatchKind) -> Result<Ended, Error> {
     let status = invalid(context, failure, cx.clock.now());
     let problem = Problem { failure: failure.clone(), backoff: None, verified: false };
-    let outcome = Outcome::Failing { holds: Holds::reported(context), problem };
+    let outcome = Outcome::Failing { holds: Holds::reported(context.status.as_ref()), problem };
     let written = write_status(cx, context, &status, kind).await?;
     let ended = record(cx, context, None, &status, &outcome, written == StatusWrite::Done);
     let again = retry::delay(failure.reason.class(), 1, None, Serving::Nothing, cx.jitter.draw());
@@ -331,8 +333,12 @@ async fn trouble(cx: &Context, caller: &Caller, context: &QlikContext, error: &E
     }
     let context = cx.memories.catch_up(context);
     let (Some(failure), Ok(desired)) = (error.finding(CredentialsAvailable), Desired::parse(&context)) else { return };
-    let observed = context.status.as_ref().and_then(|status| status.observed_generation);
-    let holds = match Holds::reported(&context) {
+    // A status that could not be written is newer than the one that the object has.
+    let unwritten = cx.memories.with(&caller.uid, |memory| memory.unwritten.clone()).flatten();
+    let newest = unwritten.as_deref().or(context.status.as_ref());
+    let observed = newest.and_then(|status| status.observed_generation);
+    let handled = newest.and_then(|status| status.last_handled_refresh_request.clone());
+    let holds = match Holds::reported(newest) {
         // Whether it fits a newer spec is not known.
         Holds::Fitting(published) if observed != context.metadata.generation => Holds::Other(published),
         holds => holds,
@@ -340,7 +346,6 @@ async fn trouble(cx: &Context, caller: &Caller, context: &QlikContext, error: &E
     let credential = failure.clone();
     let problem = Problem { failure, backoff: None, verified: false };
     let outcome = Outcome::Failing { holds, problem };
-    let handled = context.status.as_ref().and_then(|status| status.last_handled_refresh_request.clone());
     let credential = if credential.condition == CredentialsAvailable { Err(&credential) } else { Ok(()) };
     let status = status(&context, &desired, credential, &outcome, handled, cx.workloads.is_some(), cx.clock.now());
     let written = write_status(cx, &context, &status, PatchKind::Apply).await;

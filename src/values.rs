@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 
-use crate::api::QlikContext;
 use crate::api::condition::Class;
 use crate::api::v1alpha1::IdentityStatus;
+use crate::api::{QlikContext, QlikContextStatus};
 use crate::binding::Fit;
 use crate::clock::Timestamp;
 use crate::desired::Desired;
@@ -28,6 +28,8 @@ pub struct Facts<'c> {
     pub context: &'c QlikContext,
     /// A digest of the parts of the object whose change wakes it.
     pub seen: u64,
+    /// The status of the run before, if it could not be written: it is newer than that of the object.
+    pub unwritten: Option<Box<QlikContextStatus>>,
     /// Its spec.
     pub desired: Desired,
     /// Host and port of the tenant.
@@ -397,9 +399,9 @@ impl Holds {
     }
 
     /// The token that the status reports, for a Secret that was not read.
-    pub fn reported(context: &QlikContext) -> Self {
+    pub fn reported(status: Option<&QlikContextStatus>) -> Self {
         use crate::api::{ConditionType::Ready, Reason};
-        let Some(status) = &context.status else { return Self::Nothing };
+        let Some(status) = status else { return Self::Nothing };
         let Some((token, issued_at)) =
             status.token.as_ref().and_then(|token| Some((token, token.issued_at.as_ref()?.0)))
         else {

@@ -49,7 +49,7 @@ pub fn decide(facts: &Facts<'_>, tokens: Option<&TokenSnapshot>, allowed: &Allow
 
 /// A context that is being deleted: nothing is renewed; the status says until when the token works.
 fn deleting(facts: &Facts<'_>) -> Step {
-    match Holds::reported(facts.context) {
+    match facts.reported() {
         Holds::Nothing => Step::rest(Outcome::Unchanged, Next::default()),
         holds => Step::rest(Outcome::Deleting(holds), Next::default()),
     }
@@ -104,7 +104,7 @@ fn unread(facts: &Facts<'_>, tokens: Option<&TokenSnapshot>) -> Step {
     match waiting_failure(wait, TokenIssued).filter(|_| known && !reports_failure(facts.context)) {
         Some(failure) => {
             let problem = Problem { failure, backoff: None, verified: false };
-            Step::rest(Outcome::Failing { holds: Holds::reported(facts.context), problem }, next)
+            Step::rest(Outcome::Failing { holds: facts.reported(), problem }, next)
         }
         None => Step::rest(Outcome::Unchanged, next),
     }
@@ -264,6 +264,11 @@ impl Observed<'_> {
 }
 
 impl Facts<'_> {
+    /// The token in a Secret that was not read.
+    fn reported(&self) -> Holds {
+        Holds::reported(self.unwritten.as_deref().or(self.context.status.as_ref()))
+    }
+
     /// The refresh request to record with a token: the pending one, if the token was issued for it, else the last one.
     pub fn answered(&self, by_this_token: bool) -> Option<&str> {
         self.refresh.as_deref().filter(|_| by_this_token).or(self.handled.as_deref())

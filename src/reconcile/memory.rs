@@ -43,6 +43,8 @@ pub struct Memory {
     refresh: Option<(String, Instant)>,
     /// The status that was written and that the watch has not shown yet.
     pending: Option<Box<PendingStatus>>,
+    /// The status of the last run, if it could not be written.
+    pub unwritten: Option<Box<QlikContextStatus>>,
     /// Failures of the Kubernetes API in a row.
     pub failures: u32,
     /// The notes that were sent once, by reason.
@@ -103,6 +105,7 @@ impl Memory {
             seen: digest(object.meta()),
             refresh: refresh.map(|value| (value.clone(), Instant::now())),
             pending: None,
+            unwritten: None,
             failures: 0,
             noted: HashMap::new(),
             settled: None,

@@ -46,9 +46,9 @@ pub fn recall<'c>(cx: &Context, caller: &Caller, context: &'c QlikContext, desir
         let brake = read.and_then(|(_, at)| LOOK_AGAIN.checked_sub(at.elapsed()));
         let brake =
             memory.repairs.wait().zip(brake).map(|(repair, look)| repair.min(look)).filter(|wait| !wait.is_zero());
-        (settled, memory.wanted, seen, brake)
+        (settled, memory.wanted, seen, brake, memory.unwritten.clone())
     });
-    let (settled, wanted, seen, brake) = remembered.unwrap_or_default();
+    let (settled, wanted, seen, brake, unwritten) = remembered.unwrap_or_default();
     let now = cx.clock.now();
     let reported = context.status.as_ref().and_then(|status| status.last_handled_refresh_request.clone());
     let handled = settled.as_ref().map_or(reported, |settled| settled.handled.clone());
@@ -56,6 +56,7 @@ pub fn recall<'c>(cx: &Context, caller: &Caller, context: &'c QlikContext, desir
     Facts {
         context,
         seen,
+        unwritten,
         host: desired.tenant.authority(),
         desired,
         secrets: settled.map_or(Secrets::Unread, Secrets::Unchanged),

@@ -2,6 +2,7 @@
 //! by it.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -318,4 +319,25 @@ async fn a_status_that_gets_no_response_is_not_reported_as_an_unreadable_credent
     assert_eq!((world.ready("a", "acme").as_str(), world.secret_writes()), ("True/TokenValid", written + 1));
     let reasons = reasons.lock().unwrap();
     assert!(!reasons.contains("SecretNotReadable") && !reasons.contains("RenewalFailing"), "{reasons:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_kubernetes_api_fails_the_status_names_the_token_that_was_written_last() {
+    let world = ready(LIFE).await;
+    pass(MINUTE).await;
+    let (expiry, failed) = (world.expiry("a", "acme"), AtomicBool::new(false));
+    // The status is not written once, and from then on no Secret can be read.
+    world.api.intercept(Some(Arc::new(move |call| match (call.verb, call.kind) {
+        (Verb::Patch, Kind::QlikContext) if !failed.swap(true, Ordering::Relaxed) => Some(Fault::unavailable()),
+        (Verb::Get, Kind::Secret) if failed.load(Ordering::Relaxed) => Some(Fault::unavailable()),
+        _ => None,
+    })));
+    request_refresh(&world);
+    pass(MINUTE).await;
+    assert_eq!(world.ready("a", "acme"), "True/RenewalFailing");
+    assert_ne!(world.expiry("a", "acme"), expiry, "the new token is in the Secret");
+    let status = world.api.get(Kind::QlikContext, "a", "acme").unwrap()["status"].clone();
+    let reported = status["token"]["expiresAt"].as_str().and_then(|time| time.parse().ok());
+    assert_eq!(reported, world.expiry("a", "acme"));
+    assert_eq!(status["lastHandledRefreshRequest"], "now");
 }

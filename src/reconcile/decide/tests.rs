@@ -82,6 +82,7 @@ impl<'c> Scene<'c> {
         let facts = Facts {
             context,
             seen: 0,
+            unwritten: None,
             host: desired.tenant.authority(),
             desired,
             secrets: Secrets::Read(Box::new(read)),
