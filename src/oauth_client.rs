@@ -54,6 +54,7 @@ use crate::oauth::lifetime::until;
 use crate::oauth::transport::Transport;
 use crate::reconcile::context;
 use crate::reconcile::events::{EventDraft, transition};
+use crate::reconcile::write_status::PatchKind;
 use crate::retry;
 use crate::scheduler::Caller;
 use crate::spans;
@@ -150,7 +151,7 @@ async fn run(cx: &Context, caller: &Caller) -> Result<Ended, Error> {
             cx.gone(&caller.uid);
             return Ok((Reconciled::Unchanged, None));
         }
-        Observed::Invalid(object, failure) => return refuse(cx, &object, &failure).await,
+        Observed::Invalid(object, failure) => return refuse(cx, &object, &failure, PatchKind::Apply).await,
         Observed::Facts(facts) => *facts,
     };
     ignored_request(cx, &facts);
@@ -204,7 +205,7 @@ async fn rest(cx: &Context, facts: &Facts, outcome: &Outcome, next: Next) -> Res
     // Whole seconds, as Kubernetes writes them.
     let attempt = attempt.map(|at| Timestamp::from_second(at.as_second()).unwrap_or(at));
     let status = status(facts, outcome, attempt);
-    let written = write_status(cx, &facts.object, &status).await;
+    let written = write_status(cx, &facts.object, &status, PatchKind::Apply).await;
     record(cx, &facts.object, &status, *outcome == Outcome::Suspended, facts.rotation_time(), written.as_ref().ok());
     match written? {
         StatusWrite::Done(_) => {
@@ -231,12 +232,12 @@ fn wait(facts: &Facts, outcome: &Outcome, class: Class, failing: u32, jitter: f6
 }
 
 /// The spec was read but is not valid.
-async fn refuse(cx: &Context, object: &QlikOAuthClient, failure: &Failure) -> Result<Ended, Error> {
+async fn refuse(cx: &Context, object: &QlikOAuthClient, failure: &Failure, kind: PatchKind) -> Result<Ended, Error> {
     if object.metadata.deletion_timestamp.is_some() {
         return finalizer::release(cx, object).await;
     }
     let status = invalid(object, failure, cx.base.clock.now());
-    let written = write_status(cx, object, &status).await;
+    let written = write_status(cx, object, &status, kind).await;
     record(cx, object, &status, false, None, written.as_ref().ok());
     written?;
     Ok((Reconciled::NotReady, Some(retry::delay(Class::User, 1, None, Serving::Nothing, cx.base.jitter.draw()))))
@@ -255,7 +256,7 @@ async fn trouble(cx: &Context, caller: &Caller, object: &StoredClient, error: &E
         return;
     }
     let status = troubled(object, &failure, cx.base.clock.now());
-    let written = write_status(cx, object, &status).await;
+    let written = write_status(cx, object, &status, PatchKind::Apply).await;
     let rotation = status.rotation_time.as_ref().map(|time| time.0);
     record(cx, object, &status, false, rotation, written.as_ref().ok());
 }
@@ -276,7 +277,8 @@ async fn report_unreadable(
     let stored = objects.get_opt(&caller.name).await.map_err(Error::kubernetes("reading the QlikOAuthClient"))?;
     let status = stored.and_then(|mut stored| serde_json::from_value(stored.data["status"].take()).ok());
     let metadata = object.meta().clone();
-    refuse(cx, &QlikOAuthClient { metadata, spec: QlikOAuthClientSpec::default(), status }, &failure).await
+    let stand_in = QlikOAuthClient { metadata, spec: QlikOAuthClientSpec::default(), status };
+    refuse(cx, &stand_in, &failure, PatchKind::Merge).await
 }
 
 /// Reports what changed: log, events and metrics.

@@ -25,6 +25,7 @@ use crate::oauth::clients::{
 };
 use crate::oauth::key::{self, GeneratedKey, PublicJwk};
 use crate::reconcile::events::EventDraft;
+use crate::reconcile::write_status::PatchKind;
 use crate::scheduler::{Caller, RequestKind, Wait};
 use crate::secret::SealedSecret;
 use crate::secret::oauth_credential::{CredentialSecret, IssuedCredential, Proof};
@@ -212,7 +213,7 @@ impl Run<'_> {
             creation_started_at: Some(Time(facts.now)),
             ..facts.object.status.clone().unwrap_or_default()
         };
-        match write_status(self.cx, &facts.object, &started).await? {
+        match write_status(self.cx, &facts.object, &started, PatchKind::Apply).await? {
             StatusWrite::Done(stored) => {
                 facts.object = *stored;
                 facts.so_far.creation_recorded = true;

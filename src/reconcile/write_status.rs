@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ManagedFieldsEntry, ObjectMeta};
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
@@ -43,10 +43,9 @@ pub fn is_other_owner(entry: &ManagedFieldsEntry) -> bool {
 
 /// Whether an apply would leave a part of the stored status, because other writes own it, too. After a write to an object that was
 /// not valid under the schema the API server has no owners; the reason shows such a write.
-fn needs_merge(context: &QlikContext) -> bool {
-    let mut conditions = context.status.iter().flat_map(|status| &status.conditions);
-    context.metadata.managed_fields.iter().flatten().any(is_other_owner)
-        || conditions.any(|condition| condition.reason == Reason::SpecInvalid.to_string())
+pub fn needs_merge(metadata: &ObjectMeta, conditions: &[Condition]) -> bool {
+    metadata.managed_fields.iter().flatten().any(is_other_owner)
+        || conditions.iter().any(|condition| condition.reason == Reason::SpecInvalid.to_string())
 }
 
 /// Writes the status, unless the object already has it.
@@ -63,7 +62,8 @@ pub async fn write_status(
     let uid = context.metadata.uid.as_deref().unwrap_or_default();
     let contexts: Api<StoredContext> = Api::namespaced(cx.client.clone(), &context.namespace().unwrap_or_default());
     // An apply leaves fields that are also owned by another write: the status would be written in two parts.
-    let kind = if needs_merge(context) { PatchKind::Merge } else { kind };
+    let conditions = context.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    let kind = if needs_merge(&context.metadata, conditions) { PatchKind::Merge } else { kind };
     let write = patch(&contexts, context, status, kind);
     let written = tokio::time::timeout(TIMEOUT, write).await;
     match written.map_err(|_| Error::Unanswered { doing: WRITING_STATUS, limit: TIMEOUT })? {
@@ -109,7 +109,7 @@ async fn patch(
 }
 
 /// The merge patch that turns one value into the other.
-fn changes(before: &Value, after: Value) -> Value {
+pub fn changes(before: &Value, after: Value) -> Value {
     match (before, after) {
         (Value::Object(before), Value::Object(mut after)) => {
             for (name, old) in before {

@@ -1,5 +1,6 @@
 //! Tenants that reject requests, fail or limit the rate, a missing admin context, and many objects at once.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -334,4 +335,37 @@ async fn an_admin_token_is_sent_only_to_the_tenant_of_its_context() {
     pass(MINUTE).await;
     assert_eq!(world.client_ready("narrow"), "False/AdminContextNotReady");
     assert_eq!(asked(&world, "acme.eu.qlikcloud.com"), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_status_of_an_object_that_cannot_be_parsed_is_written_by_a_merge_patch() {
+    let world = world().await;
+    world.declare("reporting", &json!({}));
+    pass(MINUTE).await;
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let kept = seen.clone();
+    world.api.observe(Arc::new(move |change| {
+        let Some(object) = change.after.filter(|_| change.kind == Kind::QlikOAuthClient) else { return };
+        let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let is_true = |name: &str| conditions.iter().any(|found| found["type"] == name && found["status"] == "True");
+        let dated = conditions.iter().all(|condition| condition["lastTransitionTime"].is_string());
+        kept.lock().unwrap().push((is_true("Ready"), is_true("Stalled"), dated));
+    }));
+    let patches = |content_type: &str| {
+        world
+            .api
+            .log(|log| log.count_if(|call| call.kind == Kind::QlikOAuthClient && call.content_type == content_type))
+    };
+    let applies = patches("application/apply-patch+yaml");
+    for scopes in [json!("no list"), json!(["user_default"]), json!("no list"), json!(["user_default"])] {
+        let edit = |object: &mut Value| object["spec"]["scopes"] = scopes.clone();
+        world.api.edit(Kind::QlikOAuthClient, "a", "reporting", edit).unwrap();
+        pass(Duration::from_secs(10)).await;
+        let wanted = if scopes.is_array() { "True/ClientReady" } else { "False/SpecInvalid" };
+        assert_eq!(world.client_ready("reporting"), wanted);
+    }
+    assert_eq!(patches("application/apply-patch+yaml"), applies, "a real server cannot apply over such an object");
+    assert!(patches("application/merge-patch+json") >= 4);
+    let seen = seen.lock().unwrap();
+    assert!(seen.iter().all(|(ready, stalled, dated)| *dated && !(*ready && *stalled)), "{seen:?}");
 }
