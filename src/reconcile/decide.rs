@@ -87,9 +87,10 @@ fn unread(facts: &Facts<'_>, tokens: Option<&TokenSnapshot>) -> Step {
         return Step::rest(Outcome::Unchanged, Next { due: earliest([Some(at), renewal]), ..Next::default() });
     }
     let Some(wait) = facts.so_far.wait else {
-        // If another context got the token meanwhile, no request is needed.
+        // If another context got the token meanwhile, no token request is needed. A verification is needed as before: without it, the
+        // context would give up the turn that was reserved for it.
         let answered = tokens.is_some_and(|tokens| tokens.token.is_some() && tokens.backoff.is_none());
-        return read(facts, facts.wanted.filter(|_| !answered));
+        return read(facts, facts.wanted.filter(|wanted| wanted.kind == RequestKind::Check || !answered));
     };
     let expiry = token.and_then(|token| token.expires_at.as_ref()).map(|time| time.0);
     if expiry.is_some_and(|end| end <= facts.now) && is_ready(facts.context) {

@@ -1,10 +1,12 @@
 //! A context that waits for its turn loses no known status, misses nothing that is due meanwhile, and delays no other
 //! context.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::api_server::Kind;
+use support::api_server::{self, Kind, Verb};
 use support::tenant::{Client, Fault, RetryAfter, Route, Script};
 
 use crate::world::{CLIENT_SECRET, HOUR, LIFE, World, pass};
@@ -133,4 +135,32 @@ async fn a_published_token_is_still_reconciled_while_its_tenant_responds_with_re
     world.tenant.revoke_all();
     pass(20 * MINUTE).await;
     assert_eq!(world.ready("a", "acme"), "False/RateLimited");
+}
+
+#[tokio::test(start_paused = true)]
+async fn contexts_that_wait_to_verify_one_token_do_not_wake_each_other_again_and_again() {
+    let mut world = World::new();
+    world.limits.host_requests_per_minute = 8;
+    world.add("a", "shared", LIFE, &quiet());
+    world.start();
+    pass(5 * MINUTE).await;
+    let reads = Arc::new(AtomicUsize::new(0));
+    let counted = reads.clone();
+    world.api.intercept(Some(Arc::new(move |call| {
+        let is_read = call.verb == Verb::Get && call.kind == Kind::Secret;
+        let count = counted.fetch_add(usize::from(is_read), Ordering::Relaxed);
+        // Virtual time does not pass in an endless loop: this ends it.
+        (count > 1000).then_some(api_server::Fault::Silence)
+    })));
+    // These use up the budget of requests, so that the next ones have to wait for their verification.
+    for n in 0..4 {
+        world.add("a", &format!("other-{n}"), LIFE, &quiet());
+    }
+    for n in 0..4 {
+        world.put_context("a", &format!("sharing-{n}"), "shared", &quiet());
+    }
+    pass(5 * MINUTE).await;
+    let reads = reads.load(Ordering::Relaxed);
+    assert!(reads < 60, "{reads} Secrets were read for 8 new contexts");
+    assert!((0..4).all(|n| world.ready("a", &format!("sharing-{n}")) == "True/TokenValid"));
 }
