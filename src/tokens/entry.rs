@@ -259,7 +259,14 @@ impl State {
     /// The token request that was begun last led to this token.
     pub(super) fn issued(&mut self, token: &Token) {
         self.worked = true;
-        self.candidate = Some((token.clone(), self.begun));
+        let mut token = token.clone();
+        let mut known = self.issued.iter().chain(self.found.values()).map(CachedToken::token);
+        // An API key that is requested again is the same token: nobody has to read it again.
+        if let Some(known) = known.find(|known| token.expires_at.is_none() && known.access_token == token.access_token)
+        {
+            token.issued_at = known.issued_at;
+        }
+        self.candidate = Some((token, self.begun));
     }
 
     /// The tenant confirmed a token again, in a verification without its credential. If the identity differs from the one before,

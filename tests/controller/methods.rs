@@ -57,6 +57,22 @@ async fn an_api_key_that_is_a_month_old_is_used_like_a_new_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_api_key_that_a_user_refreshes_keeps_its_time_of_issue() {
+    let world = with_api_key("24h");
+    pass(HOUR).await;
+    let token_of = |world: &World| world.api.get(Kind::QlikContext, "a", "acme").unwrap()["status"]["token"].clone();
+    let before = token_of(&world);
+    let annotate = |context: &mut serde_json::Value| {
+        context["metadata"]["annotations"]["qlikcontext.dev/refresh-requested-at"] = "now".into();
+    };
+    world.api.edit(Kind::QlikContext, "a", "acme", annotate).unwrap();
+    pass(Duration::from_mins(1)).await;
+    assert_eq!(token_of(&world), before, "workloads are restarted when it changes");
+    let status = world.api.get(Kind::QlikContext, "a", "acme").unwrap()["status"].clone();
+    assert_eq!(status["lastHandledRefreshRequest"], "now");
+}
+
+#[tokio::test(start_paused = true)]
 async fn another_key_id_leads_to_another_token_request() {
     let mut world = World::new();
     let key =
