@@ -288,20 +288,24 @@ impl State {
         self.backoff = None;
         self.failed_before = false;
         self.rechecked.clear();
-        let verified = Arc::new(VerifiedToken { token: token.clone(), identity: Arc::new(identity) });
+        let identity = Arc::new(identity);
+        let verified = |token: &Token| {
+            Value::Verified(Arc::new(VerifiedToken { token: token.clone(), identity: identity.clone() }))
+        };
         let candidate = self.candidate.take_if(|(candidate, _)| candidate.access_token == token.access_token);
-        if let Some((_, origin)) = candidate {
+        if let Some((candidate, origin)) = candidate {
             // A new token has its times from the wall clock as it is now.
             self.anchor = Some(clock.sample());
             let now = clock.now();
-            let value = Value::Verified(verified);
+            let value = verified(&candidate);
             self.issued = Some(CachedToken { value, since: now, confirmed_at: Some(now), origin });
             return;
         }
         let now = self.now(clock);
         let same = |cached: &&mut CachedToken| cached.token().access_token == token.access_token;
         for cached in self.issued.iter_mut().chain(self.found.values_mut()).filter(same) {
-            cached.value = Value::Verified(verified.clone());
+            // Each keeps its times: a token that the tenant issued twice has other times in another Secret.
+            cached.value = verified(cached.token());
             cached.confirmed_at = Some(now);
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use support::api_server::Kind;
-use support::tenant::{Client, Route};
+use support::tenant::{Client, Fault, Route, Script};
 
 use crate::world::{CLIENT_SECRET, HOUR, LIFE, World, pass};
 
@@ -166,4 +166,42 @@ async fn a_refresh_value_that_was_used_before_another_one_is_handled_again() {
         let context = world.api.get(Kind::QlikContext, "a", "acme").unwrap();
         assert_eq!(context["status"]["lastHandledRefreshRequest"], value);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verification_leaves_each_secret_the_times_of_its_own_token() {
+    let mut world = World::new();
+    let life = Duration::from_mins(30);
+    world.add("a", "shared", life, &json!({"verifyInterval": "1m"}));
+    world.put_context("a", "renewed", "shared", &json!({"verifyInterval": "0s"}));
+    world.start();
+    pass(Duration::from_mins(1)).await;
+    let suspend = |world: &World, suspended: bool| {
+        let edit = |context: &mut serde_json::Value| context["spec"]["suspend"] = suspended.into();
+        world.api.edit(Kind::QlikContext, "a", "shared", edit).unwrap();
+    };
+    // The tenant issues the same token once more, and only one of the Secrets gets its new times.
+    suspend(&world, true);
+    pass(Duration::from_mins(1)).await;
+    world.cloud.script(Script::at(Route::Token, Fault::SameToken).once());
+    let annotate = |context: &mut serde_json::Value| {
+        context["metadata"]["annotations"]["qlikcontext.dev/refresh-requested-at"] = "now".into();
+    };
+    world.api.edit(Kind::QlikContext, "a", "renewed", annotate).unwrap();
+    pass(Duration::from_mins(1)).await;
+    let issued_at = |world: &World, name: &str| {
+        let secret = world.api.get(Kind::Secret, "a", &format!("{name}-token")).unwrap();
+        secret["metadata"]["annotations"]["qlikcontext.dev/issued-at"].to_string()
+    };
+    let before = issued_at(&world, "renewed");
+    assert!(before > issued_at(&world, "shared"));
+    assert_eq!(world.token("a", "renewed"), world.token("a", "shared"));
+    world.start();
+    suspend(&world, false);
+    pass(Duration::from_mins(3)).await;
+    // Its Secret is written again.
+    let label = |context: &mut serde_json::Value| context["spec"]["target"] = json!({"labels": {"team": "a"}});
+    world.api.edit(Kind::QlikContext, "a", "renewed", label).unwrap();
+    pass(Duration::from_mins(1)).await;
+    assert_eq!(issued_at(&world, "renewed"), before);
 }
