@@ -520,3 +520,20 @@ fn fifty_thousand_wait_and_are_served_one_by_one() {
     (0..50_000).for_each(|n| world.scheduler.leave(&n.to_string(), now));
     assert_eq!((world.scheduler.waiting(), world.woken()), (0, vec![]));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_called_context_that_first_has_to_read_keeps_its_turn() {
+    let world = World::new(limits(1));
+    let asks = [0, 1, 2].map(|n| ask(n, "a", Urgency::Due { ends: world.begin + SECOND * 600 }));
+    drop(world.send(&asks[0], world.begin).unwrap());
+    for ask in &asks[1..] {
+        assert!(world.ask(ask, world.begin).is_err());
+    }
+    let now = world.begin + SECOND * 60;
+    assert_eq!(world.at(now), [1]);
+    // It has read nothing yet, so it knows neither its request nor its token.
+    let reads = Ask { urgency: Urgency::New, working: false, ..asks[1].clone() };
+    let permit = world.scheduler.enter(&reads.request(), None, now).unwrap();
+    assert_eq!(world.woken(), [0; 0], "its turn goes to nobody else");
+    assert_eq!(permit.request(key(1), RequestKind::Token, asks[1].urgency, true, now), Ok(()));
+}

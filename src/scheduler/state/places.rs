@@ -29,7 +29,8 @@ impl State {
     ) -> Option<Ticket> {
         let (arrival, place) = self.place(&request.caller.uid)?;
         let (ticket, until) = place.called?;
-        if *place.host != *request.host || place.working != request.working {
+        // A context that does not yet know what it will send keeps its turn. Its class is compared when it sends.
+        if *place.host != *request.host || wanted.is_some() && place.working != request.working {
             return None;
         }
         if let Some((key, kind)) = wanted {

@@ -343,7 +343,7 @@ impl Model {
     fn redeem(&mut self, want: Want) -> Option<u64> {
         let place = self.places.iter().find(|place| place.want.n == want.n)?.clone();
         let (ticket, _) = place.called?;
-        if place.want.host != want.host || place.want.working != want.working {
+        if place.want.host != want.host || want.wanted.is_some() && place.want.working != want.working {
             return None;
         }
         if let Some((key, kind)) = want.wanted {
