@@ -1,0 +1,113 @@
+//! The writes of a status: it agrees with itself, the spec and the Secret.
+
+use std::time::Duration;
+
+use qlik_context_operator::api::FIELD_MANAGER;
+use qlik_context_operator::clock::Timestamp;
+use serde_json::Value;
+use support::api_server::Committed;
+use tokio::time::Instant;
+
+use super::{Checker, Invariant, KnownSecret, Name, name_of, text};
+
+/// The operator may not know changes by others for this time, in addition to the delay of watches.
+const UNAWARE: Duration = Duration::from_mins(1);
+
+/// A write may arrive this long after it was sent.
+const SENT: Duration = Duration::from_secs(8);
+
+impl Checker {
+    pub(super) fn on_context(&self, change: &Committed<'_>) {
+        let name = name_of(change);
+        let Some(after) = change.after else {
+            self.lock().contexts.remove(&name);
+            return;
+        };
+        let generation = after["metadata"]["generation"].as_i64().unwrap_or_default();
+        {
+            let mut state = self.lock();
+            let known = state.contexts.entry(name).or_default();
+            if known.generation != generation || known.edited.is_none() {
+                (known.generation, known.edited) = (generation, Some(Instant::now()));
+                known.spec = after["spec"].clone();
+            }
+        }
+        self.on_status(change);
+    }
+
+    pub(super) fn on_status(&self, change: &Committed<'_>) {
+        let Some(after) = change.after else { return };
+        let changed = change.before.is_none_or(|before| before["status"] != after["status"]);
+        if change.manager == FIELD_MANAGER && changed {
+            self.check_status(&name_of(change), change.before, after);
+        }
+    }
+
+    fn check_status(&self, name: &Name, before: Option<&Value>, object: &Value) {
+        let status = &object["status"];
+        let generation = object["metadata"]["generation"].as_i64().unwrap_or_default();
+        let wrong = |seen: String| self.violated(Invariant::TrueStatus, format!("{}/{}: {seen}", name.0, name.1));
+        let observed = status["observedGeneration"].as_i64().unwrap_or_default();
+        if observed > generation {
+            wrong(format!("observedGeneration {observed} of generation {generation}"));
+        }
+        // A status without conditions reports nothing yet.
+        let Some(conditions) = status["conditions"].as_array() else { return };
+        let reasons = conditions.iter().filter_map(|condition| condition["reason"].as_str().map(str::to_owned));
+        self.lock().reasons.extend(reasons);
+        let is =
+            |kind: &str| conditions.iter().any(|condition| condition["type"] == kind && condition["status"] == "True");
+        if is("Ready") && (is("Stalled") || is("Reconciling")) || is("Stalled") && is("Reconciling") {
+            wrong(format!("conditions that exclude each other: {conditions:?}"));
+        }
+        // A write about workloads repeats what the status says of the token.
+        let repeats = before.is_some_and(|before| without_workloads(&before["status"]) == without_workloads(status));
+        if is("Ready") && object["kind"] == "QlikContext" && !repeats {
+            // A new leader that can read nothing keeps what the status says.
+            let failing =
+                conditions.iter().any(|found| found["type"] == "Ready" && found["reason"] == "RenewalFailing");
+            let keeps = failing && before.is_some_and(|before| before["status"]["token"] == status["token"]);
+            self.check_ready(name, object, (observed == generation, keeps), &wrong);
+        }
+    }
+
+    /// With `Ready=True`, the token of the status is in the Secret, has not expired and matches the spec.
+    fn check_ready(&self, name: &Name, context: &Value, (current, keeps): (bool, bool), wrong: &dyn Fn(String)) {
+        let reported = text(context, &["status", "token", "expiresAt"]);
+        let now = (self.clock)();
+        if reported.parse::<Timestamp>().is_ok_and(|expires| expires.saturating_add(SENT).is_ok_and(|end| end <= now)) {
+            wrong(format!("Ready at {now} with a token that expired at {reported}"));
+        }
+        let target = (name.0.clone(), format!("{}-token", name.1));
+        let state = self.lock();
+        let touched = |secret: &KnownSecret| secret.touched.is_some_and(|at| at.elapsed() < UNAWARE + state.lag);
+        let excused = keeps && state.unknown.contains(&target) || state.unclear.contains(&target);
+        let secret = match state.secrets.get(&target) {
+            None => Some("there is no Secret".to_owned()),
+            Some(secret) if secret.expires_at != reported && !excused && !touched(secret) => {
+                Some(format!("the Secret's token expires at {:?}, the status says {reported:?}", secret.expires_at))
+            }
+            Some(_) => None,
+        };
+        let pinned = state.contexts.get(name).is_some_and(super::KnownContext::has_pin);
+        drop(state);
+        if let Some(problem) = secret {
+            wrong(format!("Ready=True, and {problem}"));
+        }
+        if current && pinned {
+            wrong(format!("Ready=True, and the spec expects {}", context["spec"]["expectedIdentity"]));
+        }
+    }
+}
+
+/// A status without what it says of workloads.
+fn without_workloads(status: &Value) -> Value {
+    let mut status = status.clone();
+    if let Some(status) = status.as_object_mut() {
+        status.remove("workloads");
+    }
+    if let Some(conditions) = status["conditions"].as_array_mut() {
+        conditions.retain(|condition| condition["type"] != "WorkloadsSynced");
+    }
+    status
+}

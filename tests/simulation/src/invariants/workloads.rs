@@ -1,0 +1,95 @@
+//! The restarts of workloads: each has a new token as its cause.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use qlik_context_operator::api::{FIELD_MANAGER, RESTARTED_FOR_ANNOTATION};
+use serde_json::Value;
+use support::api_server::Committed;
+use tokio::time::Instant;
+
+use super::{Checker, Invariant, Name, name_of, text};
+
+/// A Pod that started within this time after the write of a token may have read the token before it: times are in whole seconds.
+const UNCLEAR: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Default)]
+pub(super) struct Workloads {
+    /// For each token Secret, the times of issue of its tokens, and when each was first written.
+    published: HashMap<Name, Vec<(String, Instant)>>,
+    /// The restarts so far: workload, and the time of issue of the token.
+    restarts: HashSet<(Name, String)>,
+    /// When each Pod started.
+    pods: HashMap<Name, Instant>,
+}
+
+impl Workloads {
+    /// A token with this time of issue is in this Secret.
+    pub(super) fn publish(&mut self, secret: Name, issued_at: String) {
+        let tokens = self.published.entry(secret).or_default();
+        if tokens.iter().all(|(known, _)| *known != issued_at) {
+            tokens.push((issued_at, Instant::now()));
+        }
+    }
+
+    /// Why this restart has no cause.
+    fn needless(&mut self, workload: &Name, secrets: &[&str], issued_at: &str) -> Option<String> {
+        if !self.restarts.insert((workload.clone(), issued_at.to_owned())) {
+            return Some(format!("a second time for the token of {issued_at}"));
+        }
+        let tokens =
+            secrets.iter().filter_map(|secret| self.published.get(&(workload.0.clone(), (*secret).to_owned())));
+        let Some((_, at)) = tokens.flatten().find(|(known, _)| known == issued_at) else {
+            return Some(format!(
+                "for the token of {issued_at:?}, which is in none of the Secrets {secrets:?} that it reads"
+            ));
+        };
+        let pod = (workload.0.clone(), format!("{}-0", workload.1));
+        let has_token = self.pods.get(&pod).is_some_and(|started| *started >= *at + UNCLEAR);
+        has_token.then(|| format!("for the token of {issued_at}, and its Pod started after that was written"))
+    }
+}
+
+impl Checker {
+    pub(super) fn on_pod(&self, change: &Committed<'_>) {
+        let (mut state, name) = (self.lock(), name_of(change));
+        match (change.before, change.after) {
+            (_, None) => {
+                state.workloads.pods.remove(&name);
+            }
+            (None, Some(_)) => {
+                state.workloads.pods.insert(name, Instant::now());
+            }
+            _ => {}
+        }
+    }
+
+    /// The operator changed a Deployment.
+    pub(super) fn on_restart(&self, change: &Committed<'_>) {
+        if change.manager != FIELD_MANAGER {
+            return;
+        }
+        let name = name_of(change);
+        let shown = format!("Deployment {}/{}", name.0, name.1);
+        let (Some(before), Some(after)) = (change.before, change.after) else {
+            return self.violated(Invariant::NoNeedlessRestart, format!("{shown} was created or deleted"));
+        };
+        let issued_at = text(after, &["spec", "template", "metadata", "annotations", RESTARTED_FOR_ANNOTATION]);
+        let secrets = secrets_of(before);
+        let needless = if before["spec"]["template"] == after["spec"]["template"] {
+            Some("in another place than its template".to_owned())
+        } else {
+            self.lock().workloads.needless(&name, &secrets, &issued_at)
+        };
+        if let Some(why) = needless {
+            self.violated(Invariant::NoNeedlessRestart, format!("{shown} was changed {why}"));
+        }
+    }
+}
+
+/// The Secrets that the containers read from the environment.
+fn secrets_of(workload: &Value) -> Vec<&str> {
+    let containers = workload["spec"]["template"]["spec"]["containers"].as_array().into_iter().flatten();
+    let variables = containers.flat_map(|container| container["env"].as_array().into_iter().flatten());
+    variables.filter_map(|variable| variable["valueFrom"]["secretKeyRef"]["name"].as_str()).collect()
+}

@@ -1,0 +1,179 @@
+//! Runs one history up to the first violation, or to its end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::history::{FAULT_PERIOD, History};
+use crate::invariants::{Invariant, Violation};
+use crate::log;
+use crate::world::World;
+
+/// The time in which all objects become ready: the longest back-off of a user's mistake is eleven minutes, and a token that was
+/// rejected while the tenant failed may need two of them.
+const RECOVERY: Duration = Duration::from_mins(25);
+/// The period without events at the end.
+const QUIET: Duration = Duration::from_mins(8);
+
+/// How a history ended.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub enum Ended {
+    /// Without a violation.
+    Passed(Report),
+    /// With a violation.
+    Violated(Violation),
+    /// The history could not be run.
+    Failed(String),
+}
+
+/// The figures of one history.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Report {
+    /// A digest of all requests, changes and events with their times, which is the same in each run.
+    pub hash: String,
+    /// The number of requests to the API server.
+    pub requests: u64,
+    /// The number of issued tokens.
+    pub issued: u64,
+    /// The number of tokens that were lost by a crash between issue and publish.
+    pub lost: u64,
+    /// The reasons of all conditions.
+    pub reasons: BTreeSet<String>,
+    /// The decisions of the operator.
+    pub plans: BTreeSet<String>,
+    /// The number of events of each kind.
+    pub events: BTreeMap<String, u64>,
+    /// The time until all objects were ready.
+    pub recovery: Duration,
+}
+
+/// A constant instead of addresses, from which the maps of kube take random numbers.
+struct NotRandom;
+
+impl ahash::random_state::RandomSource for NotRandom {
+    fn gen_hasher_seed(&self) -> usize {
+        0
+    }
+}
+
+/// Runs a history in a thread of its own: addresses on the stack of the main thread depend on flags and environment.
+pub fn run(history: &History) -> Ended {
+    // It is only set once in a process.
+    let _ = ahash::random_state::set_random_source(NotRandom);
+    let ended = thread::scope(|scope| scope.spawn(|| run_here(history)).join());
+    ended.unwrap_or_else(|_| Ended::Failed("panicked".to_owned()))
+}
+
+fn run_here(history: &History) -> Ended {
+    fastrand::seed(history.seed);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return Ended::Failed(error.to_string()),
+    };
+    match runtime.block_on(apply(history)) {
+        Ok(Ok(report)) => Ended::Passed(report),
+        Ok(Err(violation)) => Ended::Violated(violation),
+        Err(error) => Ended::Failed(format!("{error:#}")),
+    }
+}
+
+async fn apply(history: &History) -> anyhow::Result<Result<Report, Violation>> {
+    let begun = Instant::now();
+    let mut world = World::new(history)?;
+    for step in &history.steps {
+        if let Err(violation) = world.pass_until(begun + step.at).await {
+            return Ok(Err(violation));
+        }
+        world.apply(step.event).with_context(|| step.event.to_string())?;
+    }
+    if let Err(violation) = world.pass_until(begun + FAULT_PERIOD).await {
+        return Ok(Err(violation));
+    }
+    world.repair()?;
+    Ok(end(&mut world).await.map(|recovery| Report {
+        hash: format!("{:016x}", world.checker.hash()),
+        requests: world.api_requests(),
+        issued: world.issued(),
+        lost: world.checker.lost_tokens(),
+        reasons: world.checker.reasons(),
+        plans: world.plans(),
+        events: std::mem::take(&mut world.events),
+        recovery,
+    }))
+}
+
+/// Checks that all objects become ready, and that no requests are sent afterwards.
+async fn end(world: &mut World) -> Result<Duration, Violation> {
+    let repaired = Instant::now();
+    loop {
+        world.pass_until(Instant::now() + Duration::from_secs(5)).await?;
+        let not_ready = world.not_ready();
+        if not_ready.is_empty() {
+            break;
+        }
+        if repaired.elapsed() > RECOVERY {
+            let minutes = RECOVERY.as_secs() / 60;
+            world
+                .checker
+                .violated(Invariant::Convergence, format!("after {minutes} minutes: {}", not_ready.join("; ")));
+        }
+    }
+    let recovery = repaired.elapsed();
+    // Requests in flight may finish.
+    world.pass_until(Instant::now() + Duration::from_mins(2)).await?;
+    let (requests, published, issued) = (world.api_requests(), world.checker.published(), world.issued());
+    let of_workloads = world.workload_requests();
+    world.pass_until(Instant::now() + QUIET).await?;
+    let requests = world.api_requests() - requests;
+    let of_workloads = world.workload_requests() - of_workloads;
+    let (published, issued) = (world.checker.published() - published, world.issued() - issued);
+    // A new token in a Secret costs three requests. A context that waited for the token request of another one reads the credential
+    // twice. The first renewal after a start also reads the token Secret, twice after such a wait. A QlikOAuthClient is compared with
+    // the tenant every 15 minutes.
+    // For workloads, the status is also written after a new token, after a restart and after the end of its rollout; a restart
+    // has an event.
+    let most = published * 3
+        + published.saturating_sub(issued)
+        + world.contexts().min(published) * 2
+        + world.objects() * 8
+        + world.with_workloads() * (published + 4);
+    if requests > most {
+        world.checker.violated(
+            Invariant::Silence,
+            format!("{requests} requests to the API server for {published} published tokens"),
+        );
+    }
+    // A new token costs one list of Pods, and for workloads a list of Deployments and an annotation of a Pod. A restart is read,
+    // written and followed every five seconds for ten.
+    let most = published * 4 + world.with_workloads() * 16;
+    if of_workloads > most {
+        world.checker.violated(
+            Invariant::Silence,
+            format!("{of_workloads} requests about workloads for {published} published tokens"),
+        );
+    }
+    let not_ready = world.not_ready();
+    if !not_ready.is_empty() {
+        world
+            .checker
+            .violated(Invariant::Convergence, format!("in order, and then not any more: {}", not_ready.join("; ")));
+    }
+    check_texts(world);
+    world.checker.violation().map_or(Ok(recovery), Err)
+}
+
+fn check_texts(world: &World) {
+    for (sink, text) in world.outputs() {
+        if let Some(secret) = log::found(&text) {
+            world.checker.violated(Invariant::NothingLeaks, format!("{secret} in {sink}: {text}"));
+        }
+    }
+    if let Some(line) = log::leak() {
+        world.checker.violated(Invariant::NothingLeaks, format!("in the log: {line}"));
+    }
+}
