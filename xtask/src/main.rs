@@ -16,6 +16,7 @@ mod node_test;
 mod release;
 mod requirements;
 mod screen;
+mod simulate;
 mod test;
 mod tools;
 
@@ -56,6 +57,8 @@ enum Task {
     Generate(generate::Args),
     /// Generate inputs for everything that parses data from outside; needs a nightly compiler and cargo-fuzz.
     Fuzz(fuzz::Args),
+    /// Run histories of random faults on virtual time, from seeds, and check invariants in each of them.
+    Simulate(simulate::Args),
 }
 
 fn main() -> ExitCode {
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Task::Release(args) => release::run(&args, screen),
         Task::Generate(args) => generate::run(args, screen),
         Task::Fuzz(args) => fuzz::run(&args, screen),
+        Task::Simulate(args) => simulate::run(&args, screen),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

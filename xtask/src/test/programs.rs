@@ -23,8 +23,19 @@ use crate::cargo;
 use crate::screen::Screen;
 
 /// The programs that take longest, the longest first, so that none of them is left for the end.
-const LONG: [&str; 10] =
-    ["controller", "cluster", "bench", "failover", "node", "terminal", "chart", "release", "monitoring", "image"];
+const LONG: [&str; 11] = [
+    "controller",
+    "seeds",
+    "cluster",
+    "bench",
+    "failover",
+    "node",
+    "terminal",
+    "chart",
+    "release",
+    "monitoring",
+    "image",
+];
 /// The number of concurrent runs: more than processors, as most of them wait.
 const AT_A_TIME: usize = 4;
 
