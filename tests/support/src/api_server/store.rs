@@ -74,7 +74,7 @@ pub(super) struct Store {
     pub(super) clock: Clock,
     /// The feature gate `WatchList`: whether a watch can start with a list.
     pub(super) watch_list: bool,
-    /// The delay after which a watch reports a change.
+    /// The delay after which a watch reports a change. A watch that starts with a list starts with one of this age.
     pub(super) watch_delay: Duration,
     /// The number of its last lines that a watch sends again before each change.
     pub(super) watch_repeats: usize,
@@ -116,6 +116,31 @@ impl Store {
         let from = (Bound::Included(first), Bound::Unbounded);
         let objects = self.collections.get(&kind).into_iter().flat_map(move |all| all.objects.range(from.clone()));
         objects.take_while(move |((in_namespace, _), _)| namespace.is_none_or(|wanted| wanted == in_namespace))
+    }
+
+    /// The objects of a kind as they were some time ago, as far as the history goes back, and the version of that list.
+    pub(super) fn objects_before(
+        &self,
+        kind: Kind,
+        namespace: Option<&str>,
+        age: Duration,
+    ) -> (BTreeMap<Key, Arc<Value>>, u64) {
+        let now = Instant::now();
+        let mut version = self.version;
+        let mut objects: BTreeMap<_, _> =
+            self.objects(kind, namespace).map(|(key, at)| (key.clone(), at.clone())).collect();
+        let history = self.collections.get(&kind).into_iter().flat_map(|all| all.history.iter().rev());
+        for change in history.take_while(|change| now.duration_since(change.at) < age) {
+            version = change.version - 1;
+            match &change.before {
+                Some(before) if namespace.is_none_or(|wanted| wanted == change.key.0) => {
+                    objects.insert(change.key.clone(), before.clone());
+                }
+                Some(_) => {}
+                None => drop(objects.remove(&change.key)),
+            }
+        }
+        (objects, version)
     }
 
     /// Stores an object as its next version, or deletes it, and notifies the observer and the watchers.

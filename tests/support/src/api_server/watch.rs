@@ -42,6 +42,8 @@ struct Watch {
     request: WatchRequest,
     server: ApiServer,
     lines: VecDeque<Bytes>,
+    /// Changes from before the watch started.
+    past: VecDeque<Arc<Change>>,
     /// `None`: the watch ends after its lines.
     changes: Option<UnboundedReceiver<Arc<Change>>>,
     /// A change that is delayed.
@@ -62,28 +64,29 @@ pub(super) fn watch(
     let end = now + request.timeout.unwrap_or(DEFAULT_TIMEOUT);
     let mut lines = VecDeque::new();
     let from = request.from.filter(|version| *version > 0 && !request.initial_events);
-    if from.is_none() {
-        for (_, object) in store.objects(request.kind, request.namespace.as_deref()) {
-            if request.selector.selects(object) {
-                lines.push_back(line("ADDED", &Shown { form: request.form, object, is_bare: false }));
-            }
+    let version = from.unwrap_or_else(|| {
+        // From version 0, a real server answers from its cache, which may be behind.
+        let delay = store.watch_delay;
+        let (objects, version) = store.objects_before(request.kind, request.namespace.as_deref(), delay);
+        for object in objects.values().filter(|object| request.selector.selects(object)) {
+            lines.push_back(line("ADDED", &Shown { form: request.form, object, is_bare: false }));
         }
-    }
+        version
+    });
     if request.initial_events && request.bookmarks {
         let end = Some(json!({ "k8s.io/initial-events-end": "true" }));
-        lines.push_back(line("BOOKMARK", &request.form.bookmark(request.kind, store.version, end)));
+        lines.push_back(line("BOOKMARK", &request.form.bookmark(request.kind, version, end)));
     }
-    let version = from.unwrap_or(store.version);
-    let changes = store.changes_since(request.kind, version).map(|changes| {
-        lines.extend(changes.past.iter().filter_map(|change| request.line(change)));
-        changes.coming
-    });
-    if changes.is_none() {
-        let gone = Refusal::expired(format!("too old resource version: {version} ({})", store.version));
-        lines.push_back(line("ERROR", &gone.status()));
-    }
+    let (past, changes) = match store.changes_since(request.kind, version) {
+        Some(changes) => (changes.past.into(), Some(changes.coming)),
+        None => {
+            let gone = Refusal::expired(format!("too old resource version: {version} ({})", store.version));
+            lines.push_back(line("ERROR", &gone.status()));
+            (VecDeque::new(), None)
+        }
+    };
     let bookmark = request.bookmarks.then(|| next_bookmark(now, end));
-    let watch = Watch { request, server, lines, changes, late: None, sent: VecDeque::new(), end, bookmark };
+    let watch = Watch { request, server, lines, past, changes, late: None, sent: VecDeque::new(), end, bookmark };
     futures::stream::unfold(watch, |mut watch| async { watch.next().await.map(|line| (line, watch)) })
 }
 
@@ -98,6 +101,12 @@ impl Watch {
             if let Some(line) = self.lines.pop_front() {
                 return Some(line);
             }
+            if self.late.is_none()
+                && let Some(change) = self.past.pop_front()
+            {
+                self.take(change);
+                continue;
+            }
             let bookmark = self.bookmark.unwrap_or(self.end);
             let late_until = self.late.as_ref().map(|(at, _)| *at);
             tokio::select! {
@@ -110,16 +119,21 @@ impl Watch {
                 }
                 change = self.changes.as_mut()?.recv(), if late_until.is_none() => {
                     let change = change?;
-                    let delay = self.server.lock().store.watch_delay;
-                    match delay {
-                        Duration::ZERO => self.send(&change),
-                        delay => self.late = Some((change.at + delay, change)),
-                    }
+                    self.take(change);
                 }
                 () = sleep_until(self.end) => return None,
                 // Not while a change is delayed: no bookmark can be sent before it, so this would be due again at once.
                 () = sleep_until(bookmark), if self.bookmark.is_some() && late_until.is_none() => self.mark(),
             }
+        }
+    }
+
+    /// Sends a change, or delays it.
+    fn take(&mut self, change: Arc<Change>) {
+        let delay = self.server.lock().store.watch_delay;
+        match delay {
+            Duration::ZERO => self.send(&change),
+            delay => self.late = Some((change.at + delay, change)),
         }
     }
 
@@ -138,7 +152,8 @@ impl Watch {
     fn mark(&mut self) {
         let server = self.server.lock();
         let now = Instant::now();
-        if self.late.is_none() && self.changes.as_ref().is_some_and(UnboundedReceiver::is_empty) {
+        if self.late.is_none() && self.past.is_empty() && self.changes.as_ref().is_some_and(UnboundedReceiver::is_empty)
+        {
             self.lines.push_back(line(
                 "BOOKMARK",
                 &self.request.form.bookmark(self.request.kind, server.store.version, None),

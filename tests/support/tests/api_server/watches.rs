@@ -79,6 +79,28 @@ async fn a_watch_from_a_dropped_version_gets_410() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn while_watches_are_delayed_a_new_one_starts_with_an_older_list() {
+    let server = ApiServer::new();
+    server.put(secret("deleted")).unwrap();
+    server.put(secret("kept")).unwrap();
+    server.delay_watches(Duration::from_secs(20));
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    server.delete(Kind::Secret, "a", "deleted");
+    server.put(secret("new")).unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let secrets: Api<Secret> = Api::namespaced(server.kube_client(), "a");
+    for (timeout, expected) in [
+        (14, &["added deleted", "added kept"][..]),
+        (2, &["added deleted", "added kept", "deleted deleted", "added new"]),
+        (1, &["added kept", "added new"]),
+    ] {
+        let params = WatchParams::default().timeout(timeout).disable_bookmarks();
+        assert_eq!(rest(secrets.watch(&params, "0").await.unwrap()).await, expected, "{timeout}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn end_watches_ends_every_watch() {
     let server = ApiServer::new();
     let secrets: Api<Secret> = Api::all(server.kube_client());
