@@ -30,7 +30,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use anyhow::{Context as _, anyhow, bail, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use support::operator::repository;
 
 use crate::screen::Screen;
@@ -49,8 +49,8 @@ pub struct Args {
     #[arg(long = "scenario", value_name = "NAME", value_parser = scenarios::names())]
     scenarios: Vec<String>,
     /// Contexts of a burst; can be repeated. Default: 100, 1000, 3000 and 10000.
-    #[arg(long = "burst", value_name = "N")]
-    bursts: Vec<usize>,
+    #[arg(long = "burst", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    bursts: Vec<u32>,
     /// Bench this program instead of a new build of this repository.
     #[arg(long, value_name = "PATH")]
     operator: Option<PathBuf>,
@@ -109,13 +109,22 @@ pub fn run(args: &Args, screen: Screen) -> anyhow::Result<()> {
         table::show(&report, screen);
         return finish(args, &report, earlier.as_ref(), screen);
     }
+    // Before anything is built.
+    let given = args.operator.as_deref().map(program_at).transpose()?;
     requirements::to_build_and_boot()?;
     if !args.debug {
         continue_as_release(screen)?;
     }
     let programs = requirements::programs(screen)?;
-    let operator = operator_program(args, screen)?;
-    let scale = Scale::new(args.quick, &args.bursts);
+    let operator = match given {
+        Some(program) => program,
+        None => {
+            screen.progress("building the operator …");
+            cargo::build_operator(!args.debug)?
+        }
+    };
+    let bursts: Vec<_> = args.bursts.iter().map(|size| *size as usize).collect();
+    let scale = Scale::new(args.quick, &bursts);
     let runtime = tokio::runtime::Runtime::new().context("cannot start")?;
     let report = runtime.block_on(async {
         let mut report = Report::begin(&operator, scale.name, args.debug)?;
@@ -165,14 +174,8 @@ fn continue_as_release(screen: Screen) -> anyhow::Result<()> {
     Err(anyhow!(error).context(format!("cannot run {}", program.display())))
 }
 
-fn operator_program(args: &Args, screen: Screen) -> anyhow::Result<PathBuf> {
-    if let Some(program) = &args.operator {
-        let program = fs::canonicalize(program).with_context(|| format!("no program {}", program.display()))?;
-        if !program.is_file() {
-            bail!("{} is no program", program.display());
-        }
-        return Ok(program);
-    }
-    screen.progress("building the operator …");
-    cargo::build_operator(!args.debug)
+fn program_at(path: &Path) -> anyhow::Result<PathBuf> {
+    let program = fs::canonicalize(path).with_context(|| format!("--operator: there is no {}", path.display()))?;
+    ensure!(program.is_file(), "--operator: {} is not a program", program.display());
+    Ok(program)
 }
