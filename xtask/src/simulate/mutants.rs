@@ -86,7 +86,8 @@ impl Tree {
     fn build(&self) -> anyhow::Result<PathBuf> {
         let mut cargo = cargo::cargo(&["build", "--profile", "simulation", "--package", "simulation", "--quiet"]);
         cargo.arg("--manifest-path").arg(self.0.join("Cargo.toml"));
-        cargo.arg("--target-dir").arg(repository().join("target"));
+        // Not that of this repository: cargo would take the program of a mutant for its own.
+        cargo.arg("--target-dir").arg(self.0.join("target"));
         cargo.args(["--message-format", "json-render-diagnostics"]).stderr(Stdio::piped());
         let output = cargo.output().context("cannot run cargo")?;
         if !output.status.success() {

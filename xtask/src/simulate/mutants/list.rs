@@ -120,10 +120,6 @@ pub const MUTANTS: &[Mutant] = &[
             "renewal_time(token.issued_at, end, percentage.max(90), self.spread)",
         )],
     ),
-    mutant(
-        "a token that could not be written is requested again",
-        &[("src/reconcile/decide.rs", "        return observed.refused(failure);", "        let _ = failure;")],
-    ),
     // the status is true
     mutant(
         "the status is of the next generation",
@@ -242,7 +238,22 @@ pub const MUTANTS: &[Mutant] = &[
         "a workload is restarted for a time that is not that of its token",
         &[("src/workloads.rs", "workload, &self.token.mark(), now)", "workload, &now.to_string(), now)")],
     ),
-    // silence, convergence and no panic
+    // bounded requests, silence, convergence and no panic
+    mutant(
+        "a called context that first has to read gives up its turn",
+        &[
+            (
+                "src/reconcile/decide.rs",
+                "facts.wanted.filter(|wanted| wanted.kind == RequestKind::Check || !answered)",
+                "facts.wanted.filter(|_| !answered)",
+            ),
+            (
+                "src/scheduler/state/places.rs",
+                "wanted.is_some() && place.working != request.working",
+                "place.working != request.working",
+            ),
+        ],
+    ),
     mutant(
         "a context in order is read again every five seconds",
         &[
