@@ -26,6 +26,7 @@
 //! - [`oauth_client`]: the same picture for the second kind, `QlikOAuthClient`; one file for each step, as above.
 //! - [`workloads`]: the Pods that read a token, refreshed and restarted beside the runs.
 //! - [`conditions`]: the rules that the conditions of both kinds share.
+//! - [`status_write`]: the write of a status, which both kinds share.
 //! - [`error`]: a failure of one context, or of the Kubernetes API.
 //! - [`api`]: the public names: kinds, condition types, reasons, labels, annotations.
 //! - [`controller`]: the control loops, one for each kind: `watch` wakes them, `scope` selects the objects of this instance.
@@ -55,6 +56,7 @@ pub mod run;
 pub mod scheduler;
 pub mod secret;
 pub mod spans;
+pub mod status_write;
 pub mod tenant_failure;
 pub mod tokens;
 pub mod values;

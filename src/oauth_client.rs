@@ -20,7 +20,6 @@ mod prove;
 mod publish;
 pub mod status;
 mod turn;
-mod write_status;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +39,6 @@ use self::memory::{Memories, Memory};
 use self::observe::{Observed, observe};
 use self::status::{count, invalid, status, troubled};
 use self::turn::Turn;
-use self::write_status::{StatusWrite, write_status};
 use crate::api::ConditionType::{ClientSynced, Ready};
 use crate::api::condition::{Class, Notice};
 use crate::api::{
@@ -54,10 +52,10 @@ use crate::oauth::lifetime::until;
 use crate::oauth::transport::Transport;
 use crate::reconcile::context;
 use crate::reconcile::events::{EventDraft, transition};
-use crate::reconcile::write_status::PatchKind;
 use crate::retry;
 use crate::scheduler::Caller;
 use crate::spans;
+use crate::status_write::{PatchKind, StatusWrite, write_status};
 use crate::values::Serving;
 
 const DEADLINE: Duration = Duration::from_mins(2);
@@ -70,6 +68,9 @@ const SOON: Duration = Duration::from_millis(200);
 
 /// An object as received: a `QlikOAuthClient`, or data that cannot be read as one.
 pub type StoredClient = DeserializeGuard<QlikOAuthClient>;
+
+/// The result of writing a status.
+type Written = StatusWrite<Option<StoredClient>>;
 
 /// The state that all runs share.
 pub struct Context {
@@ -205,7 +206,7 @@ async fn rest(cx: &Context, facts: &Facts, outcome: &Outcome, next: Next) -> Res
     // Whole seconds, as Kubernetes writes them.
     let attempt = attempt.map(|at| Timestamp::from_second(at.as_second()).unwrap_or(at));
     let status = status(facts, outcome, attempt);
-    let written = write_status(cx, &facts.object, &status, PatchKind::Apply).await;
+    let written = write(cx, &facts.object, &status, PatchKind::Apply).await;
     record(cx, &facts.object, &status, *outcome == Outcome::Suspended, facts.rotation_time(), written.as_ref().ok());
     match written? {
         StatusWrite::Done(_) => {
@@ -237,7 +238,7 @@ async fn refuse(cx: &Context, object: &QlikOAuthClient, failure: &Failure, kind:
         return finalizer::release(cx, object).await;
     }
     let status = invalid(object, failure, cx.base.clock.now());
-    let written = write_status(cx, object, &status, kind).await;
+    let written = write(cx, object, &status, kind).await;
     record(cx, object, &status, false, None, written.as_ref().ok());
     written?;
     Ok((Reconciled::NotReady, Some(retry::delay(Class::User, 1, None, Serving::Nothing, cx.base.jitter.draw()))))
@@ -256,7 +257,7 @@ async fn trouble(cx: &Context, caller: &Caller, object: &StoredClient, error: &E
         return;
     }
     let status = troubled(object, &failure, cx.base.clock.now());
-    let written = write_status(cx, object, &status, PatchKind::Apply).await;
+    let written = write(cx, object, &status, PatchKind::Apply).await;
     let rotation = status.rotation_time.as_ref().map(|time| time.0);
     record(cx, object, &status, false, rotation, written.as_ref().ok());
 }
@@ -281,6 +282,16 @@ async fn report_unreadable(
     refuse(cx, &stand_in, &failure, PatchKind::Merge).await
 }
 
+/// Writes the status, unless the object already has it.
+async fn write(
+    cx: &Context,
+    object: &QlikOAuthClient,
+    status: &QlikOAuthClientStatus,
+    kind: PatchKind,
+) -> Result<Written, Error> {
+    write_status(&cx.base.client, &cx.base.leadership, object, status, kind).await
+}
+
 /// Reports what changed: log, events and metrics.
 fn record(
     cx: &Context,
@@ -288,7 +299,7 @@ fn record(
     status: &QlikOAuthClientStatus,
     suspended: bool,
     rotation: Option<Timestamp>,
-    written: Option<&StatusWrite>,
+    written: Option<&Written>,
 ) {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let find = |status: &QlikOAuthClientStatus| {

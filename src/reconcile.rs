@@ -32,7 +32,7 @@ use self::observe::{observe, recall};
 use self::publish::{ReadAt, Written, publish};
 use self::record::{record, remember, request_round};
 use self::status::{invalid, next_run, status};
-use self::write_status::{PatchKind, StatusWrite, write_status};
+use self::write_status::write_status;
 use crate::api::ConditionType::{CredentialsAvailable, Ready};
 use crate::api::condition::Class;
 use crate::api::{Kind, QlikContext, QlikContextSpec, Reason};
@@ -44,6 +44,7 @@ use crate::retry;
 use crate::scheduler::{Caller, Permit, Request, RequestKind, Urgency, Wait};
 use crate::secret::derived::Target;
 use crate::spans;
+use crate::status_write::{PatchKind, StatusWrite};
 use crate::tokens::{Flight, JOINED, Planned};
 use crate::values::{
     Call, CallKind, Facts, Holds, Next, Outcome, Priority, Problem, Secrets, Serving, Step, TokenSnapshot, Wanted,
@@ -279,11 +280,11 @@ async fn rest(cx: &Context, caller: &Caller, facts: &Facts<'_>, outcome: &Outcom
     let status =
         status(facts.context, &facts.desired, credential, outcome, facts.handled.clone(), cx.workloads.is_some(), now);
     let written = write_status(cx, facts.context, &status, PatchKind::Apply).await;
-    let ended = record(cx, facts.context, Some(facts), &status, outcome, matches!(written, Ok(StatusWrite::Done)));
-    let unwritten = (!matches!(written, Ok(StatusWrite::Done))).then(|| Box::new(status));
+    let ended = record(cx, facts.context, Some(facts), &status, outcome, matches!(written, Ok(StatusWrite::Done(()))));
+    let unwritten = (!matches!(written, Ok(StatusWrite::Done(())))).then(|| Box::new(status));
     cx.memories.with(&caller.uid, |memory| memory.unwritten = unwritten);
     match written? {
-        StatusWrite::Done => {
+        StatusWrite::Done(()) => {
             if facts.so_far.refused.is_none() {
                 cx.succeeded(caller);
             }
@@ -301,7 +302,7 @@ async fn refuse(cx: &Context, context: &QlikContext, failure: &Failure, kind: Pa
     let problem = Problem { failure: failure.clone(), backoff: None, verified: false };
     let outcome = Outcome::Failing { holds: Holds::reported(context.status.as_ref()), problem };
     let written = write_status(cx, context, &status, kind).await?;
-    let ended = record(cx, context, None, &status, &outcome, written == StatusWrite::Done);
+    let ended = record(cx, context, None, &status, &outcome, written == StatusWrite::Done(()));
     let again = retry::delay(failure.reason.class(), 1, None, Serving::Nothing, cx.jitter.draw());
     Ok((ended, (written != StatusWrite::Gone).then_some(again)))
 }
@@ -349,7 +350,7 @@ async fn trouble(cx: &Context, caller: &Caller, context: &QlikContext, error: &E
     let credential = if credential.condition == CredentialsAvailable { Err(&credential) } else { Ok(()) };
     let status = status(&context, &desired, credential, &outcome, handled, cx.workloads.is_some(), cx.clock.now());
     let written = write_status(cx, &context, &status, PatchKind::Apply).await;
-    record(cx, &context, None, &status, &outcome, matches!(written, Ok(StatusWrite::Done)));
+    record(cx, &context, None, &status, &outcome, matches!(written, Ok(StatusWrite::Done(()))));
 }
 
 /// Retries with back-off.

@@ -41,8 +41,9 @@ use crate::reconcile::context::{self, StoredContext};
 use crate::reconcile::events::EventDraft;
 use crate::reconcile::memory::{HeldToken, uid};
 use crate::reconcile::status::workloads_not_permitted;
-use crate::reconcile::write_status::{PatchKind, StatusWrite, write_status};
+use crate::reconcile::write_status::write_status;
 use crate::retry;
+use crate::status_write::{PatchKind, StatusWrite};
 use crate::values::Serving;
 
 /// The delay after a write conflict.
@@ -219,7 +220,7 @@ impl Round<'_> {
     }
 
     /// Writes the part of the status that is about workloads.
-    async fn report(&self, workloads: Option<WorkloadsStatus>, finding: Finding) -> Result<StatusWrite, Error> {
+    async fn report(&self, workloads: Option<WorkloadsStatus>, finding: Finding) -> Result<StatusWrite<()>, Error> {
         let base = &self.cx.base;
         let context = base.memories.catch_up(self.context);
         let uid = context.metadata.uid.as_deref().unwrap_or_default();

@@ -34,7 +34,7 @@ use crate::index::{ContextName, Index};
 use crate::metrics::{Metrics, Watch};
 use crate::reconcile::context::{Context, StoredContext};
 use crate::reconcile::memory::uid;
-use crate::reconcile::write_status::is_other_owner;
+use crate::status_write::is_other_owner;
 
 /// Small pages limit memory; pages of less than 50 need more requests and save little.
 const PAGE_SIZE: u32 = 50;

@@ -6,6 +6,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Resource;
 use kube::api::Api;
+use kube::core::DeserializeGuard;
 use secrecy::SecretString;
 
 use super::Context;
@@ -14,8 +15,7 @@ use super::mark::Mark;
 use super::prove::prove;
 use super::publish::publish;
 use super::turn::{NoTurn, Turn, health};
-use super::write_status::{StatusWrite, write_status};
-use super::{finalizer, findings};
+use super::{finalizer, findings, write};
 use crate::api::condition::Notice;
 use crate::api::v1alpha1::oauth_client::{AuthMethod, QlikOAuthClientStatus};
 use crate::error::{Error, Failure};
@@ -25,10 +25,10 @@ use crate::oauth::clients::{
 };
 use crate::oauth::key::{self, GeneratedKey, PublicJwk};
 use crate::reconcile::events::EventDraft;
-use crate::reconcile::write_status::PatchKind;
 use crate::scheduler::{Caller, RequestKind, Wait};
 use crate::secret::SealedSecret;
 use crate::secret::oauth_credential::{CredentialSecret, IssuedCredential, Proof};
+use crate::status_write::{PatchKind, StatusWrite};
 
 /// How a step ended.
 pub enum Done {
@@ -213,9 +213,12 @@ impl Run<'_> {
             creation_started_at: Some(Time(facts.now)),
             ..facts.object.status.clone().unwrap_or_default()
         };
-        match write_status(self.cx, &facts.object, &started, PatchKind::Apply).await? {
+        match write(self.cx, &facts.object, &started, PatchKind::Apply).await? {
             StatusWrite::Done(stored) => {
-                facts.object = *stored;
+                // Otherwise later writes conflict, and the next run reports that the object cannot be read.
+                if let Some(DeserializeGuard(Ok(stored))) = stored {
+                    facts.object = stored;
+                }
                 facts.so_far.creation_recorded = true;
                 Ok(Done::Next)
             }
