@@ -180,11 +180,11 @@ impl State {
             seen.1
         });
         let held = self.found.get(uid).filter(|found| requester.holds(found.token()));
-        // Of equals the last is taken: the process knows more about its own tokens.
-        let both = [held, self.issued.as_ref()].into_iter().flatten();
-        let newest =
-            both.clone().filter(|token| token.verified().is_some()).max_by_key(|token| token.token().issued_at);
-        let unverified = both.filter(|token| token.verified().is_none()).max_by_key(|token| token.token().issued_at);
+        // A token in a Secret was issued before the newest one of this process. Their times of issue do not show that: the wall clock
+        // may have been set back between the two.
+        let by_age = || self.issued.iter().chain(held);
+        let newest = by_age().find(|token| token.verified().is_some());
+        let unverified = by_age().find(|token| token.verified().is_none());
         let pause = self.last_forced.map_or(Duration::ZERO, |last| FORCED_SPACING.saturating_sub(last.age()));
         let origin = newest.map(|newest| newest.origin);
         let refresh = seen_at.map(|seen_at| RefreshState {

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use qlik_context_operator::clock::{Clock, SignedDuration};
-use serde_json::json;
+use serde_json::{Value, json};
+use support::api_server::Kind;
 use support::tenant::{Algorithm, Client, PublicKey};
 
 use crate::world::{HOUR, LIFE, World, pass};
@@ -28,6 +29,39 @@ async fn a_wall_clock_that_is_set_back_delays_no_renewal() {
     offset.store(-24 * 3600, Ordering::SeqCst);
     pass(4 * HOUR).await;
     assert_eq!(world.issued(), 2, "the renewal is due by the monotonic clock");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_renewed_after_the_wall_clock_was_set_back_replaces_the_one_before() {
+    let (mut world, offset) = moved();
+    world.add("a", "acme", LIFE, &json!({}));
+    world.start();
+    pass(HOUR).await;
+    let before = world.token("a", "acme");
+    offset.store(-24 * 3600, Ordering::SeqCst);
+    pass(5 * HOUR).await;
+    assert_ne!(world.token("a", "acme"), before, "its time of issue is later, but it was issued before");
+    assert_eq!((world.issued(), world.secret_writes()), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_of_an_earlier_process_whose_clock_was_ahead_is_replaced() {
+    let (mut world, offset) = moved();
+    offset.store(180, Ordering::SeqCst);
+    world.add("a", "acme", LIFE, &json!({}));
+    world.start();
+    pass(Duration::from_mins(1)).await;
+    let before = world.token("a", "acme");
+    offset.store(0, Ordering::SeqCst);
+    world.start();
+    pass(Duration::from_secs(1)).await;
+    let refresh = |context: &mut Value| {
+        context["metadata"]["annotations"]["qlikcontext.dev/refresh-requested-at"] = "now".into();
+    };
+    world.api.edit(Kind::QlikContext, "a", "acme", refresh).unwrap();
+    pass(Duration::from_mins(1)).await;
+    assert_ne!(world.token("a", "acme"), before, "its time of issue is later, but it was issued before");
+    assert_eq!((world.issued(), world.secret_writes()), (2, 2));
 }
 
 #[tokio::test(start_paused = true)]
