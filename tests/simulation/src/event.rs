@@ -18,7 +18,7 @@ pub enum Event {
     Stop { replica: usize, seconds: u64 },
     /// `kill -9` at the next write or request to the tenant, before it is sent or after it is done.
     KillAtRequest { replica: usize, done: bool },
-    /// The wall clock of every process is set ahead.
+    /// The wall clock of every process is set ahead, or back.
     ClockJump { seconds: i64 },
 
     /// A number of requests of one type fail.

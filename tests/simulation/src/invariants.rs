@@ -237,15 +237,20 @@ impl Checker {
         state.revoked.extend(all);
     }
 
-    /// Whether the tenant confirmed this token, and nobody revoked it.
+    /// Whether the tenant confirmed this token, it has not expired, and nobody revoked it.
     pub fn is_good(&self, token: &str) -> bool {
         let state = self.lock();
-        state.verified.contains(token) && !state.revoked.contains(token)
+        state.verified.contains(token) && !state.revoked.contains(token) && !state.requests.has_expired(token)
     }
 
     /// A change in the API server.
     pub fn on_change(&self, change: &Committed<'_>) {
         let after = change.after.map(Value::to_string).unwrap_or_default();
+        if change.kind != Kind::Secret
+            && let Some(secret) = log::found(&after)
+        {
+            self.violated(Invariant::NothingLeaks, format!("{secret} in a {:?}: {after}", change.kind));
+        }
         self.record(&format!("{} {:?} {}/{} {after}", change.manager, change.kind, change.namespace, change.name));
         if change.kind != Kind::Lease {
             self.changed();

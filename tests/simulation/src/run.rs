@@ -124,6 +124,7 @@ async fn end(world: &mut World) -> Result<Duration, Violation> {
         }
     }
     let recovery = repaired.elapsed();
+    world.show_a_change();
     // Requests in flight may finish.
     world.pass_until(Instant::now() + Duration::from_mins(2)).await?;
     let (requests, published, issued) = (world.api_requests(), world.checker.published(), world.issued());
@@ -161,7 +162,7 @@ async fn end(world: &mut World) -> Result<Duration, Violation> {
     if !not_ready.is_empty() {
         world
             .checker
-            .violated(Invariant::Convergence, format!("in order, and then not any more: {}", not_ready.join("; ")));
+            .violated(Invariant::Convergence, format!("ready, and then not ready any more: {}", not_ready.join("; ")));
     }
     check_texts(world);
     world.checker.violation().map_or(Ok(recovery), Err)

@@ -26,6 +26,9 @@ impl fmt::Display for Event {
                     "replica {replica} is killed before its next write or request to the tenant, and starts again"
                 )
             }
+            Self::ClockJump { seconds } if *seconds < 0 => {
+                write!(formatter, "the wall clock is set back by {} s", seconds.unsigned_abs())
+            }
             Self::ClockJump { seconds } => write!(formatter, "the wall clock is set ahead by {seconds} s"),
             Self::ApiFault { verb, kind, fault, times } => {
                 write!(formatter, "the next {times} requests to {verb} {} fail: {fault:?}", kind.plural())

@@ -47,7 +47,10 @@ impl Event {
             0 => Self::Kill { replica, seconds: random.between(0, 40) },
             1 => Self::Stop { replica, seconds: random.between(0, 40) },
             2 | 3 => Self::KillAtRequest { replica, done: random.percent(50) },
-            4 => Self::ClockJump { seconds: i64::try_from(random.between(5, 600)).unwrap_or_default() },
+            4 => {
+                let seconds = i64::try_from(random.between(5, 600)).unwrap_or_default();
+                Self::ClockJump { seconds: if random.percent(40) { -seconds } else { seconds } }
+            }
             5..9 => {
                 let (verb, kind) = REQUESTS[random.index(REQUESTS.len())];
                 Self::ApiFault { verb, kind, fault: any(random, ApiFault::Slow), times }

@@ -43,8 +43,8 @@ pub(super) struct Requests {
     pauses: HashMap<String, Instant>,
     /// The last token of each key.
     last: HashMap<String, Last>,
-    /// The requester of each token.
-    requester: HashMap<String, Requester>,
+    /// Each token that was issued.
+    issued: HashMap<String, Issued>,
     /// The times of events that make a new token necessary, by client.
     needs: HashMap<String, Vec<Instant>>,
     /// For each key, the number of those events for which a token was issued, or that are too old.
@@ -53,6 +53,14 @@ pub(super) struct Requests {
     pub(super) proven: std::collections::HashSet<(String, String)>,
     /// The number of tokens that were lost by a crash between issue and publish.
     lost: u64,
+}
+
+/// How a token was last issued.
+#[derive(Debug)]
+struct Issued {
+    requester: Requester,
+    at: Instant,
+    lifetime: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -77,7 +85,17 @@ impl Requester {
 impl Requests {
     /// The requester of a token, if it was issued in this history.
     pub(super) fn origin(&self, token: &str) -> Option<&Requester> {
-        self.requester.get(token)
+        self.issued.get(token).map(|issued| &issued.requester)
+    }
+
+    /// When a token was last issued.
+    pub(super) fn issued_at(&self, token: &str) -> Option<Instant> {
+        self.issued.get(token).map(|issued| issued.at)
+    }
+
+    /// Whether a token has expired, by the tenant's clock.
+    pub(super) fn has_expired(&self, token: &str) -> bool {
+        self.issued.get(token).is_some_and(|issued| issued.at.elapsed() >= issued.lifetime)
     }
 }
 
@@ -165,7 +183,7 @@ impl Checker {
         let lifetime = body["expires_in"].as_u64().map_or(self.lifetime, Duration::from_secs);
         let now = Instant::now();
         let mut state = self.lock();
-        state.requests.requester.insert(token.clone(), requester.clone());
+        state.requests.issued.insert(token.clone(), Issued { requester: requester.clone(), at: sent, lifetime });
         let part = state.contexts.values().map(super::KnownContext::renewed_after).fold(0.45, f64::min);
         let pinned = state.contexts.values().any(super::KnownContext::has_pin);
         let this = Last { token: token.clone(), process: requester.process.clone(), at: sent, lifetime };
@@ -209,7 +227,7 @@ impl Checker {
     /// The tenant answered a verification.
     pub fn answered(&self, token: &str, confirmed: bool, status: u16) {
         let mut state = self.lock();
-        let requester = state.requests.requester.get(token).cloned();
+        let requester = state.requests.origin(token).cloned();
         if confirmed {
             state.verified.insert(token.to_owned());
             state.rejected.remove(token);

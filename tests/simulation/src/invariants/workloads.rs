@@ -15,20 +15,31 @@ const UNCLEAR: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Default)]
 pub(super) struct Workloads {
-    /// For each token Secret, the times of issue of its tokens, and when each was first written.
-    published: HashMap<Name, Vec<(String, Instant)>>,
+    /// The tokens that were written to each Secret.
+    published: HashMap<Name, Vec<Published>>,
     /// The restarts so far: workload, and the time of issue of the token.
     restarts: HashSet<(Name, String)>,
     /// When each Pod started.
     pods: HashMap<Name, Instant>,
+    /// When the wall clock was set back. A Pod that starts afterwards looks older than it is.
+    set_back: Vec<Instant>,
+}
+
+#[derive(Debug)]
+struct Published {
+    /// The time of issue by the wall clock.
+    issued_at: String,
+    issued: Instant,
+    /// When it was first written.
+    written: Instant,
 }
 
 impl Workloads {
-    /// A token with this time of issue is in this Secret.
-    pub(super) fn publish(&mut self, secret: Name, issued_at: String) {
+    /// A token that was issued then is in this Secret.
+    pub(super) fn publish(&mut self, secret: Name, issued_at: String, issued: Instant) {
         let tokens = self.published.entry(secret).or_default();
-        if tokens.iter().all(|(known, _)| *known != issued_at) {
-            tokens.push((issued_at, Instant::now()));
+        if tokens.iter().all(|known| known.issued_at != issued_at) {
+            tokens.push(Published { issued_at, issued, written: Instant::now() });
         }
     }
 
@@ -39,18 +50,26 @@ impl Workloads {
         }
         let tokens =
             secrets.iter().filter_map(|secret| self.published.get(&(workload.0.clone(), (*secret).to_owned())));
-        let Some((_, at)) = tokens.flatten().find(|(known, _)| known == issued_at) else {
+        let Some(token) = tokens.flatten().find(|known| known.issued_at == issued_at) else {
             return Some(format!(
                 "for the token of {issued_at:?}, which is in none of the Secrets {secrets:?} that it reads"
             ));
         };
         let pod = (workload.0.clone(), format!("{}-0", workload.1));
-        let has_token = self.pods.get(&pod).is_some_and(|started| *started >= *at + UNCLEAR);
+        let has_token = self.pods.get(&pod).is_some_and(|started| {
+            let looks_older = self.set_back.iter().any(|at| (token.issued..=*started).contains(at));
+            *started >= token.written + UNCLEAR && !looks_older
+        });
         has_token.then(|| format!("for the token of {issued_at}, and its Pod started after that was written"))
     }
 }
 
 impl Checker {
+    /// The wall clock was set back.
+    pub fn clock_set_back(&self) {
+        self.lock().workloads.set_back.push(Instant::now());
+    }
+
     pub(super) fn on_pod(&self, change: &Committed<'_>) {
         let (mut state, name) = (self.lock(), name_of(change));
         match (change.before, change.after) {

@@ -37,6 +37,9 @@ impl World {
             }
             Event::ClockJump { seconds } => {
                 self.ahead.fetch_add(seconds, Ordering::Relaxed);
+                if seconds < 0 {
+                    self.checker.clock_set_back();
+                }
                 self.need_all();
             }
             Event::ApiFault { verb, kind, fault, times } => {
