@@ -70,13 +70,28 @@ pub const MUTANTS: &[Mutant] = &[
         "the oldest token of a request is used",
         &[(
             "src/tokens/entry.rs",
-            "both.clone().filter(|token| token.verified().is_some()).max_by_key(",
-            "both.clone().filter(|token| token.verified().is_some()).min_by_key(",
+            "let by_age = || self.issued.iter().chain(held);",
+            "let by_age = || held.into_iter().chain(self.issued.as_ref());",
         )],
     ),
     mutant(
         "a rejected token stays in use",
         &[("src/tokens.rs", "        entry.state().reject(&token.access_token);\n", "")],
+    ),
+    mutant(
+        "of two tokens, the one with the later time of issue counts as the newer",
+        &[
+            (
+                "src/tokens/entry.rs",
+                "by_age().find(|token| token.verified().is_some())",
+                "by_age().filter(|token| token.verified().is_some()).max_by_key(|token| token.token().issued_at)",
+            ),
+            (
+                "src/tokens/entry.rs",
+                "let by_age = || self.issued.iter().chain(held);",
+                "let by_age = || held.into_iter().chain(self.issued.as_ref());",
+            ),
+        ],
     ),
     // tokens fit the spec
     mutant(
@@ -283,6 +298,14 @@ pub const MUTANTS: &[Mutant] = &[
             "src/controller.rs",
             "        .reconcile_on(secrets)\n",
             "        .reconcile_on(secrets.filter(|_| std::future::ready(false)))\n",
+        )],
+    ),
+    mutant(
+        "a wall clock that is set back delays renewals",
+        &[(
+            "src/clock.rs",
+            "self.now().max(since.wall.saturating_add(age).unwrap_or(Timestamp::MAX))",
+            "self.now().min(since.wall.saturating_add(age).unwrap_or(Timestamp::MAX))",
         )],
     ),
     mutant(
