@@ -253,10 +253,10 @@ async fn a_credential_without_the_selected_label_is_found_within_a_minute_and_th
     world.tenant.add_client(support::tenant::Client::new("acme").secret(CLIENT_SECRET).lifetime(LIFE));
     world.put_context("a", "acme", "acme", &json!({}));
     pass(10 * MINUTE).await;
-    let told = world.told("a", "acme", "Ready");
-    assert!(told.starts_with("False/SecretNotFound: "), "{told}");
-    assert!(told.contains("mark=yes"), "{told}");
-    assert!(!told.contains("as soon as"), "{told}");
+    let reported = world.reported("a", "acme", "Ready");
+    assert!(reported.starts_with("False/SecretNotFound: "), "{reported}");
+    assert!(reported.contains("mark=yes"), "{reported}");
+    assert!(!reported.contains("as soon as"), "{reported}");
     world.put_credential("a", "acme", "acme", CLIENT_SECRET);
     pass(70 * SECOND).await;
     assert_eq!(world.ready("a", "acme"), "True/TokenValid");

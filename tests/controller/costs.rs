@@ -227,7 +227,7 @@ async fn contexts_that_wait_for_a_tenant_that_is_down_only_write_their_status() 
     let mut world = World::new();
     let down = Arc::new(AtomicBool::new(true));
     let outage = down.clone();
-    world.weather =
+    world.transport_faults =
         Some(Arc::new(move |_, _, _| outage.load(Ordering::Relaxed).then_some(TransportFailure::Connection)));
     for n in 0..contexts {
         world.add(&format!("ns{}", n % 20), &format!("c{n}"), LIFE, &quiet());
@@ -268,7 +268,7 @@ async fn renewals_that_wait_for_a_tenant_that_is_down_only_write_the_status() {
     let mut world = world;
     let down = Arc::new(AtomicBool::new(false));
     let outage = down.clone();
-    world.weather =
+    world.transport_faults =
         Some(Arc::new(move |_, _, _| outage.load(Ordering::Relaxed).then_some(TransportFailure::Connection)));
     for n in 0..contexts {
         world.add("a", &format!("c{n}"), LIFE, &quiet());

@@ -111,7 +111,7 @@ async fn a_context_is_not_ready_while_its_secret_does_not_contain_our_token() {
         assert!(holds || !world.ready("a", "acme").starts_with("True/"), "second {second}");
     }
     assert_eq!(world.ready("a", "acme"), "False/SecretContested");
-    assert!(world.told("a", "acme", "Ready").contains("Another program keeps changing the token"));
+    assert!(world.reported("a", "acme", "Ready").contains("Another program keeps changing the token"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -58,9 +58,9 @@ async fn a_rejected_first_write_is_reported_within_a_minute_with_its_code_in_sta
         world.start();
         pass(MINUTE).await;
         for condition in ["SecretSynced", "Ready"] {
-            let told = world.told("a", "acme", condition);
-            assert!(told.starts_with("False/WriteRejected: "), "HTTP {code}, {condition}: {told}");
-            assert!(told.contains(&format!("HTTP {code}")), "HTTP {code}, {condition}: {told}");
+            let reported = world.reported("a", "acme", condition);
+            assert!(reported.starts_with("False/WriteRejected: "), "HTTP {code}, {condition}: {reported}");
+            assert!(reported.contains(&format!("HTTP {code}")), "HTTP {code}, {condition}: {reported}");
         }
         let notes = world.notes("WriteRejected");
         assert_eq!(notes.len(), 1, "HTTP {code}: {notes:?}");
@@ -80,18 +80,27 @@ async fn a_renewal_that_cannot_be_written_is_reported_within_a_minute_and_ready_
         refuse_writes(&world, answers(code));
         // The renewal is due after 36 to 40 min.
         pass(40 * MINUTE + MINUTE).await;
-        let told = world.told("a", "acme", "SecretSynced");
-        assert!(told.starts_with("False/WriteRejected: ") && told.contains(&format!("HTTP {code}")), "{told}");
-        let told = world.told("a", "acme", "Ready");
-        assert!(told.starts_with("True/RenewalFailing: ") && told.contains(&format!("HTTP {code}")), "{told}");
+        let reported = world.reported("a", "acme", "SecretSynced");
+        assert!(
+            reported.starts_with("False/WriteRejected: ") && reported.contains(&format!("HTTP {code}")),
+            "{reported}"
+        );
+        let reported = world.reported("a", "acme", "Ready");
+        assert!(
+            reported.starts_with("True/RenewalFailing: ") && reported.contains(&format!("HTTP {code}")),
+            "{reported}"
+        );
         let notes = world.notes("RenewalFailing");
         assert!(notes.len() == 1 && notes[0].contains(&format!("HTTP {code}")), "{notes:?}");
         assert_eq!(world.issued(), 2);
         until_expiry(&world, -2).await;
         assert_eq!(world.ready("a", "acme"), "True/RenewalFailing", "HTTP {code}");
         until_expiry(&world, 3).await;
-        let told = world.told("a", "acme", "Ready");
-        assert!(told.starts_with("False/TokenExpired: ") && told.contains(&format!("HTTP {code}")), "{told}");
+        let reported = world.reported("a", "acme", "Ready");
+        assert!(
+            reported.starts_with("False/TokenExpired: ") && reported.contains(&format!("HTTP {code}")),
+            "{reported}"
+        );
         assert_eq!(world.ready_metric("a", "acme").as_deref(), Some("0"), "HTTP {code}");
         world.api.clear_scripts();
         pass(MINUTE).await;
@@ -127,7 +136,7 @@ async fn an_hour_without_writes_for_two_hundred_contexts_causes_no_extra_token_a
                         good,
                         left > 0,
                         "{refused} {name} in minute {minute}, {left} s: {}",
-                        world.told(&namespace, &name, "Ready")
+                        world.reported(&namespace, &name, "Ready")
                     );
                     assert_eq!(metric.as_deref() == Some("1"), left > 0, "{name} in minute {minute}");
                 }
@@ -152,9 +161,9 @@ async fn a_credential_that_cannot_be_read_is_reported_within_a_minute() {
         world.start();
         pass(MINUTE).await;
         for condition in ["CredentialsAvailable", "Ready"] {
-            let told = world.told("a", "acme", condition);
-            assert!(told.starts_with("False/SecretNotReadable: "), "HTTP {code}, {condition}: {told}");
-            assert!(told.contains(&format!("HTTP {code}")), "HTTP {code}, {condition}: {told}");
+            let reported = world.reported("a", "acme", condition);
+            assert!(reported.starts_with("False/SecretNotReadable: "), "HTTP {code}, {condition}: {reported}");
+            assert!(reported.contains(&format!("HTTP {code}")), "HTTP {code}, {condition}: {reported}");
         }
         assert_eq!(world.notes("SecretNotReadable").len(), 1, "HTTP {code}");
         world.api.clear_scripts();
@@ -169,8 +178,11 @@ async fn secrets_that_cannot_be_read_at_a_renewal_are_reported_and_ready_turns_f
         let world = ready(HOUR).await;
         world.api.script(Script::on(Verb::Get, Kind::Secret, answers(code)));
         pass(40 * MINUTE + MINUTE).await;
-        let told = world.told("a", "acme", "CredentialsAvailable");
-        assert!(told.starts_with("False/SecretNotReadable: ") && told.contains(&format!("HTTP {code}")), "{told}");
+        let reported = world.reported("a", "acme", "CredentialsAvailable");
+        assert!(
+            reported.starts_with("False/SecretNotReadable: ") && reported.contains(&format!("HTTP {code}")),
+            "{reported}"
+        );
         assert_eq!(world.ready("a", "acme"), "True/RenewalFailing", "HTTP {code}");
         until_expiry(&world, -2).await;
         assert_eq!(world.ready("a", "acme"), "True/RenewalFailing", "HTTP {code}");
@@ -241,15 +253,15 @@ async fn a_context_with_a_foreign_finalizer_reports_it_and_then_the_expiry_of_it
     pass(5 * SECOND).await;
     assert!(world.api.delete(Kind::QlikContext, "a", "acme"));
     pass(5 * SECOND).await;
-    let told = world.told("a", "acme", "Ready");
-    assert!(told.starts_with("True/TokenValid: ") && told.contains("being deleted"), "{told}");
+    let reported = world.reported("a", "acme", "Ready");
+    assert!(reported.starts_with("True/TokenValid: ") && reported.contains("being deleted"), "{reported}");
     let expiry = world.expiry("a", "acme").unwrap();
-    assert!(told.contains(&format!("until {expiry}")), "{told}");
+    assert!(reported.contains(&format!("until {expiry}")), "{reported}");
     until_expiry(&world, -2).await;
     assert_eq!(world.ready("a", "acme"), "True/TokenValid");
     until_expiry(&world, 3).await;
-    let told = world.told("a", "acme", "Ready");
-    assert!(told.starts_with("False/TokenExpired: ") && told.contains("being deleted"), "{told}");
+    let reported = world.reported("a", "acme", "Ready");
+    assert!(reported.starts_with("False/TokenExpired: ") && reported.contains("being deleted"), "{reported}");
     world.api.clear_log();
     pass(HOUR).await;
     assert_eq!(world.issued(), 1, "nothing is renewed any more");

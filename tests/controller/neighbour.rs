@@ -166,11 +166,11 @@ async fn a_rate_limit_on_a_working_key_pauses_all_requests_and_then_they_ramp_up
     world.cloud.script(Script::at(Route::Token, Fault::RateLimited(RetryAfter::Seconds(30))).once());
     rotate(0);
     pass(Duration::from_secs(1)).await;
-    let told = world.cloud.ledger(|ledger| ledger.records[0].at);
+    let reported = world.cloud.ledger(|ledger| ledger.records[0].at);
     assert_eq!(world.cloud.ledger(|ledger| ledger.requests), 1);
     (1..150).for_each(rotate);
     pass(2 * MINUTE).await;
-    let arrivals = arrivals(&world, told);
+    let arrivals = arrivals(&world, reported);
     assert!(arrivals[1..].iter().all(|at| *at > 30_000), "{:?}", &arrivals[..5]);
     let until = |second: u128| arrivals.iter().filter(|at| **at < second * 1000).count();
     // Three requests for each context: the token request, users/me and the user.
@@ -204,13 +204,13 @@ async fn a_tenant_that_is_down_is_reported_and_probed_and_its_requests_ramp_up_a
     let mut world = World::new();
     let down = Arc::new(AtomicBool::new(false));
     let outage = down.clone();
-    world.weather =
+    world.transport_faults =
         Some(Arc::new(move |_, _, _| outage.load(Ordering::Relaxed).then_some(TransportFailure::Connection)));
     let attempts = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let (count, weather) = (attempts.clone(), world.weather.clone().unwrap());
-    world.weather = Some(Arc::new(move |cloud, host, path| {
+    let (count, transport_faults) = (attempts.clone(), world.transport_faults.clone().unwrap());
+    world.transport_faults = Some(Arc::new(move |cloud, host, path| {
         count.fetch_add(1, Ordering::Relaxed);
-        weather(cloud, host, path)
+        transport_faults(cloud, host, path)
     }));
     crowd(&world, "a", 200, HOUR);
     world.start();
@@ -240,7 +240,7 @@ async fn a_tenant_that_is_down_is_reported_and_probed_and_its_requests_ramp_up_a
 async fn a_tenant_that_hangs_delays_no_other_tenant() {
     let mut world = World::new();
     let hung = world.cloud.tenant("hung.eu.qlikcloud.com");
-    world.weather = Some(Arc::new(|_, host, _| host.starts_with("hung").then_some(TransportFailure::Timeout)));
+    world.transport_faults = Some(Arc::new(|_, host, _| host.starts_with("hung").then_some(TransportFailure::Timeout)));
     for n in 0..200 {
         let name = format!("hung-{n}");
         hung.add_client(Client::new(&name).secret(CLIENT_SECRET));

@@ -65,7 +65,7 @@ impl World {
 
     pub fn client_condition(&self, name: &str, condition: &str) -> String {
         let conditions = self.declared(name)["status"]["conditions"].as_array().cloned().unwrap_or_default();
-        let found = conditions.into_iter().find(|told| told["type"] == condition).unwrap_or_default();
+        let found = conditions.into_iter().find(|reported| reported["type"] == condition).unwrap_or_default();
         format!("{}/{}", found["status"].as_str().unwrap_or("-"), found["reason"].as_str().unwrap_or("-"))
     }
 
@@ -96,11 +96,11 @@ impl World {
     }
 
     /// The credentials in the status: the one in the Secret, and those that it replaced.
-    pub fn told_credentials(&self, name: &str) -> BTreeSet<String> {
+    pub fn reported_credentials(&self, name: &str) -> BTreeSet<String> {
         let status = &self.declared(name)["status"];
         let previous = status["previous"].as_array().cloned().unwrap_or_default();
         let all = previous.into_iter().chain([status["secret"].clone()]);
-        all.filter_map(|told| told["hint"].as_str().map(str::to_owned)).collect()
+        all.filter_map(|reported| reported["hint"].as_str().map(str::to_owned)).collect()
     }
 
     /// If the Secret exists, the tenant accepts the credential in it.

@@ -143,7 +143,7 @@ async fn scene(reason: Reason, world: &mut World) -> Shown {
         }
         AddressNotPublic => {
             // The name resolves to a private address.
-            world.weather = Some(Arc::new(|_, _, _| Some(TransportFailure::AddressNotPublic)));
+            world.transport_faults = Some(Arc::new(|_, _, _| Some(TransportFailure::AddressNotPublic)));
             world.add("a", "acme", LIFE, &json!({}));
             world.start();
             pass(Duration::from_secs(5)).await;

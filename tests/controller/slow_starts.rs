@@ -44,7 +44,7 @@ async fn an_empty_value_stalls_the_context_after_five_minutes() {
     pass(4 * MINUTE + 55 * SECOND).await;
     assert!(!is_stalled(&world));
     pass(10 * SECOND).await;
-    assert!(is_stalled(&world), "{}", world.told("a", "acme", "Ready"));
+    assert!(is_stalled(&world), "{}", world.reported("a", "acme", "Ready"));
     assert_eq!(world.token_requests(), 0);
     world.put_credential("a", "acme", "acme", CLIENT_SECRET);
     pass(3 * SECOND).await;
@@ -62,7 +62,7 @@ async fn a_client_that_works_after_thirty_seconds_makes_its_context_ready_within
             world.tenant.add_client(Client::new("acme").secret(CLIENT_SECRET).lifetime(LIFE));
         }
         pass(SECOND).await;
-        assert!(!is_stalled(&world), "after {second} s: {}", world.told("a", "acme", "Stalled"));
+        assert!(!is_stalled(&world), "after {second} s: {}", world.reported("a", "acme", "Stalled"));
     }
     assert_eq!(world.ready("a", "acme"), "True/TokenValid");
     assert!(world.token_requests() <= 4, "{}", world.token_requests());
@@ -118,7 +118,7 @@ async fn consecutive_rejected_tokens_do_not_cause_endless_requests() {
 async fn served_expired(world: &World) -> usize {
     let mut seconds = 0;
     while world.expiry("a", "acme").unwrap() <= world.clock.now() {
-        assert!(seconds < 300, "still expired: {}", world.told("a", "acme", "Ready"));
+        assert!(seconds < 300, "still expired: {}", world.reported("a", "acme", "Ready"));
         pass(SECOND).await;
         seconds += 1;
     }

@@ -8,7 +8,7 @@ use qlik_context_operator::oauth::transport::TransportFailure;
 use serde_json::{Value, json};
 use support::tenant::{Fault, FaultBody, Hop, RetryAfter, Route, Script, UserShape, UserStatus};
 
-use crate::world::{HOUR, LIFE, Weather, World, pass};
+use crate::world::{HOUR, LIFE, TransportFaults, World, pass};
 
 const CONTEXTS: usize = 1000;
 
@@ -71,7 +71,7 @@ fn wrong_answer(dice: &mut Dice, route: Route) -> Fault {
     dice.pick(&[status.clone(), status, limited, own])
 }
 
-fn storm(one_in: usize) -> Weather {
+fn storm(one_in: usize) -> TransportFaults {
     let dice = Mutex::new(Dice(0x2545_f491_4f6c_dd1d));
     Arc::new(move |cloud, _, path| {
         let mut dice = dice.lock().unwrap();
@@ -94,7 +94,7 @@ fn storm(one_in: usize) -> Weather {
 #[tokio::test(start_paused = true)]
 async fn a_day_with_many_failures_lets_no_token_expire_and_causes_few_extra_requests() {
     let mut world = World::new();
-    world.weather = Some(storm(20));
+    world.transport_faults = Some(storm(20));
     for n in 0..CONTEXTS {
         world.add(&format!("ns{}", n % 10), &format!("c{n}"), LIFE, &json!({"verifyInterval": "2h"}));
     }

@@ -125,7 +125,7 @@ fn looks(world: &World) -> usize {
     world.api.log(|log| log.count_if(|call| kinds.contains(&call.kind)))
 }
 
-fn told(world: &World) -> String {
+fn reported(world: &World) -> String {
     let condition = world.condition("a", "acme", "WorkloadsSynced");
     format!("{}/{}", condition["status"].as_str().unwrap_or("-"), condition["reason"].as_str().unwrap_or("-"))
 }
@@ -171,7 +171,7 @@ async fn pods_that_mount_the_secret_are_annotated_once_for_each_new_token_and_co
     // One list and the patches. Nothing else is written.
     pass(HOUR).await;
     assert_eq!((pod_patches(&world), looks(&world)), (3, 4));
-    assert_eq!(told(&world), "True/WorkloadsFresh");
+    assert_eq!(reported(&world), "True/WorkloadsFresh");
     assert_eq!(counted(&world), json!({"volumes": 3, "environment": 0, "stale": 0}));
     let metrics = world.metrics.render(world.clock.now()).unwrap();
     assert!(metrics.contains("qlik_context_pod_refreshes_total{outcome=\"Success\"} 3"));
@@ -185,11 +185,11 @@ async fn workloads_that_read_the_environment_are_restarted_one_after_the_other_a
     }
     deploy(&world, "a", "other", &environment("another-token"));
     pass(HOUR).await;
-    assert_eq!((restarts(&world), told(&world)), (0, "True/WorkloadsFresh".to_owned()));
+    assert_eq!((restarts(&world), reported(&world)), (0, "True/WorkloadsFresh".to_owned()));
     until_renewal(&world).await;
     for (done, name) in ["one", "three", "two"].into_iter().enumerate() {
         pass(STEP).await;
-        assert_eq!((restarts(&world), told(&world)), (done + 1, "False/WorkloadsStale".to_owned()));
+        assert_eq!((restarts(&world), reported(&world)), (done + 1, "False/WorkloadsStale".to_owned()));
         assert_eq!(counted(&world), json!({"volumes": 0, "environment": 3, "stale": 3 - done}));
         assert_eq!(stale_pods(&world), Some((3 - done).to_string()));
         assert!(restarted_for(&world, name).is_some());
@@ -203,7 +203,7 @@ async fn workloads_that_read_the_environment_are_restarted_one_after_the_other_a
         roll_out(&world, "a", name);
     }
     pass(STEP).await;
-    assert_eq!(told(&world), "True/WorkloadsFresh");
+    assert_eq!(reported(&world), "True/WorkloadsFresh");
     assert_eq!(counted(&world), json!({"volumes": 0, "environment": 3, "stale": 0}));
     assert_eq!(stale_pods(&world).as_deref(), Some("0"));
     assert_eq!(restarted_for(&world, "other"), None);
@@ -217,7 +217,7 @@ async fn workloads_that_read_the_environment_are_restarted_one_after_the_other_a
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rollout_that_fails_stops_the_rest_and_is_told_and_does_not_touch_ready() {
+async fn a_rollout_that_fails_stops_the_rest_and_is_reported_and_does_not_touch_ready() {
     let world = with(restart()).await;
     for name in ["one", "two"] {
         deploy(&world, "a", name, &environment("acme-token"));
@@ -226,7 +226,7 @@ async fn a_rollout_that_fails_stops_the_rest_and_is_told_and_does_not_touch_read
     pass(STEP).await;
     rolling(&world, "one", "ProgressDeadlineExceeded");
     pass(HOUR).await;
-    assert_eq!((restarts(&world), told(&world)), (1, "False/RolloutFailing".to_owned()));
+    assert_eq!((restarts(&world), reported(&world)), (1, "False/RolloutFailing".to_owned()));
     assert_eq!(world.ready("a", "acme"), "True/TokenValid");
     assert_eq!(world.notes("RolloutFailing").len(), 1);
     roll_out(&world, "a", "one");
@@ -234,7 +234,7 @@ async fn a_rollout_that_fails_stops_the_rest_and_is_told_and_does_not_touch_read
     assert_eq!(restarts(&world), 2);
     roll_out(&world, "a", "two");
     pass(MINUTE).await;
-    assert_eq!((restarts(&world), told(&world)), (2, "True/WorkloadsFresh".to_owned()));
+    assert_eq!((restarts(&world), reported(&world)), (2, "True/WorkloadsFresh".to_owned()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -248,7 +248,9 @@ async fn what_references_another_secret_is_never_restarted_whatever_a_pod_says_o
     pass(HOUR).await;
     assert_eq!((restarts(&world), pod_patches(&world)), (0, 0));
     assert!(
-        world.told("a", "acme", "WorkloadsSynced").contains("Deployment victim (not a workload that reads the Secret")
+        world
+            .reported("a", "acme", "WorkloadsSynced")
+            .contains("Deployment victim (not a workload that reads the Secret")
     );
 }
 
@@ -273,7 +275,7 @@ async fn a_context_whose_target_is_a_secret_of_another_owner_restarts_and_annota
     let forge = |context: &mut Value| context["status"]["token"] = json!({"issuedAt": issued_at});
     world.api.edit(Kind::QlikContext, "a", "acme", forge).unwrap();
     pass(HOUR).await;
-    assert_eq!((looks(&world), told(&world).as_str()), (0, "-/-"));
+    assert_eq!((looks(&world), reported(&world).as_str()), (0, "-/-"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -298,8 +300,8 @@ async fn without_the_permissions_the_condition_names_the_value_of_the_chart_and_
         world.api.script(Script::on(denied, Kind::Pod, Fault::Forbidden));
         until_renewal(&world).await;
         pass(STEP).await;
-        assert_eq!(told(&world), "False/NotPermitted", "{denied}");
-        assert!(world.told("a", "acme", "WorkloadsSynced").contains("workloads.enabled"), "{denied}");
+        assert_eq!(reported(&world), "False/NotPermitted", "{denied}");
+        assert!(world.reported("a", "acme", "WorkloadsSynced").contains("workloads.enabled"), "{denied}");
         assert_eq!((world.ready("a", "acme").as_str(), world.issued()), ("True/TokenValid", 2));
     }
 }
@@ -319,15 +321,15 @@ async fn while_it_is_switched_off_nothing_is_requested_and_the_condition_says_so
                 *requests.entry((record.call.verb, record.resource())).or_insert(0_usize) += 1;
             }
         });
-        (requests, told(&world), looks(&world))
+        (requests, reported(&world), looks(&world))
     };
     let (today, absent, _) = requests(json!({}), false).await;
-    let (off, told, looks) = requests(json!({"workloads": {"restart": {}}}), false).await;
-    assert_eq!((off, told.as_str(), looks), (today, "False/NotPermitted", 0));
+    let (off, reported, looks) = requests(json!({"workloads": {"restart": {}}}), false).await;
+    assert_eq!((off, reported.as_str(), looks), (today, "False/NotPermitted", 0));
     assert_eq!(absent, "-/-");
     // With the permissions and without the field, a replaced token costs one list.
-    let (_, told, looks) = requests(json!({}), true).await;
-    assert_eq!((told.as_str(), looks), ("-/-", 1));
+    let (_, reported, looks) = requests(json!({}), true).await;
+    assert_eq!((reported.as_str(), looks), ("-/-", 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -348,13 +350,13 @@ async fn without_the_field_a_pod_that_keeps_an_old_token_is_one_warning() {
 #[tokio::test(start_paused = true)]
 async fn a_field_that_is_taken_away_takes_its_condition_counts_and_series_with_it() {
     let world = with(json!({})).await;
-    assert_eq!((told(&world).as_str(), stale_pods(&world).as_deref()), ("True/WorkloadsFresh", Some("0")));
+    assert_eq!((reported(&world).as_str(), stale_pods(&world).as_deref()), ("True/WorkloadsFresh", Some("0")));
     world.put_context("a", "acme", "acme", &json!({}));
     pass(STEP).await;
-    assert_eq!((told(&world), counted(&world), stale_pods(&world)), ("-/-".to_owned(), Value::Null, None));
+    assert_eq!((reported(&world), counted(&world), stale_pods(&world)), ("-/-".to_owned(), Value::Null, None));
     world.put_context("a", "acme", "acme", &json!({"workloads": {}}));
     pass(STEP).await;
-    assert_eq!(told(&world), "True/WorkloadsFresh");
+    assert_eq!(reported(&world), "True/WorkloadsFresh");
     world.put_context("a", "acme", "acme", &json!({"workloads": {"restart": {}}, "suspend": true}));
     world.api.clear_log();
     pass(HOUR).await;
@@ -362,7 +364,7 @@ async fn a_field_that_is_taken_away_takes_its_condition_counts_and_series_with_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_restart_is_told_and_repeated_and_a_failing_list_too() {
+async fn a_refused_restart_is_reported_and_repeated_and_a_failing_list_too() {
     let world = with(restart()).await;
     deploy(&world, "a", "one", &environment("acme-token"));
     let denied = Fault::Status { code: 422, reason: "Invalid", retry_after: None };
@@ -370,7 +372,7 @@ async fn a_refused_restart_is_told_and_repeated_and_a_failing_list_too() {
     world.api.script(Script::on(Verb::List, Kind::Pod, Fault::unavailable()).once());
     until_renewal(&world).await;
     pass(MINUTE).await;
-    assert!(world.told("a", "acme", "WorkloadsSynced").contains("could not be restarted (HTTP 422)"));
+    assert!(world.reported("a", "acme", "WorkloadsSynced").contains("could not be restarted (HTTP 422)"));
     assert_eq!(world.ready("a", "acme"), "True/TokenValid");
     pass(3 * MINUTE).await;
     assert!(restarted_for(&world, "one").is_some());

@@ -45,7 +45,7 @@ pub struct World {
     pub clock: Clock,
     pub limits: Limits,
     /// Failures of requests on the network.
-    pub weather: Option<Weather>,
+    pub transport_faults: Option<TransportFaults>,
     /// The namespaces and selectors of the next start.
     pub scope: Scope,
     /// Whether it reconciles QlikOAuthClients.
@@ -97,7 +97,7 @@ impl World {
             health: Arc::new(Health::new()),
             clock,
             limits: Limits::default(),
-            weather: None,
+            transport_faults: None,
             scope: Scope::default(),
             oauth_clients: false,
             workloads: false,
@@ -125,7 +125,11 @@ impl World {
         Parts {
             client: kube::Client::new(counts.layer(self.api.service()), "default"),
             scope: self.scope.clone(),
-            transport: Arc::new(Traced(InMemory(self.cloud.clone(), self.weather.clone(), self.killer.clone()))),
+            transport: Arc::new(Traced(InMemory(
+                self.cloud.clone(),
+                self.transport_faults.clone(),
+                self.killer.clone(),
+            ))),
             allowed_hosts: "*.qlikcloud.com".parse().unwrap(),
             limits: self.limits,
             leadership,
@@ -192,13 +196,13 @@ impl World {
     pub fn condition(&self, namespace: &str, name: &str, condition: &str) -> Value {
         let context = self.api.get(Kind::QlikContext, namespace, name).unwrap_or_default();
         let conditions = context["status"]["conditions"].as_array().cloned().unwrap_or_default();
-        conditions.into_iter().find(|told| told["type"] == condition).unwrap_or_default()
+        conditions.into_iter().find(|reported| reported["type"] == condition).unwrap_or_default()
     }
 
     /// Status, reason and message of a condition: `False/WriteRejected: …`.
-    pub fn told(&self, namespace: &str, name: &str, condition: &str) -> String {
-        let told = self.condition(namespace, name, condition);
-        let text = |field: &str| told[field].as_str().unwrap_or("-").to_owned();
+    pub fn reported(&self, namespace: &str, name: &str, condition: &str) -> String {
+        let reported = self.condition(namespace, name, condition);
+        let text = |field: &str| reported[field].as_str().unwrap_or("-").to_owned();
         format!("{}/{}: {}", text("status"), text("reason"), text("message"))
     }
 
@@ -252,10 +256,10 @@ impl Drop for World {
 }
 
 /// The failure of a request to a host and path, if there is one. Can also script the tenant's response.
-pub type Weather = Arc<dyn Fn(&QlikCloud, &str, &str) -> Option<TransportFailure> + Send + Sync>;
+pub type TransportFaults = Arc<dyn Fn(&QlikCloud, &str, &str) -> Option<TransportFailure> + Send + Sync>;
 
 /// A transport without sockets. The code that uses the trait works the same as over sockets.
-struct InMemory(QlikCloud, Option<Weather>, Option<Arc<Killer>>);
+struct InMemory(QlikCloud, Option<TransportFaults>, Option<Arc<Killer>>);
 
 /// Counts requests to tenants and to the API server, and kills the controller at a chosen one: neither this request nor
 /// a later one gets a response until the controller is started again.
@@ -350,7 +354,7 @@ impl InMemory {
             // Without a latency no request would ever overlap with another.
             tokio::time::sleep(LATENCY).await;
             let authority = request.tenant.authority();
-            match self.1.as_ref().and_then(|weather| weather(&self.0, &authority, &path)) {
+            match self.1.as_ref().and_then(|transport_faults| transport_faults(&self.0, &authority, &path)) {
                 Some(TransportFailure::Timeout) => std::future::pending().await,
                 Some(failure) => return Err(failure),
                 None => {}

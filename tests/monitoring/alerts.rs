@@ -60,7 +60,7 @@ async fn a_healthy_fleet_fires_nothing_through_a_day_of_renewals() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_wrong_secret_in_a_healthy_fleet_is_told_by_its_name_and_nothing_else_is() {
+async fn one_wrong_secret_in_a_healthy_fleet_is_reported_by_its_name_and_nothing_else_is() {
     for size in [6, 11] {
         let mut world = World::new();
         world.add("team", "wrong", LIFE, &json!({}));
@@ -94,7 +94,7 @@ async fn two_refusals_as_too_many_half_an_hour_apart_fire_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tenant_that_refuses_everything_as_too_many_is_told_while_contexts_wait_for_it() {
+async fn a_tenant_that_refuses_everything_as_too_many_is_reported_while_contexts_wait_for_it() {
     let mut world = World::new();
     world.cloud.script(Script::at(Route::Token, Fault::RateLimited(RetryAfter::Seconds(60))));
     fleet(&mut world, 8);
@@ -118,11 +118,11 @@ async fn a_tenant_that_refuses_everything_as_too_many_is_told_while_contexts_wai
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_of_the_tenant_is_told_once_then_by_context_and_ends_with_it() {
+async fn an_outage_of_the_tenant_is_reported_once_then_by_context_and_ends_with_it() {
     let mut world = World::new();
     let down = Arc::new(AtomicBool::new(false));
     let is_down = down.clone();
-    world.weather =
+    world.transport_faults =
         Some(Arc::new(move |_, _, _| is_down.load(Ordering::Relaxed).then_some(TransportFailure::Connection)));
     fleet(&mut world, 8);
     let mut recording = Recording::default();
@@ -182,7 +182,7 @@ async fn oauth_clients_that_are_kept_up_and_rotated_fire_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_admin_context_that_loses_its_rights_is_told_once_then_by_the_rotation_that_is_overdue() {
+async fn an_admin_context_that_loses_its_rights_is_reported_once_then_by_the_rotation_that_is_overdue() {
     let world = with_oauth_clients(&json!({"rotation": {"interval": "3h", "overlap": "10m"}}), &["one"]);
     let mut recording = Recording::default();
     recording.scrape(&world, "a", HOUR).await;
@@ -202,7 +202,7 @@ async fn an_admin_context_that_loses_its_rights_is_told_once_then_by_the_rotatio
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_oauth_client_that_was_deleted_in_the_tenant_is_told_by_name() {
+async fn an_oauth_client_that_was_deleted_in_the_tenant_is_reported_by_name() {
     let world = with_oauth_clients(&json!({}), &["one", "two"]);
     let mut recording = Recording::default();
     recording.scrape(&world, "a", HOUR).await;

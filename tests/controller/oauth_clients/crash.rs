@@ -74,7 +74,7 @@ async fn enumerate(before: Begin, begin: Begin, secret: bool, end: impl Fn(&Worl
 fn one_client(world: &World, when: &str) {
     assert_eq!(world.client_ready("reporting"), "True/ClientReady", "{when}");
     let client = world.only();
-    assert_eq!(world.told_credentials("reporting"), World::credentials_of(&client), "{when}");
+    assert_eq!(world.reported_credentials("reporting"), World::credentials_of(&client), "{when}");
     assert_eq!(world.declared("reporting")["status"]["clientId"], client.client_id.as_str(), "{when}");
     world.secret_works("reporting");
 }

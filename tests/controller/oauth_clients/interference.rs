@@ -32,7 +32,7 @@ impl World {
 
     fn client_message(&self, name: &str, condition: &str) -> String {
         let conditions = self.declared(name)["status"]["conditions"].as_array().cloned().unwrap_or_default();
-        let found = conditions.into_iter().find(|told| told["type"] == condition).unwrap_or_default();
+        let found = conditions.into_iter().find(|reported| reported["type"] == condition).unwrap_or_default();
         found["message"].as_str().unwrap_or_default().to_owned()
     }
 

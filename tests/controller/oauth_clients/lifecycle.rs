@@ -84,7 +84,7 @@ async fn a_credential_is_rotated_on_schedule_with_an_overlap_in_which_both_work(
         let new = world.credential("reporting", "client-secret").unwrap();
         let both = world.only().secrets;
         assert!(minutes >= 107 && both.contains(&old) && both.contains(&new) && both.len() == 2, "{minutes}");
-        assert_eq!(world.told_credentials("reporting"), World::credentials_of(&world.only()));
+        assert_eq!(world.reported_credentials("reporting"), World::credentials_of(&world.only()));
         pass(11 * MINUTE).await;
         assert_eq!(world.only().secrets, [new]);
         assert_eq!(world.client_ready("reporting"), "True/ClientReady");

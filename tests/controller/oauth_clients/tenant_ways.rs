@@ -22,7 +22,7 @@ async fn works(world: &World, method: &str) {
         pass(2 * MINUTE).await;
         assert_eq!(world.client_ready("reporting"), "True/ClientReady", "{method}");
         assert_eq!(world.ready("a", "reports"), "True/TokenValid", "{method}");
-        assert_eq!(world.told_credentials("reporting"), World::credentials_of(&world.only()), "{method}");
+        assert_eq!(world.reported_credentials("reporting"), World::credentials_of(&world.only()), "{method}");
         world.secret_works("reporting");
         world.rotate("reporting", request);
     }

@@ -57,8 +57,8 @@ async fn an_object_without_a_credential_whose_admin_cannot_manage_clients_is_sta
     world.declare("reporting", &json!({}));
     pass(MINUTE).await;
     assert_eq!(world.client_condition("reporting", "Stalled"), "True/AdminNotPermitted");
-    let told = world.declared("reporting")["status"].to_string();
-    assert!(told.contains("admin_classic") && told.contains("TenantAdmin"), "{told}");
+    let reported = world.declared("reporting")["status"].to_string();
+    assert!(reported.contains("admin_classic") && reported.contains("TenantAdmin"), "{reported}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -221,9 +221,9 @@ async fn a_hundred_objects_at_once_stay_within_the_limits_of_the_tenant() {
 async fn every_reason_of_an_oauth_client_is_reached_by_a_test_here() {
     let tests = [include_str!("lifecycle.rs"), include_str!("tenant_ways.rs"), include_str!("trouble.rs")];
     for reason in crate::reasons::OF_OAUTH_CLIENTS {
-        let told = format!("/{reason}\"");
+        let reported = format!("/{reason}\"");
         let good = ["ClientInSync", "CredentialConfirmed"].contains(&&*reason.to_string());
-        assert!(good || tests.iter().any(|text| text.contains(&told)), "{reason}");
+        assert!(good || tests.iter().any(|text| text.contains(&reported)), "{reason}");
     }
     let world = world().await;
     world.declare("reporting", &json!({}));
