@@ -129,6 +129,8 @@ struct State {
     requests: Requests,
     workloads: Workloads,
     lag: Duration,
+    /// When the wall clock was set back.
+    set_back: Vec<Instant>,
     /// The reasons of all conditions that were written.
     reasons: BTreeSet<String>,
     first: Option<Violation>,
@@ -188,10 +190,13 @@ impl Checker {
         self.lock().unknown.remove(&name);
     }
 
-    /// A process begins to lead: it knows no Secret before it has read it.
+    /// A process begins to lead: it knows no Secret before it has read it, and the age of a token only by the wall clock.
     pub fn leads(&self) {
-        let mut state = self.lock();
+        let state = &mut *self.lock();
         state.unknown = state.secrets.keys().cloned().collect();
+        if let Some(set_back) = state.set_back.last() {
+            state.requests.ages_unknown(*set_back);
+        }
     }
 
     /// Counts a change in the cluster or in the tenant.
@@ -223,6 +228,11 @@ impl Checker {
     pub fn watches_lag(&self, lag: Duration) {
         let mut state = self.lock();
         state.lag = state.lag.max(lag);
+    }
+
+    /// The wall clock was set back.
+    pub fn clock_set_back(&self) {
+        self.lock().set_back.push(Instant::now());
     }
 
     /// A token was revoked.

@@ -153,11 +153,12 @@ impl InMemory {
         let body = request.body.as_ref().map(|body| body.expose_secret().to_owned()).unwrap_or_default();
         let body: Value = serde_json::from_slice(body.as_ref()).unwrap_or_default();
         let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
-        let known = bearer(request).and_then(|token| self.checker.origin(&token));
-        let process = self.process.clone();
-        match known {
-            Some(known) => Requester { process, ..known },
-            None => {
+        let (bearer, process) = (bearer(request), self.process.clone());
+        let known = bearer.as_ref().and_then(|token| self.checker.origin(token));
+        match (known, bearer) {
+            (Some(known), _) => Requester { process, ..known },
+            (None, Some(api_key)) => Requester { process, secret: api_key, ..Requester::default() },
+            (None, None) => {
                 let (client, scopes, secret) = (text("client_id"), text("scope"), text("client_secret"));
                 let header = text("client_assertion").split('.').next().map(str::to_owned).unwrap_or_default();
                 let signer_and_user = format!("{header}{}", body["user_lookup"]);

@@ -4,7 +4,7 @@
 //! an event makes a new token necessary. Each such event allows one token for each key of a client: equal requests share one token. A
 //! token that was never published is requested again only if the response was lost, the process ended, or the tenant rejected it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -17,11 +17,13 @@ const SERVED: Duration = Duration::from_mins(3);
 const MINUTE: Duration = Duration::from_mins(1);
 /// How often the proof of a new credential is repeated.
 const REPEATED_PROOFS: usize = 3;
+/// A request that was refused because of the clock is signed again within this time, which is shorter than any back-off.
+const SIGNED_AGAIN: Duration = Duration::from_secs(9);
 /// Times in objects are whole seconds.
 const SECOND: Duration = Duration::from_secs(2);
 
 /// The sender of a request to the tenant, and its token request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Requester {
     /// The process, and its term as the leader.
     pub process: String,
@@ -29,7 +31,7 @@ pub struct Requester {
     pub client: String,
     /// The scopes in one text.
     pub scopes: String,
-    /// The client secret of a token request.
+    /// The client secret of a token request, or the API key.
     pub secret: String,
     /// The key id and the requested user of a token request.
     pub signer_and_user: String,
@@ -37,8 +39,8 @@ pub struct Requester {
 
 #[derive(Debug, Default)]
 pub(super) struct Requests {
-    /// The times of requests, by process, and of token requests also by process and key; and whether each was sent for a proof.
-    sent: HashMap<String, Vec<(Instant, bool)>>,
+    /// The requests of the last minute, by process, and token requests also by process and key.
+    sent: HashMap<String, Vec<Sent>>,
     /// The end of the pause of each process and key.
     pauses: HashMap<String, Instant>,
     /// The last token of each key.
@@ -50,9 +52,18 @@ pub(super) struct Requests {
     /// For each key, the number of those events for which a token was issued, or that are too old.
     served: HashMap<String, usize>,
     /// Client ids and secrets with a confirmed token.
-    pub(super) proven: std::collections::HashSet<(String, String)>,
+    pub(super) proven: HashSet<(String, String)>,
     /// The number of tokens that were lost by a crash between issue and publish.
     lost: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    at: Instant,
+    /// It proves a new credential.
+    is_proof: bool,
+    /// It repeats a request with another signature.
+    is_repeat: bool,
 }
 
 /// How a token was last issued.
@@ -61,6 +72,8 @@ struct Issued {
     requester: Requester,
     at: Instant,
     lifetime: Duration,
+    /// The wall clock was set back, and then another process began to lead, for which it looks younger than it is.
+    age_unknown: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -69,6 +82,8 @@ struct Last {
     process: String,
     at: Instant,
     lifetime: Duration,
+    /// The tenant issued it before: a Secret may have it with earlier times.
+    repeated: bool,
 }
 
 impl Requester {
@@ -93,13 +108,24 @@ impl Requests {
         self.issued.get(token).map(|issued| issued.at)
     }
 
-    /// Whether a token has expired, by the tenant's clock.
+    /// Whether a token has expired by the tenant's clock, and the operator can know that without a verification.
     pub(super) fn has_expired(&self, token: &str) -> bool {
-        self.issued.get(token).is_some_and(|issued| issued.at.elapsed() >= issued.lifetime)
+        self.issued.get(token).is_some_and(|issued| !issued.age_unknown && issued.at.elapsed() >= issued.lifetime)
+    }
+
+    /// The ages of tokens that were issued before this are not known.
+    pub(super) fn ages_unknown(&mut self, before: Instant) {
+        self.issued.values_mut().filter(|issued| issued.at <= before).for_each(|issued| issued.age_unknown = true);
     }
 }
 
 impl State {
+    /// The number of different scopes of contexts with API keys.
+    fn api_key_scopes(&self) -> usize {
+        let contexts = self.contexts.values().filter(|context| context.spec["auth"]["apiKey"].is_object());
+        contexts.map(super::KnownContext::scopes).collect::<HashSet<_>>().len()
+    }
+
     /// Whether all contexts of a client have this token in their Secrets.
     fn is_published_everywhere(&self, token: &str, client: &str) -> bool {
         let of_client = self.contexts.iter().filter(|(_, context)| context.credential() == Some(client));
@@ -131,27 +157,36 @@ impl Checker {
         let now = Instant::now();
         let mut state = self.lock();
         let paused = format!("{} {}", requester.process, requester.key());
-        if is_turn && state.requests.pauses.get(&paused).is_some_and(|until| now < *until) {
+        // Contexts that share an API key have pauses of their own if their scopes differ, which no request shows.
+        let is_clear = !requester.client.is_empty() || state.api_key_scopes() <= 1;
+        if is_turn && is_clear && state.requests.pauses.get(&paused).is_some_and(|until| now < *until) {
             drop(state);
             return self.violated(
                 Invariant::PausesHold,
                 format!("{}: a request for {} during a pause", requester.process, requester.client),
             );
         }
+        let of_key = format!("tokens of {paused}");
+        let before = state.requests.sent.get(&of_key).and_then(|sent| sent.last());
+        let is_repeat = token
+            && requester.secret.is_empty()
+            && before.is_some_and(|before| !before.is_repeat && before.at.elapsed() < SIGNED_AGAIN);
         let mut over = None;
         let mut count = |sort: String, limit: u32| {
-            let times = state.requests.sent.entry(sort.clone()).or_default();
-            times.push((now, !requester.is_of_contexts()));
-            times.retain(|(time, _)| now.duration_since(*time) < MINUTE);
-            // A full budget can be used at once, and is refilled within the same minute. A proof that is repeated waits for no turn;
-            // it delays the requests after it.
-            let repeated = if times.iter().any(|(_, is_proof)| *is_proof) { REPEATED_PROOFS } else { 0 };
-            if times.len() > usize::try_from(limit).unwrap_or(usize::MAX).saturating_mul(2) + repeated {
-                over = Some(format!("{sort}: {} requests in a minute, {limit} allowed", times.len()));
+            let sent = state.requests.sent.entry(sort.clone()).or_default();
+            sent.push(Sent { at: now, is_proof: !requester.is_of_contexts(), is_repeat });
+            sent.retain(|sent| now.duration_since(sent.at) < MINUTE);
+            let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+            // A full budget can be used at once, and is refilled within the same minute. A proof that is repeated and a request that
+            // is signed again wait for no turn; they delay the requests after them.
+            let proofs = if sent.iter().any(|sent| sent.is_proof) { REPEATED_PROOFS } else { 0 };
+            let repeats = sent.iter().filter(|sent| sent.is_repeat).count().min(limit);
+            if sent.len() > limit.saturating_mul(2) + proofs + repeats {
+                over = Some(format!("{sort}: {} requests in a minute, {limit} allowed", sent.len()));
             }
         };
         if token {
-            count(format!("tokens of {paused}"), limits.2);
+            count(of_key, limits.2);
             count(format!("tokens of {}", requester.process), limits.0);
         } else {
             count(format!("checks of {}", requester.process), limits.1);
@@ -183,10 +218,11 @@ impl Checker {
         let lifetime = body["expires_in"].as_u64().map_or(self.lifetime, Duration::from_secs);
         let now = Instant::now();
         let mut state = self.lock();
-        state.requests.issued.insert(token.clone(), Issued { requester: requester.clone(), at: sent, lifetime });
+        let issued = Issued { requester: requester.clone(), at: sent, lifetime, age_unknown: false };
+        let repeated = state.requests.issued.insert(token.clone(), issued).is_some();
         let part = state.contexts.values().map(super::KnownContext::renewed_after).fold(0.45, f64::min);
         let pinned = state.contexts.values().any(super::KnownContext::has_pin);
-        let this = Last { token: token.clone(), process: requester.process.clone(), at: sent, lifetime };
+        let this = Last { token: token.clone(), process: requester.process.clone(), at: sent, lifetime, repeated };
         let last = state.requests.last.insert(requester.key(), this);
         let needs = state.requests.needs.get(&requester.client).cloned().unwrap_or_default();
         let mut served = state.requests.served.get(&requester.key()).copied().unwrap_or_default();
@@ -201,8 +237,8 @@ impl Checker {
         let due = age >= last.lifetime.mul_f64(part).saturating_sub(SECOND) || last.token == token || !usable || pinned;
         let was_published = state.published.contains(&last.token);
         // A process that ends in between does not publish its token, or not in the Secrets of all contexts that share it.
-        let crashed =
-            last.process != requester.process && !state.is_published_everywhere(&last.token, &requester.client);
+        let crashed = last.process != requester.process
+            && (last.repeated || !state.is_published_everywhere(&last.token, &requester.client));
         if crashed && !due {
             state.requests.lost += 1;
         }

@@ -21,8 +21,6 @@ pub(super) struct Workloads {
     restarts: HashSet<(Name, String)>,
     /// When each Pod started.
     pods: HashMap<Name, Instant>,
-    /// When the wall clock was set back. A Pod that starts afterwards looks older than it is.
-    set_back: Vec<Instant>,
 }
 
 #[derive(Debug)]
@@ -43,8 +41,8 @@ impl Workloads {
         }
     }
 
-    /// Why this restart has no cause.
-    fn needless(&mut self, workload: &Name, secrets: &[&str], issued_at: &str) -> Option<String> {
+    /// Why this restart has no cause. `set_back`: when the wall clock was set back. A Pod that starts afterwards looks older than it is.
+    fn needless(&mut self, workload: &Name, secrets: &[&str], issued_at: &str, set_back: &[Instant]) -> Option<String> {
         if !self.restarts.insert((workload.clone(), issued_at.to_owned())) {
             return Some(format!("a second time for the token of {issued_at}"));
         }
@@ -57,7 +55,7 @@ impl Workloads {
         };
         let pod = (workload.0.clone(), format!("{}-0", workload.1));
         let has_token = self.pods.get(&pod).is_some_and(|started| {
-            let looks_older = self.set_back.iter().any(|at| (token.issued..=*started).contains(at));
+            let looks_older = set_back.iter().any(|at| (token.issued..=*started).contains(at));
             *started >= token.written + UNCLEAR && !looks_older
         });
         has_token.then(|| format!("for the token of {issued_at}, and its Pod started after that was written"))
@@ -65,11 +63,6 @@ impl Workloads {
 }
 
 impl Checker {
-    /// The wall clock was set back.
-    pub fn clock_set_back(&self) {
-        self.lock().workloads.set_back.push(Instant::now());
-    }
-
     pub(super) fn on_pod(&self, change: &Committed<'_>) {
         let (mut state, name) = (self.lock(), name_of(change));
         match (change.before, change.after) {
@@ -98,7 +91,8 @@ impl Checker {
         let needless = if before["spec"]["template"] == after["spec"]["template"] {
             Some("in another place than its template".to_owned())
         } else {
-            self.lock().workloads.needless(&name, &secrets, &issued_at)
+            let state = &mut *self.lock();
+            state.workloads.needless(&name, &secrets, &issued_at, &state.set_back)
         };
         if let Some(why) = needless {
             self.violated(Invariant::NoNeedlessRestart, format!("{shown} was changed {why}"));
