@@ -300,7 +300,7 @@ impl TokenCache {
                     }
                     Ok(Ok(token)) => {
                         // Before anything else can fail: whatever happens to this run, the token is not requested again.
-                        entry.state().issued(&token);
+                        entry.state().issued(&token, &self.clock);
                         if let Some(pause) = self.scheduler.paused(&entry.host, Instant::now()) {
                             permit.ended(end(None, call.working), Instant::now());
                             return Some(Wait { reason: WaitReason::Pause, expected: pause });

@@ -53,6 +53,15 @@ enum Value {
     Unverified(Token),
 }
 
+/// A token that was issued, and is not verified yet.
+struct Candidate {
+    token: Token,
+    /// The number of its request.
+    origin: u64,
+    /// When it was issued: its times are from the wall clock of that moment.
+    issued_at: ClockSample,
+}
+
 #[derive(Default)]
 pub(super) struct State {
     /// The moment from which this request's time is measured, on both clocks; each new token moves it.
@@ -64,8 +73,7 @@ pub(super) struct State {
     /// The tokens that were found in Secrets, by the uid of their context; each is used for that Secret only.
     found: HashMap<Arc<str>, CachedToken>,
     backoff: Option<Backoff>,
-    /// Issued, not verified yet; with the number of its request.
-    candidate: Option<(Token, u64)>,
+    candidate: Option<Candidate>,
     /// Token requests begun so far.
     begun: u64,
     /// When the last of them began.
@@ -193,13 +201,14 @@ impl State {
             untried: seen_at >= self.failed,
         });
         let answers = |origin: u64| seen_at.is_none_or(|seen_at| origin > seen_at);
-        let candidate = self.candidate.as_ref().filter(|(token, origin)| token.is_live(now) && answers(*origin));
+        let is_live = |candidate: &Candidate| candidate.token.is_live(clock.now_since(candidate.issued_at));
+        let candidate = self.candidate.as_ref().filter(|candidate| is_live(candidate) && answers(candidate.origin));
         let serves_on = held_token.filter(|_| self.backoff.is_some());
         let rechecked_at = serves_on.map(|token| *self.rechecked.entry(token).or_insert(now));
         TokenSnapshot {
             token: newest.and_then(CachedToken::verified).cloned(),
             unverified: unverified.map(|token| token.token().clone()),
-            candidate: candidate.map(|(token, _)| token.clone()),
+            candidate: candidate.map(|candidate| candidate.token.clone()),
             now,
             confirmed_at: newest.and_then(|newest| newest.confirmed_at),
             since: newest.map(|newest| newest.since),
@@ -257,7 +266,7 @@ impl State {
     }
 
     /// The token request that was begun last led to this token.
-    pub(super) fn issued(&mut self, token: &Token) {
+    pub(super) fn issued(&mut self, token: &Token, clock: &Clock) {
         self.worked = true;
         let mut token = token.clone();
         let mut known = self.issued.iter().chain(self.found.values()).map(CachedToken::token);
@@ -266,7 +275,7 @@ impl State {
         {
             token.issued_at = known.issued_at;
         }
-        self.candidate = Some((token, self.begun));
+        self.candidate = Some(Candidate { token, origin: self.begun, issued_at: clock.sample() });
     }
 
     /// The tenant confirmed a token again, in a verification without its credential. If the identity differs from the one before,
@@ -292,8 +301,8 @@ impl State {
         let verified = |token: &Token| {
             Value::Verified(Arc::new(VerifiedToken { token: token.clone(), identity: identity.clone() }))
         };
-        let candidate = self.candidate.take_if(|(candidate, _)| candidate.access_token == token.access_token);
-        if let Some((candidate, origin)) = candidate {
+        let candidate = self.candidate.take_if(|candidate| candidate.token.access_token == token.access_token);
+        if let Some(Candidate { token: candidate, origin, .. }) = candidate {
             // A new token has its times from the wall clock as it is now.
             self.anchor = Some(clock.sample());
             let now = clock.now();
@@ -312,14 +321,14 @@ impl State {
 
     /// It was issued, and no context uses it yet.
     pub(super) fn is_candidate(&self, token: &Token) -> bool {
-        self.candidate.as_ref().is_some_and(|(candidate, _)| candidate.access_token == token.access_token)
+        self.candidate.as_ref().is_some_and(|candidate| candidate.token.access_token == token.access_token)
     }
 
     /// The tenant no longer accepts this token; a new one may be requested at once.
     pub(super) fn reject(&mut self, token: &AccessToken) {
         self.found.retain(|_, found| found.token().access_token != *token);
         self.issued.take_if(|issued| issued.token().access_token == *token);
-        self.candidate.take_if(|(candidate, _)| candidate.access_token == *token);
+        self.candidate.take_if(|candidate| candidate.token.access_token == *token);
     }
 
     /// A token that stays in use was verified.

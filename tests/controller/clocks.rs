@@ -7,7 +7,7 @@ use std::time::Duration;
 use qlik_context_operator::clock::{Clock, SignedDuration};
 use serde_json::{Value, json};
 use support::api_server::Kind;
-use support::tenant::{Algorithm, Client, PublicKey};
+use support::tenant::{Algorithm, Client, Fault, FaultBody, PublicKey, Route, Script};
 
 use crate::world::{HOUR, LIFE, World, pass};
 
@@ -42,6 +42,24 @@ async fn a_token_that_is_renewed_after_the_wall_clock_was_set_back_replaces_the_
     pass(5 * HOUR).await;
     assert_ne!(world.token("a", "acme"), before, "its time of issue is later, but it was issued before");
     assert_eq!((world.issued(), world.secret_writes()), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_waits_for_its_verification_is_not_requested_again_after_the_wall_clock_was_set_back() {
+    let (mut world, offset) = moved();
+    world.add("a", "acme", LIFE, &json!({}));
+    world.start();
+    pass(HOUR).await;
+    let before = world.token("a", "acme");
+    offset.store(-24 * 3600, Ordering::SeqCst);
+    pass(HOUR * 5 / 2).await;
+    let down = Fault::Answer { status: 503, body: FaultBody::Html };
+    world.cloud.script(Script::at(Route::UsersMe, down));
+    pass(2 * HOUR).await;
+    world.cloud.clear_scripts();
+    pass(HOUR / 3).await;
+    assert_eq!(world.issued(), 2, "its expiry is earlier than that of the one before, but it is valid");
+    assert_ne!(world.token("a", "acme"), before);
 }
 
 #[tokio::test(start_paused = true)]

@@ -105,7 +105,7 @@ pub const MUTANTS: &[Mutant] = &[
     // one token for one need
     mutant(
         "a token that is not verified yet is forgotten",
-        &[("src/tokens.rs", "                        entry.state().issued(&token);\n", "")],
+        &[("src/tokens.rs", "                        entry.state().issued(&token, &self.clock);\n", "")],
     ),
     mutant(
         "contexts that share a request do not wait for each other",
