@@ -122,6 +122,8 @@ struct State {
     publishes: u64,
     /// Secrets whose last write got no response, and that were not read afterwards.
     unclear: BTreeSet<Name>,
+    /// Secrets whose last request got no response yet.
+    unread: BTreeSet<Name>,
     /// Secrets that the leader has not written since it leads, or whose last write got no response.
     unknown: BTreeSet<Name>,
     /// The generation for which each Secret's token was written.
@@ -178,7 +180,11 @@ impl Checker {
         let mut state = self.lock();
         if answered {
             state.unclear.remove(&name);
-        } else if writes {
+            state.unread.remove(&name);
+            return;
+        }
+        state.unread.insert(name.clone());
+        if writes {
             state.unclear.insert(name.clone());
             state.unknown.insert(name);
         }

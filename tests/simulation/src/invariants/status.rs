@@ -63,7 +63,7 @@ impl Checker {
         // A write about workloads repeats what the status says of the token.
         let repeats = before.is_some_and(|before| without_workloads(&before["status"]) == without_workloads(status));
         if is("Ready") && object["kind"] == "QlikContext" && !repeats {
-            // A new leader that can read nothing keeps what the status says.
+            // A leader that cannot read the Secret keeps what the status says.
             let failing =
                 conditions.iter().any(|found| found["type"] == "Ready" && found["reason"] == "RenewalFailing");
             let keeps = failing && before.is_some_and(|before| before["status"]["token"] == status["token"]);
@@ -81,7 +81,8 @@ impl Checker {
         let target = (name.0.clone(), format!("{}-token", name.1));
         let state = self.lock();
         let touched = |secret: &KnownSecret| secret.touched.is_some_and(|at| at.elapsed() < UNAWARE + state.lag);
-        let excused = keeps && state.unknown.contains(&target) || state.unclear.contains(&target);
+        let cannot_know = state.unknown.contains(&target) || state.unread.contains(&target);
+        let excused = keeps && cannot_know || state.unclear.contains(&target);
         let secret = match state.secrets.get(&target) {
             None => Some("there is no Secret".to_owned()),
             Some(secret) if secret.expires_at != reported && !excused && !touched(secret) => {
