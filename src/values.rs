@@ -160,6 +160,8 @@ pub struct TokenSnapshot {
     pub refresh: Option<RefreshState>,
     /// The tenant no longer accepts the token in the context's Secret.
     pub held_rejected: bool,
+    /// The identity of the token in the context's Secret, if this process knows it.
+    pub held_identity: Option<Arc<Identity>>,
     /// When the token that stays in use was last verified, or first seen to stay in use.
     pub rechecked_at: Option<Timestamp>,
 }

@@ -188,9 +188,8 @@ impl Observed<'_> {
     fn holds(&self) -> Holds {
         let Some(held) = &self.read.held else { return Holds::Nothing };
         // What this process has learned of the token takes precedence over the status.
-        let token = self.tokens.and_then(|tokens| tokens.token.as_ref());
-        let same = token.filter(|token| token.token.access_token == held.token.access_token);
-        let identity = same.map(|token| (*token.identity).clone()).or_else(|| held.identity.clone());
+        let known = self.tokens.and_then(|tokens| tokens.held_identity.as_deref());
+        let identity = known.or(held.identity.as_ref()).cloned();
         let pinned = identity.as_ref().is_none_or(|identity| self.facts.desired.pins.check(identity).is_ok());
         let unproven = self.tokens.is_some_and(|tokens| tokens.unverified.is_some());
         let status = self.facts.context.status.as_ref().and_then(|status| status.token.as_ref());

@@ -194,6 +194,11 @@ impl State {
         let newest = by_age().find(|token| token.verified().is_some());
         let unverified = by_age().find(|token| token.verified().is_none());
         let pause = self.last_forced.map_or(Duration::ZERO, |last| FORCED_SPACING.saturating_sub(last.age()));
+        let is_held = |token: &&CachedToken| {
+            requester.held.is_some_and(|held| held.token.access_token == token.token().access_token)
+        };
+        let held_identity =
+            by_age().filter(is_held).find_map(CachedToken::verified).map(|known| known.identity.clone());
         let origin = newest.map(|newest| newest.origin);
         let refresh = seen_at.map(|seen_at| RefreshState {
             waits: origin.is_none_or(|origin| origin <= seen_at),
@@ -216,6 +221,7 @@ impl State {
             backoff: self.backoff.clone(),
             refresh,
             held_rejected: false,
+            held_identity,
             rechecked_at,
         }
     }

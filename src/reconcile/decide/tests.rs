@@ -73,6 +73,7 @@ impl<'c> Scene<'c> {
             backoff: None,
             refresh: None,
             held_rejected: false,
+            held_identity: None,
             rechecked_at: None,
         };
         let wanted =
@@ -405,6 +406,19 @@ fn a_token_whose_identity_and_credential_nobody_knows_is_not_called_working() {
     let identity = (*verified(0).identity).clone();
     assert!(!planted(None, false), "part a of the binding can be made by anyone who knows a token");
     assert!(planted(Some(identity), false) && planted(None, true));
+}
+
+#[test]
+fn a_held_token_that_this_process_knows_to_be_of_another_identity_is_not_called_working() {
+    let works = |known: bool| {
+        let context = context(&json!({"expectedIdentity": {"userId": "another"}}));
+        let mut scene = Scene::of(&context);
+        scene.read().held = Some(held(LIFE, true, false));
+        scene.tokens().held_identity = known.then(|| verified(0).identity.clone());
+        let Step::Rest { outcome, .. } = scene.step() else { panic!() };
+        matches!(outcome.holds(), Some(Holds::Fitting(_)))
+    };
+    assert!(works(false) && !works(true));
 }
 
 #[test]
