@@ -140,7 +140,7 @@ impl Round<'_> {
         let Plan { restart, findings, mut again } = decide(&self.facts(&readers, &workloads, wanted));
         let mut refused = None;
         for name in restart {
-            match self.restart(&name, &readers, wanted).await {
+            match self.restart(&name, wanted).await {
                 Ok(()) => {}
                 Err(error) if is_forbidden(&error) => return Err(error),
                 Err(error) => {
@@ -185,16 +185,18 @@ impl Round<'_> {
         Ok(())
     }
 
-    /// Restarts a workload, if the decision is the same after another read.
-    async fn restart(&self, name: &WorkloadName, readers: &[Reader], wanted: &Workloads) -> Result<(), Error> {
+    /// Restarts a workload, if the decision is the same after another read. Its Pods may have been replaced during the requests
+    /// before: a list of them that is too old to be shared is made again.
+    async fn restart(&self, name: &WorkloadName, wanted: &Workloads) -> Result<(), Error> {
         let base = &self.cx.base;
         self.cx.pace.turn().await;
+        let readers = self.cx.listings.readers(&base.client, &self.namespace, &self.secret, self.called).await?;
         base.leadership.check()?;
         let Some(workload) = list::read(&base.client, &self.namespace, name, &self.secret).await? else {
             return Ok(());
         };
         let alone = [workload];
-        if !decide(&self.facts(readers, &alone, wanted)).restart.contains(name) {
+        if !decide(&self.facts(&readers, &alone, wanted)).restart.contains(name) {
             return Ok(());
         }
         let [workload] = &alone;

@@ -148,6 +148,20 @@ async fn until_renewal(world: &World) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pod_that_is_replaced_while_another_request_hangs_causes_no_restart() {
+    let world = with(json!({"refreshVolumes": true, "restart": {}})).await;
+    pod(&world, "a", "p0", &volume("acme-token"), None, &json!({}));
+    deploy(&world, "a", "reader", &environment("acme-token"));
+    world.api.script(Script::on(Verb::Patch, Kind::Pod, Fault::Silence).once());
+    until_renewal(&world).await;
+    pass(STEP).await;
+    assert_eq!((pod_patches(&world), restarts(&world)), (1, 0), "the first request hangs");
+    roll_out(&world, "a", "reader");
+    pass(MINUTE).await;
+    assert_eq!((restarts(&world), reported(&world).as_str()), (0, "True/WorkloadsFresh"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn pods_that_mount_the_secret_are_annotated_once_for_each_new_token_and_cost_one_list_more() {
     let world = with(json!({})).await;
     for n in 0..3 {
