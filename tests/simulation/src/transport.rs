@@ -153,16 +153,16 @@ impl InMemory {
         let body = request.body.as_ref().map(|body| body.expose_secret().to_owned()).unwrap_or_default();
         let body: Value = serde_json::from_slice(body.as_ref()).unwrap_or_default();
         let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
-        let (bearer, process) = (bearer(request), self.process.clone());
+        let (bearer, process, host) = (bearer(request), self.process.clone(), request.tenant.authority());
         let known = bearer.as_ref().and_then(|token| self.checker.origin(token));
         match (known, bearer) {
-            (Some(known), _) => Requester { process, ..known },
-            (None, Some(api_key)) => Requester { process, secret: api_key, ..Requester::default() },
+            (Some(known), _) => Requester { process, host, ..known },
+            (None, Some(api_key)) => Requester { process, host, secret: api_key, ..Requester::default() },
             (None, None) => {
                 let (client, scopes, secret) = (text("client_id"), text("scope"), text("client_secret"));
                 let header = text("client_assertion").split('.').next().map(str::to_owned).unwrap_or_default();
                 let signer_and_user = format!("{header}{}", body["user_lookup"]);
-                Requester { process, client, scopes, secret, signer_and_user }
+                Requester { process, host, client, scopes, secret, signer_and_user }
             }
         }
     }

@@ -27,6 +27,8 @@ const SECOND: Duration = Duration::from_secs(2);
 pub struct Requester {
     /// The process, and its term as the leader.
     pub process: String,
+    /// The host of the tenant.
+    pub host: String,
     /// The OAuth client.
     pub client: String,
     /// The scopes in one text.
@@ -88,7 +90,7 @@ struct Last {
 
 impl Requester {
     fn key(&self) -> String {
-        format!("{} {} {} {}", self.client, self.scopes, self.secret, self.signer_and_user)
+        format!("{} {} {} {} {}", self.host, self.client, self.scopes, self.secret, self.signer_and_user)
     }
 
     /// Whether contexts use this client. The tokens of others prove a credential of a QlikOAuthClient.
@@ -187,9 +189,9 @@ impl Checker {
         };
         if token {
             count(of_key, limits.2);
-            count(format!("tokens of {}", requester.process), limits.0);
+            count(format!("tokens of {} at {}", requester.process, requester.host), limits.0);
         } else {
-            count(format!("checks of {}", requester.process), limits.1);
+            count(format!("checks of {} at {}", requester.process, requester.host), limits.1);
         }
         drop(state);
         if let Some(over) = over {
