@@ -100,7 +100,8 @@ impl InMemory {
             let call = call.header("content-type", "application/json").body(body.unwrap_or_default());
             let call = call.map_err(|_| TransportFailure::Connection)?;
             self.checker.record(&format!("{} {method} {host}{path}", self.process));
-            if path == TOKEN || path.starts_with("/api/v1/users/") {
+            let is_of_token = path == TOKEN || path.starts_with("/api/v1/users/");
+            if is_of_token {
                 let limits = self.limits;
                 let limits =
                     (limits.host_tokens_per_minute, limits.host_requests_per_minute, limits.key_tokens_per_minute);
@@ -135,7 +136,8 @@ impl InMemory {
             }
             let date = header("date").and_then(|date| httpdate::parse_http_date(&date).ok());
             let pause = header("retry-after").and_then(|value| retry_after(&value, date));
-            if let Some(pause) = pause.filter(|_| matches!(status, 429 | 503)) {
+            // A pause of a QlikOAuthClient without a working credential applies to that object only.
+            if let Some(pause) = pause.filter(|_| matches!(status, 429 | 503) && is_of_token) {
                 self.checker.pause(requester, pause);
             }
             if let Some(token) = bearer.as_ref().filter(|_| path.starts_with("/api/v1/users/")) {
