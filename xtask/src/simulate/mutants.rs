@@ -25,6 +25,7 @@ pub fn run(only: Option<&str>, within: u64, screen: Screen) -> anyhow::Result<()
     let chosen: Vec<_> = MUTANTS.iter().filter(|mutant| only.is_none_or(|only| mutant.name.contains(only))).collect();
     ensure!(!chosen.is_empty(), "no mutant has such a name");
     let tree = Tree::copy()?;
+    tree.clean()?;
     let program = tree.build()?;
     let (passed, output) = simulate(&program, BASELINE)?;
     ensure!(passed, "without a mutant, an invariant is violated:\n{output}");
@@ -82,12 +83,27 @@ impl Tree {
         Ok(Self(tree))
     }
 
+    /// Removes what was built of an earlier mutant: if that run was interrupted, it may be incomplete.
+    fn clean(&self) -> anyhow::Result<()> {
+        let packages = ["--package", "qlik-context-operator", "--package", "simulation"];
+        let cleaned = self.cargo("clean").args(packages).status().context("cannot run cargo")?;
+        ensure!(cleaned.success(), "cargo cannot remove the build of an earlier mutant");
+        Ok(())
+    }
+
+    /// Cargo in this tree, with a target folder of its own: in that of the repository, cargo would take the program of a mutant for
+    /// the repository's.
+    fn cargo(&self, command: &str) -> Command {
+        let mut cargo = cargo::cargo(&[command, "--profile", "simulation", "--quiet"]);
+        cargo.arg("--manifest-path").arg(self.0.join("Cargo.toml"));
+        cargo.arg("--target-dir").arg(self.0.join("target"));
+        cargo
+    }
+
     /// Builds the program of the simulation.
     fn build(&self) -> anyhow::Result<PathBuf> {
-        let mut cargo = cargo::cargo(&["build", "--profile", "simulation", "--package", "simulation", "--quiet"]);
-        cargo.arg("--manifest-path").arg(self.0.join("Cargo.toml"));
-        // Not that of this repository: cargo would take the program of a mutant for its own.
-        cargo.arg("--target-dir").arg(self.0.join("target"));
+        let mut cargo = self.cargo("build");
+        cargo.args(["--package", "simulation"]);
         cargo.args(["--message-format", "json-render-diagnostics"]).stderr(Stdio::piped());
         let output = cargo.output().context("cannot run cargo")?;
         if !output.status.success() {
