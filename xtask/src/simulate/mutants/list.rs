@@ -293,14 +293,6 @@ pub const MUTANTS: &[Mutant] = &[
         )],
     ),
     mutant(
-        "a changed credential wakes nobody",
-        &[(
-            "src/controller.rs",
-            "        .reconcile_on(secrets)\n",
-            "        .reconcile_on(secrets.filter(|_| std::future::ready(false)))\n",
-        )],
-    ),
-    mutant(
         "a wall clock that is set back delays renewals",
         &[(
             "src/clock.rs",
