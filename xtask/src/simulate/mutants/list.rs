@@ -293,14 +293,6 @@ pub const MUTANTS: &[Mutant] = &[
         )],
     ),
     mutant(
-        "a wall clock that is set back delays renewals",
-        &[(
-            "src/clock.rs",
-            "self.now().max(since.wall.saturating_add(age).unwrap_or(Timestamp::MAX))",
-            "self.now().min(since.wall.saturating_add(age).unwrap_or(Timestamp::MAX))",
-        )],
-    ),
-    mutant(
         "a subtraction goes below zero",
         &[("src/lease.rs", "self.claims.len().saturating_sub(2)", "self.claims.len() - 2")],
     ),
