@@ -413,7 +413,8 @@ fn a_held_token_that_this_process_knows_to_be_of_another_identity_is_not_called_
     let works = |known: bool| {
         let context = context(&json!({"expectedIdentity": {"userId": "another"}}));
         let mut scene = Scene::of(&context);
-        scene.read().held = Some(held(LIFE, true, false));
+        let fit = Fit { spec: true, credential: true };
+        scene.read().held = Some(HeldToken { fit, ..held(LIFE, true, false) });
         scene.tokens().held_identity = known.then(|| verified(0).identity.clone());
         let Step::Rest { outcome, .. } = scene.step() else { panic!() };
         matches!(outcome.holds(), Some(Holds::Fitting(_)))
