@@ -20,12 +20,18 @@ fn moved() -> (World, Arc<AtomicI64>) {
     (world, offset)
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_wall_clock_that_is_set_back_delays_no_renewal() {
+/// The same, with a context that got its token an hour ago.
+async fn an_hour_old() -> (World, Arc<AtomicI64>) {
     let (mut world, offset) = moved();
     world.add("a", "acme", LIFE, &json!({}));
     world.start();
     pass(HOUR).await;
+    (world, offset)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_is_set_back_delays_no_renewal() {
+    let (world, offset) = an_hour_old().await;
     offset.store(-24 * 3600, Ordering::SeqCst);
     pass(4 * HOUR).await;
     assert_eq!(world.issued(), 2, "the renewal is due by the monotonic clock");
@@ -33,10 +39,7 @@ async fn a_wall_clock_that_is_set_back_delays_no_renewal() {
 
 #[tokio::test(start_paused = true)]
 async fn a_token_that_is_renewed_after_the_wall_clock_was_set_back_replaces_the_one_before() {
-    let (mut world, offset) = moved();
-    world.add("a", "acme", LIFE, &json!({}));
-    world.start();
-    pass(HOUR).await;
+    let (world, offset) = an_hour_old().await;
     let before = world.token("a", "acme");
     offset.store(-24 * 3600, Ordering::SeqCst);
     pass(5 * HOUR).await;
@@ -46,10 +49,7 @@ async fn a_token_that_is_renewed_after_the_wall_clock_was_set_back_replaces_the_
 
 #[tokio::test(start_paused = true)]
 async fn a_token_that_waits_for_its_verification_is_not_requested_again_after_the_wall_clock_was_set_back() {
-    let (mut world, offset) = moved();
-    world.add("a", "acme", LIFE, &json!({}));
-    world.start();
-    pass(HOUR).await;
+    let (world, offset) = an_hour_old().await;
     let before = world.token("a", "acme");
     offset.store(-24 * 3600, Ordering::SeqCst);
     pass(HOUR * 5 / 2).await;
@@ -84,10 +84,7 @@ async fn a_token_of_an_earlier_process_whose_clock_was_ahead_is_replaced() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wall_clock_that_jumps_ahead_as_after_a_suspend_is_noticed_within_seconds() {
-    let (mut world, offset) = moved();
-    world.add("a", "acme", LIFE, &json!({}));
-    world.start();
-    pass(HOUR).await;
+    let (world, offset) = an_hour_old().await;
     assert_eq!(world.issued(), 1);
     offset.store(5 * 3600, Ordering::SeqCst);
     pass(Duration::from_secs(15)).await;
