@@ -190,15 +190,15 @@ impl State {
         let held = self.found.get(uid).filter(|found| requester.holds(found.token()));
         // A token in a Secret was issued before the newest one of this process. Their times of issue do not show that: the wall clock
         // may have been set back between the two.
-        let by_age = || self.issued.iter().chain(held);
-        let newest = by_age().find(|token| token.verified().is_some());
-        let unverified = by_age().find(|token| token.verified().is_none());
+        let newest_first = || self.issued.iter().chain(held);
+        let newest = newest_first().find(|token| token.verified().is_some());
+        let unverified = newest_first().find(|token| token.verified().is_none());
         let pause = self.last_forced.map_or(Duration::ZERO, |last| FORCED_SPACING.saturating_sub(last.age()));
         let is_held = |token: &&CachedToken| {
             requester.held.is_some_and(|held| held.token.access_token == token.token().access_token)
         };
         let held_identity =
-            by_age().filter(is_held).find_map(CachedToken::verified).map(|known| known.identity.clone());
+            newest_first().filter(is_held).find_map(CachedToken::verified).map(|known| known.identity.clone());
         let origin = newest.map(|newest| newest.origin);
         let refresh = seen_at.map(|seen_at| RefreshState {
             waits: origin.is_none_or(|origin| origin <= seen_at),

@@ -70,8 +70,8 @@ pub const MUTANTS: &[Mutant] = &[
         "the oldest token of a request is used",
         &[(
             "src/tokens/entry.rs",
-            "let by_age = || self.issued.iter().chain(held);",
-            "let by_age = || held.into_iter().chain(self.issued.as_ref());",
+            "let newest_first = || self.issued.iter().chain(held);",
+            "let newest_first = || held.into_iter().chain(self.issued.as_ref());",
         )],
     ),
     mutant(
@@ -83,13 +83,13 @@ pub const MUTANTS: &[Mutant] = &[
         &[
             (
                 "src/tokens/entry.rs",
-                "by_age().find(|token| token.verified().is_some())",
-                "by_age().filter(|token| token.verified().is_some()).max_by_key(|token| token.token().issued_at)",
+                "newest_first().find(|token| token.verified().is_some())",
+                "newest_first().filter(|token| token.verified().is_some()).max_by_key(|token| token.token().issued_at)",
             ),
             (
                 "src/tokens/entry.rs",
-                "let by_age = || self.issued.iter().chain(held);",
-                "let by_age = || held.into_iter().chain(self.issued.as_ref());",
+                "let newest_first = || self.issued.iter().chain(held);",
+                "let newest_first = || held.into_iter().chain(self.issued.as_ref());",
             ),
         ],
     ),
