@@ -308,10 +308,10 @@ impl State {
             Value::Verified(Arc::new(VerifiedToken { token: token.clone(), identity: identity.clone() }))
         };
         let candidate = self.candidate.take_if(|candidate| candidate.token.access_token == token.access_token);
-        if let Some(Candidate { token: candidate, origin, .. }) = candidate {
-            // A new token has its times from the wall clock as it is now.
-            self.anchor = Some(clock.sample());
-            let now = clock.now();
+        if let Some(Candidate { token: candidate, origin, issued_at }) = candidate {
+            // Its times are from the wall clock of that moment.
+            self.anchor = Some(issued_at);
+            let now = self.now(clock);
             let value = verified(&candidate);
             self.issued = Some(CachedToken { value, since: now, confirmed_at: Some(now), origin });
             return;

@@ -63,6 +63,22 @@ async fn a_token_that_waits_for_its_verification_is_not_requested_again_after_th
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_token_that_is_verified_after_the_wall_clock_was_set_back_is_renewed_in_time() {
+    let (mut world, offset) = moved();
+    let down = Fault::Answer { status: 503, body: FaultBody::Html };
+    world.cloud.script(Script::at(Route::UsersMe, down));
+    world.add("a", "acme", LIFE, &json!({}));
+    world.start();
+    pass(Duration::from_mins(1)).await;
+    offset.store(-24 * 3600, Ordering::SeqCst);
+    world.cloud.clear_scripts();
+    pass(HOUR / 3).await;
+    assert_eq!((world.issued(), world.ready("a", "acme").as_str()), (1, "True/TokenValid"));
+    pass(5 * HOUR).await;
+    assert_eq!(world.issued(), 2, "its times are from the clock before");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_token_of_an_earlier_process_whose_clock_was_ahead_is_replaced() {
     let (mut world, offset) = moved();
     offset.store(180, Ordering::SeqCst);
