@@ -66,8 +66,8 @@ struct Candidate {
 pub(super) struct State {
     /// The moment from which this request's time is measured, on both clocks; each new token moves it.
     anchor: Option<ClockSample>,
-    /// The contexts that use this request, by uid.
-    users: HashMap<Arc<str>, Caller>,
+    /// The contexts that use this request, by uid; with the number of token requests begun before they did.
+    users: HashMap<Arc<str>, (Caller, u64)>,
     /// The newest token that this process requested.
     issued: Option<CachedToken>,
     /// The tokens that were found in Secrets, by the uid of their context; each is used for that Secret only.
@@ -148,7 +148,7 @@ impl State {
     /// A context uses this request.
     pub(super) fn join(&mut self, caller: &Caller) {
         if !self.users.contains_key(&caller.uid) {
-            self.users.insert(caller.uid.clone(), caller.clone());
+            self.users.insert(caller.uid.clone(), (caller.clone(), self.begun));
         }
     }
 
@@ -161,7 +161,7 @@ impl State {
     }
 
     pub(super) fn users(&self) -> Vec<Caller> {
-        self.users.values().cloned().collect()
+        self.users.values().map(|(caller, _)| caller.clone()).collect()
     }
 
     pub(super) fn is_unused(&self) -> bool {
@@ -188,9 +188,14 @@ impl State {
             seen.1
         });
         let held = self.found.get(uid).filter(|found| requester.holds(found.token()));
-        // A token in a Secret was issued before the newest one of this process. Their times of issue do not show that: the wall clock
-        // may have been set back between the two.
-        let newest_first = || self.issued.iter().chain(held);
+        // A token in a Secret was issued before the newest one of this process, whatever their times of issue: the wall clock may have
+        // been set back between the two. Only a context that joined later may bring a newer one, from another shard.
+        let joined = self.users.get(uid).map_or(0, |(_, begun)| *begun);
+        let is_older = |issued: &CachedToken| {
+            issued.origin <= joined && held.is_some_and(|held| issued.token().issued_at < held.token().issued_at)
+        };
+        let own = self.issued.as_ref().filter(|issued| !is_older(issued));
+        let newest_first = || own.into_iter().chain(held);
         let newest = newest_first().find(|token| token.verified().is_some());
         let unverified = newest_first().find(|token| token.verified().is_none());
         let pause = self.last_forced.map_or(Duration::ZERO, |last| FORCED_SPACING.saturating_sub(last.age()));
@@ -309,7 +314,7 @@ impl State {
         };
         let candidate = self.candidate.take_if(|candidate| candidate.token.access_token == token.access_token);
         if let Some(Candidate { token: candidate, origin, issued_at }) = candidate {
-            // Its times are from the wall clock of that moment.
+            // The times of the token are from the wall clock of the moment when it was issued.
             self.anchor = Some(issued_at);
             let now = self.now(clock);
             let value = verified(&candidate);

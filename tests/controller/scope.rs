@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use qlik_context_operator::controller::control;
 use qlik_context_operator::controller::scope::{Scope, selector};
+use qlik_context_operator::lease::Leadership;
 use serde_json::json;
 use support::api_server::{Fault, Kind, Script, Verb};
+use tokio_util::sync::CancellationToken;
 
 use crate::world::{HOUR, LIFE, World, pass};
 
@@ -135,6 +138,36 @@ async fn a_context_that_is_no_longer_selected_is_ignored_and_another_instance_co
         "one token for the new context"
     );
     assert_eq!((world.token("a", "two"), is_known(&world, "a", "two")), (token, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_context_that_another_shard_served_meanwhile_keeps_its_newer_token() {
+    let shard = |name: &str| Scope { contexts: selector::parse(&format!("shard={name}")).unwrap(), ..Scope::default() };
+    let mut world = World::new();
+    world.add("a", "one", LIFE, &json!({}));
+    world.put_context("a", "two", "one", &json!({}));
+    ["one", "two"].iter().for_each(|name| label(&world, name, "x"));
+    world.scope = shard("y");
+    let other = world.parts(Leadership::undisputed());
+    #[expect(clippy::disallowed_methods, reason = "the other shard runs concurrently")]
+    tokio::spawn(control(other, CancellationToken::new()));
+    world.scope = shard("x");
+    world.start();
+    pass(HOUR).await;
+    assert_eq!(world.issued(), 1, "the two contexts share a token");
+
+    label(&world, "two", "y");
+    let refresh = |context: &mut serde_json::Value| {
+        context["metadata"]["annotations"]["qlikcontext.dev/refresh-requested-at"] = "now".into();
+    };
+    world.api.edit(Kind::QlikContext, "a", "two", refresh).unwrap();
+    pass(Duration::from_mins(1)).await;
+    let (token, issued, writes) = (world.token("a", "two"), world.issued(), world.secret_writes());
+    assert_ne!(token, world.token("a", "one"));
+
+    label(&world, "two", "x");
+    pass(HOUR / 2).await;
+    assert_eq!((world.token("a", "two"), world.issued(), world.secret_writes()), (token, issued, writes));
 }
 
 #[tokio::test(start_paused = true)]

@@ -70,8 +70,8 @@ pub const MUTANTS: &[Mutant] = &[
         "the oldest token of a request is used",
         &[(
             "src/tokens/entry.rs",
-            "let newest_first = || self.issued.iter().chain(held);",
-            "let newest_first = || held.into_iter().chain(self.issued.as_ref());",
+            "let newest_first = || own.into_iter().chain(held);",
+            "let newest_first = || held.into_iter().chain(own);",
         )],
     ),
     mutant(
@@ -88,8 +88,8 @@ pub const MUTANTS: &[Mutant] = &[
             ),
             (
                 "src/tokens/entry.rs",
-                "let newest_first = || self.issued.iter().chain(held);",
-                "let newest_first = || held.into_iter().chain(self.issued.as_ref());",
+                "let newest_first = || own.into_iter().chain(held);",
+                "let newest_first = || held.into_iter().chain(own);",
             ),
         ],
     ),
