@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use qlik_context_operator::api::{ConditionType, QlikContext, QlikOAuthClient, Reason};
 use qlik_context_operator::clock::Timestamp;
@@ -252,6 +253,7 @@ fn facts_of(object: QlikOAuthClient, holds: bool) -> oauth_client::facts::Facts 
     oauth_client::facts::Facts {
         desired: oauth_client::desired::Desired::parse(&object).unwrap(),
         now: at(NOW),
+        deleting_for: Duration::ZERO,
         secret: CredentialSecret::classify(read, &object),
         admin: Err(Failure::new(ConditionType::ClientSynced, Reason::AdminContextNotFound, "No.")),
         client: oauth_client::facts::Remote::Unknown,

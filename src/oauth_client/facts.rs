@@ -26,6 +26,8 @@ pub struct Facts {
     pub desired: Desired,
     /// The wall clock.
     pub now: Timestamp,
+    /// How long this process knows that the object is being deleted.
+    pub deleting_for: Duration,
     /// The Secret of the credential's name.
     pub secret: CredentialSecret,
     /// The token that may manage the client.

@@ -1,5 +1,5 @@
 //! What the process remembers of each object. Nothing here is needed after a restart: a credential whose value was only in
-//! memory is removed by its hint.
+//! memory is removed by its hint, and a deletion gets the full time again.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use kube::{Resource, ResourceExt};
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::StoredClient;
 use super::facts::Candidate;
@@ -32,6 +33,8 @@ pub struct Memory {
     pub host: Option<String>,
     /// A credential that was made and is not in the Secret yet.
     pub candidate: Option<Candidate>,
+    /// When this process first saw that it is being deleted.
+    pub deleting_since: Option<Instant>,
     /// Failures of the Kubernetes API in a row.
     pub failures: u32,
     /// Runs in a row that left it failing.
@@ -53,6 +56,7 @@ impl Memory {
             seen: digest(object.meta()),
             host: None,
             candidate: None,
+            deleting_since: None,
             failures: 0,
             failing: 0,
             secret_repairs: Repairs::forgotten_after(REPAIR_FORGOTTEN),

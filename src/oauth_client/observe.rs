@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use kube::api::Api;
+use tokio::time::Instant;
 
 use super::Context;
 use super::admin::admin;
@@ -64,18 +65,21 @@ pub async fn observe(cx: &Context, caller: &Caller) -> Result<Observed, Error> {
     let admin = admin(&desired.admin_context, context.as_ref(), published, credential.as_ref(), now);
     let at = |wait: Option<Duration>| wait.map(|wait| now.checked_add(wait).unwrap_or(Timestamp::MAX));
     let secret = CredentialSecret::classify(own, &object);
+    let deleted = object.metadata.deletion_timestamp.is_some();
     let remembered = cx.memories.with(&caller.uid, |memory| {
         // The response to its write may have been lost.
         memory.candidate.take_if(|made| secret.held().is_some_and(|held| made.credential.is_same(&held.credential)));
         let brakes = Brakes { secret: at(memory.secret_repairs.wait()), client: at(memory.client_repairs.wait()) };
-        (memory.candidate.clone(), brakes)
+        let deleting_since = deleted.then(|| *memory.deleting_since.get_or_insert_with(Instant::now));
+        (memory.candidate.clone(), brakes, deleting_since.map(|since| since.elapsed()).unwrap_or_default())
     });
-    let (candidate, brakes) = remembered.unwrap_or_default();
+    let (candidate, brakes, deleting_for) = remembered.unwrap_or_default();
     let (client, so_far) = (Remote::Unknown, SoFar::default());
     Ok(Observed::Facts(Box::new(Facts {
         object,
         desired,
         now,
+        deleting_for,
         secret,
         admin,
         client,

@@ -11,7 +11,8 @@ use crate::oauth::tenant::AllowedHosts;
 use crate::oauth_client::facts::{Facts, Next, Outcome, Remote, Step};
 use crate::oauth_client::mark::Mark;
 
-/// After this time the object is released, whatever the tenant answers.
+/// After this time the object is released, whatever the tenant answers. It begins when a process first sees the deletion, so that one
+/// that starts later, or whose clock is ahead of the API server's, asks the tenant as well.
 const GIVE_UP: Duration = Duration::from_mins(5);
 
 pub(super) fn deleting(facts: &Facts, allowed: &AllowedHosts) -> Step {
@@ -21,8 +22,7 @@ pub(super) fn deleting(facts: &Facts, allowed: &AllowedHosts) -> Step {
     if !facts.desired.delete {
         return Step::SetFinalizer(false);
     }
-    let begun = facts.object.metadata.deletion_timestamp.as_ref().map_or(facts.now, |time| time.0);
-    let deadline = begun.checked_add(GIVE_UP).unwrap_or(Timestamp::MAX);
+    let deadline = facts.now.checked_add(GIVE_UP.saturating_sub(facts.deleting_for)).unwrap_or(Timestamp::MAX);
     let failure = facts.so_far.failure.clone().or_else(|| unmanageable(facts, allowed));
     if let Some(failure) = failure {
         // Without its context or its tenant there is nothing to wait for.

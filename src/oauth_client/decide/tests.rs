@@ -1,7 +1,9 @@
 //! The decision in each situation.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
 use super::*;
@@ -71,6 +73,7 @@ fn facts(object: QlikOAuthClient) -> Facts {
         desired: Desired::parse(&object).unwrap(),
         object,
         now: at(0),
+        deleting_for: Duration::ZERO,
         secret: CredentialSecret::Absent,
         admin: Ok(admin),
         client: Remote::Unknown,
@@ -406,12 +409,12 @@ fn nothing_is_asked_while_suspended_backing_off_or_without_a_token_to_ask_with()
 
 #[test]
 fn with_delete_the_client_is_deleted_with_its_object_which_waits_for_five_minutes_at_most() {
-    let deleting = |policy: &str, age: i64| {
+    let deleting = |policy: &str, age: u64| {
         let mut object = object(&json!({"deletionPolicy": policy}), &json!({"clientId": "c-1"}));
         object.metadata.finalizers = Some(vec![OAUTH_CLIENT_FINALIZER.into()]);
-        let at = at(-age).to_string();
-        object.metadata.deletion_timestamp = Some(serde_json::from_value(json!(at)).unwrap());
-        facts(object)
+        // The deletion is long ago by the clock of the API server.
+        object.metadata.deletion_timestamp = Some(Time(at(-3600)));
+        Facts { deleting_for: Duration::from_secs(age), ..facts(object) }
     };
     assert_eq!(said(&deleting("Retain", 0)), "finalizer false");
     assert_eq!(said(&deleting("Delete", 0)), "read c-1");
@@ -422,7 +425,7 @@ fn with_delete_the_client_is_deleted_with_its_object_which_waits_for_five_minute
     let mut theirs = client(&[]);
     theirs.description = None;
     assert_eq!(found(Remote::Known(Box::new(theirs))), "give up");
-    let failing = |failure: Failure, age: i64| said(&Facts { admin: Err(failure), ..deleting("Delete", age) });
+    let failing = |failure: Failure, age: u64| said(&Facts { admin: Err(failure), ..deleting("Delete", age) });
     assert_eq!(failing(findings::context_not_ready("admin", "x"), 299), "AdminContextNotReady");
     assert_eq!(failing(findings::context_not_ready("admin", "x"), 300), "give up");
     assert_eq!(failing(findings::context_not_found("admin"), 0), "give up");

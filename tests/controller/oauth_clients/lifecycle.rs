@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use qlik_context_operator::clock::{Clock, SignedDuration};
 use serde_json::{Value, json};
 use support::api_server::{Kind, Verb};
 use support::tenant::{Client, Consent, Route};
@@ -281,6 +282,20 @@ async fn a_client_is_deleted_with_its_object_only_if_the_policy_says_so() {
     world.api.edit(Kind::QlikOAuthClient, "a", "changed", retain).unwrap();
     pass(MINUTE).await;
     assert_eq!(world.declared("changed")["metadata"]["finalizers"].as_array().map_or(0, Vec::len), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_is_deleted_with_its_object_by_a_process_that_starts_long_after_the_deletion() {
+    let mut world = world().await;
+    world.declare("deleted", &json!({"deletionPolicy": "Delete"}));
+    pass(MINUTE).await;
+    let before = world.clock.clone();
+    world.clock = Clock::from_wall(move || before.now() + SignedDuration::from_hours(1));
+    world.api.delete(Kind::QlikOAuthClient, "a", "deleted");
+    world.start();
+    pass(MINUTE).await;
+    assert_eq!((world.made().len(), world.notes("ClientNotDeleted")), (0, Vec::new()));
+    assert!(world.declared("deleted").is_null());
 }
 
 #[tokio::test(start_paused = true)]
