@@ -189,6 +189,33 @@ impl Event {
         }
     }
 
+    /// The context that it names.
+    pub fn context(self) -> Option<usize> {
+        use Event::*;
+        match self {
+            Revoke { context }
+            | Refresh { context }
+            | Edit { context, .. }
+            | EditField { context, .. }
+            | Label { context }
+            | Delete { context }
+            | Create { context }
+            | Tamper { context }
+            | Contest { context, .. }
+            | DeleteTarget { context }
+            | Orphan { context }
+            | Foreign { context }
+            | ReplacePod { context }
+            | ReadSecret { context, .. } => Some(context),
+            _ => None,
+        }
+    }
+
+    /// Whether it concerns a workload.
+    pub fn needs_workloads(self) -> bool {
+        matches!(self, Self::ReplacePod { .. } | Self::ReadSecret { .. })
+    }
+
     /// Whether it concerns a QlikOAuthClient.
     pub fn needs_objects(self) -> bool {
         use Event::*;

@@ -75,6 +75,12 @@ pub struct Cut {
     /// The number of QlikOAuthClients.
     #[arg(long)]
     oauth_clients: Option<usize>,
+    /// The number of QlikContexts.
+    #[arg(long)]
+    contexts: Option<usize>,
+    /// No context has workloads.
+    #[arg(long)]
+    no_workloads: bool,
 }
 
 impl History {
@@ -118,6 +124,18 @@ impl History {
         }
         self.replicas = cut.replicas.unwrap_or(self.replicas);
         self.oauth_clients = cut.oauth_clients.unwrap_or(self.oauth_clients);
+        if cut.no_workloads {
+            self.workloads.clear();
+        }
+        let contexts = cut.contexts.unwrap_or(self.contexts.len());
+        self.with_contexts(contexts)
+    }
+
+    /// Only the first contexts.
+    #[must_use]
+    pub fn with_contexts(mut self, count: usize) -> Self {
+        self.contexts.truncate(count);
+        self.workloads.retain(|context| *context < count);
         self
     }
 
@@ -125,11 +143,16 @@ impl History {
     pub fn flags(&self) -> Vec<String> {
         let kept: Vec<_> = [0].into_iter().chain(self.steps.iter().map(|step| step.number)).collect();
         let kept: Vec<_> = kept.iter().map(ToString::to_string).collect();
-        vec![
+        let mut flags = vec![
             format!("--keep={}", kept.join(",")),
             format!("--replicas={}", self.replicas),
             format!("--oauth-clients={}", self.oauth_clients),
-        ]
+            format!("--contexts={}", self.contexts.len()),
+        ];
+        if self.workloads.is_empty() {
+            flags.push("--no-workloads".to_owned());
+        }
+        flags
     }
 
     /// The number of OAuth clients that contexts use.
@@ -220,9 +243,16 @@ mod tests {
     #[test]
     fn a_history_can_be_cut_and_the_flags_make_the_same() {
         let history = History::of(7);
-        let cut = Cut { keep: Some(vec![0, 2]), replicas: Some(1), oauth_clients: Some(0) };
+        let cut = Cut {
+            keep: Some(vec![0, 2]),
+            replicas: Some(1),
+            oauth_clients: Some(0),
+            contexts: Some(1),
+            no_workloads: true,
+        };
         let cut = history.cut(&cut);
-        assert_eq!((cut.steps.len(), cut.replicas, cut.oauth_clients), (1, 1, 0));
-        assert_eq!(cut.flags(), ["--keep=0,2", "--replicas=1", "--oauth-clients=0"]);
+        assert_eq!((cut.steps.len(), cut.replicas, cut.oauth_clients, cut.contexts.len()), (1, 1, 0, 1));
+        let flags = ["--keep=0,2", "--replicas=1", "--oauth-clients=0", "--contexts=1", "--no-workloads"];
+        assert_eq!(cut.flags(), flags);
     }
 }

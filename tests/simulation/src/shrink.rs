@@ -38,26 +38,34 @@ pub fn shrink(
         }
         size = if size == 1 { 0 } else { size.div_ceil(2) };
     }
-    for smaller in smaller_casts(&best.0) {
-        if let Some(violation) = breaks(&smaller, invariant) {
-            best = (smaller, violation);
+    for smaller in [one_replica, no_oauth_clients, no_workloads, fewest_contexts] {
+        let Some(shorter) = smaller(&best.0) else { continue };
+        if let Some(violation) = breaks(&shorter, invariant) {
+            best = (shorter, violation);
         }
     }
     best
 }
 
-/// The history with one replica, and without QlikOAuthClients.
-fn smaller_casts(history: &History) -> Vec<History> {
+fn one_replica(history: &History) -> Option<History> {
     let alone = history.steps.iter().all(|step| !step.event.needs_many_replicas());
-    let no_objects = history.steps.iter().all(|step| !step.event.needs_objects());
-    let mut casts = Vec::new();
-    if history.replicas > 1 && alone {
-        casts.push(History { replicas: 1, ..history.clone() });
-    }
-    if history.oauth_clients > 0 && no_objects {
-        casts.push(History { oauth_clients: 0, ..history.clone() });
-    }
-    casts
+    (history.replicas > 1 && alone).then(|| History { replicas: 1, ..history.clone() })
+}
+
+fn no_oauth_clients(history: &History) -> Option<History> {
+    let unused = history.steps.iter().all(|step| !step.event.needs_objects());
+    (history.oauth_clients > 0 && unused).then(|| History { oauth_clients: 0, ..history.clone() })
+}
+
+fn no_workloads(history: &History) -> Option<History> {
+    let unused = history.steps.iter().all(|step| !step.event.needs_workloads());
+    (!history.workloads.is_empty() && unused).then(|| History { workloads: Vec::new(), ..history.clone() })
+}
+
+/// Without the contexts after the last one that a step names.
+fn fewest_contexts(history: &History) -> Option<History> {
+    let last = history.steps.iter().filter_map(|step| step.event.context()).max().unwrap_or_default();
+    (last + 1 < history.contexts.len()).then(|| history.clone().with_contexts(last + 1))
 }
 
 #[cfg(test)]
@@ -65,6 +73,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::history::Step;
 
     #[test]
     fn only_the_steps_are_left_that_break_the_rule() {
@@ -78,5 +87,26 @@ mod tests {
         let violation = run(&history).unwrap();
         let (shortest, _) = shrink(history, violation, run);
         assert_eq!(shortest.steps.iter().map(|step| step.number).collect::<Vec<_>>(), needed);
+    }
+
+    #[test]
+    fn only_the_objects_are_left_that_the_steps_name() {
+        let is_of_first = |step: &Step| step.event.context() == Some(0) && !step.event.needs_workloads();
+        let is_large = |history: &History| {
+            history.contexts.len() > 1
+                && history.replicas > 1
+                && history.oauth_clients > 0
+                && !history.workloads.is_empty()
+        };
+        let mut histories = (0..1000).map(History::of).filter(is_large);
+        let mut history = histories.find(|history| history.steps.iter().any(is_of_first)).unwrap();
+        history.steps.retain(is_of_first);
+        let at = Duration::from_hours(1);
+        let violation = Violation { invariant: Invariant::Silence, at, seen: String::new() };
+        let steps = history.steps.len();
+        let keeps_steps = |history: &History| (history.steps.len() == steps).then(|| violation.clone());
+        let (smallest, _) = shrink(history, violation.clone(), keeps_steps);
+        assert_eq!((smallest.contexts.len(), smallest.replicas, smallest.oauth_clients), (1, 1, 0));
+        assert!(smallest.workloads.is_empty());
     }
 }
