@@ -16,8 +16,9 @@ pub enum Event {
     Kill { replica: usize, seconds: u64 },
     /// SIGTERM; a new process starts after `seconds`.
     Stop { replica: usize, seconds: u64 },
-    /// `kill -9` at the next write or request to the tenant, before it is sent or after it is done.
-    KillAtRequest { replica: usize, done: bool },
+    /// `kill -9` at the next request, before it is sent or after it is done. `any`: also at a read, a watch or a request for the Lease,
+    /// and not only at a write or a request to the tenant.
+    KillAtRequest { replica: usize, done: bool, any: bool },
     /// The wall clock of every process is set ahead, or back.
     ClockJump { seconds: i64 },
 
@@ -149,8 +150,24 @@ pub enum TenantFault {
     UserDisabled,
     OtherSubject,
     ForeignTenant,
+    /// A user with the required fields only, and one with fields that are not in the schema.
+    UserMinimal,
+    UserExtended,
+    /// `users/me` responds with the user, without a redirect, or redirects with an absolute URL.
+    NoRedirect,
+    RedirectAbsolute,
     RedirectLoop,
     RedirectElsewhere,
+    RedirectToHttp,
+    RedirectNowhere,
+    /// The `date` header is an hour ahead.
+    DateAhead,
+    /// Not a bearer token.
+    OtherTokenType,
+    /// A token with fewer scopes than requested.
+    FewerScopes,
+    /// An HTML page as a success.
+    HtmlSuccess,
     /// The request is done, and the response is lost.
     AnswerLost,
     /// There is no response.
@@ -160,6 +177,12 @@ pub enum TenantFault {
     NameUnknown,
     ResolverFails,
     CertificateExpired,
+    CertificateName,
+    CertificateAuthority,
+    TlsFails,
+    NoProxy,
+    ProxyCredentials,
+    AddressNotPublic,
     NotHttp,
 }
 

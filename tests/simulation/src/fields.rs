@@ -106,7 +106,7 @@ fn values(schema: &Value, path: &str) -> Vec<Value> {
         }
         "array" => match schema["items"]["type"].as_str() {
             Some("string") => vec![json!(["user_default"]), json!(["a", "b"]), json!([])],
-            _ => vec![json!([])],
+            _ => vec![json!([example(&schema["items"])]), json!([])],
         },
         "object" if schema["additionalProperties"].is_object() => {
             vec![json!({"key": "$(token)"}), json!({"key": "$(unknown)"}), json!({"key": "value"})]
@@ -117,6 +117,13 @@ fn values(schema: &Value, path: &str) -> Vec<Value> {
         "string" => vec![json!("a"), json!("30s"), json!("1h"), json!("")],
         _ => Vec::new(),
     }
+}
+
+/// An object with a value for each field.
+fn example(schema: &Value) -> Value {
+    let fields = schema["properties"].as_object().into_iter().flatten();
+    let value = |schema: &Value| values(schema, "").first().cloned().unwrap_or_else(|| example(schema));
+    fields.map(|(name, schema)| (name.clone(), value(schema))).collect()
 }
 
 #[cfg(test)]
@@ -131,6 +138,7 @@ mod tests {
             assert!(paths.contains(&path), "{path} of {paths:?}");
         }
         assert!(!paths.contains(&"target.name"));
+        assert!(CONTEXTS.iter().flat_map(|field| &field.values).any(|value| value[0]["operator"] == "a"));
         assert!(OAUTH_CLIENTS.iter().any(|field| field.path == "rotation.interval"));
         for field in CONTEXTS.iter().chain(&*OAUTH_CLIENTS) {
             assert!(!field.values.is_empty(), "{field:?}");

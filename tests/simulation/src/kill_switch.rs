@@ -10,6 +10,8 @@ use tokio::sync::Notify;
 pub struct KillSwitch {
     before: AtomicBool,
     after: AtomicBool,
+    /// At any request, not only at a write or a request to the tenant.
+    any: AtomicBool,
     dead: AtomicBool,
     killed: Notify,
 }
@@ -21,10 +23,11 @@ impl KillSwitch {
         self.killed.notify_one();
     }
 
-    /// Kills it before its next write or request to the tenant, or after the response.
-    pub fn at_next(&self, done: bool) {
+    /// Kills it before its next write or request to the tenant, or after the response. `any`: at any request.
+    pub fn at_next(&self, done: bool, any: bool) {
         let switch = if done { &self.after } else { &self.before };
         switch.store(true, Ordering::Relaxed);
+        self.any.store(any, Ordering::Relaxed);
     }
 
     /// Does not kill it at its next request any more.
@@ -43,18 +46,18 @@ impl KillSwitch {
         self.killed.notified().await;
     }
 
-    /// Call it before a request. `counts`: the process can be killed at this request.
-    pub async fn before(&self, counts: bool) {
-        self.pass(counts && self.before.load(Ordering::Relaxed)).await;
+    /// Call it before a request. `acts`: it is a write or a request to the tenant.
+    pub async fn before(&self, acts: bool) {
+        self.pass(acts, &self.before).await;
     }
 
     /// Call it after a response.
-    pub async fn after(&self, counts: bool) {
-        self.pass(counts && self.after.load(Ordering::Relaxed)).await;
+    pub async fn after(&self, acts: bool) {
+        self.pass(acts, &self.after).await;
     }
 
-    async fn pass(&self, dies: bool) {
-        if dies {
+    async fn pass(&self, acts: bool, switch: &AtomicBool) {
+        if switch.load(Ordering::Relaxed) && (acts || self.any.load(Ordering::Relaxed)) {
             self.kill();
         }
         if self.is_dead() {

@@ -122,10 +122,10 @@ impl Replica {
         }
     }
 
-    /// Kills the process at its next write or request to the tenant.
-    pub fn kill_at_request(&mut self, done: bool) {
+    /// Kills the process at its next write or request to the tenant, or at any request.
+    pub fn kill_at_request(&mut self, done: bool, any: bool) {
         if let Some(process) = &self.process {
-            process.kill_switch.at_next(done);
+            process.kill_switch.at_next(done, any);
         }
     }
 

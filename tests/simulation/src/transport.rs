@@ -122,7 +122,10 @@ impl InMemory {
             let (head, body) = answer.into_parts();
             let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
             if head.status.is_redirection() {
-                path = header("location").filter(|to| to.starts_with('/')).ok_or(TransportFailure::Redirect)?;
+                let location = header("location").unwrap_or_default();
+                let to = location.strip_prefix(&format!("https://{host}")).unwrap_or(&location);
+                let to = Some(to).filter(|to| to.starts_with('/')).map(String::from);
+                path = to.ok_or(TransportFailure::Redirect)?;
                 hops = hops.checked_sub(1).ok_or(TransportFailure::TooManyRedirects)?;
                 continue;
             }
@@ -175,7 +178,8 @@ fn bearer(request: &Request) -> Option<String> {
     authorization.expose_secret().strip_prefix("Bearer ").map(str::to_owned)
 }
 
-/// Whether the body is an active user.
+/// Whether the body is a user that is not said to be inactive. The status is optional.
 fn is_active(body: &[u8]) -> bool {
-    serde_json::from_slice::<Value>(body).is_ok_and(|user| user["status"] == "active" && user["id"].is_string())
+    let user = serde_json::from_slice::<Value>(body).unwrap_or_default();
+    user["id"].is_string() && user.get("status").is_none_or(|status| status == "active")
 }

@@ -14,17 +14,10 @@ impl fmt::Display for Event {
             Self::Stop { replica, seconds } => {
                 write!(formatter, "replica {replica} is stopped, and starts again after {seconds} s")
             }
-            Self::KillAtRequest { replica, done: true } => {
-                write!(
-                    formatter,
-                    "replica {replica} is killed after its next write or request to the tenant, and starts again"
-                )
-            }
-            Self::KillAtRequest { replica, done: false } => {
-                write!(
-                    formatter,
-                    "replica {replica} is killed before its next write or request to the tenant, and starts again"
-                )
+            Self::KillAtRequest { replica, done, any } => {
+                let when = if *done { "after" } else { "before" };
+                let request = if *any { "request" } else { "write or request to the tenant" };
+                write!(formatter, "replica {replica} is killed {when} its next {request}, and starts again")
             }
             Self::ClockJump { seconds } if *seconds < 0 => {
                 write!(formatter, "the wall clock is set back by {} s", seconds.unsigned_abs())

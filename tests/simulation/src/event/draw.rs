@@ -23,7 +23,7 @@ const REQUESTS: [(Verb, Kind); 10] = [
     (Verb::Patch, Kind::QlikOAuthClient),
 ];
 /// The operator's requests to a tenant.
-const ROUTES: [Route; 10] = [
+const ROUTES: [Route; 14] = [
     Route::Token,
     Route::Token,
     Route::UsersMe,
@@ -34,6 +34,10 @@ const ROUTES: [Route; 10] = [
     Route::DeleteSecret,
     Route::ListClients,
     Route::GetClient,
+    Route::DeleteClient,
+    Route::GetConsent,
+    Route::SetConsent,
+    Route::RemoveConsent,
 ];
 
 impl Event {
@@ -46,7 +50,7 @@ impl Event {
         match random.below(if history.oauth_clients > 0 { 45 } else { 38 }) {
             0 => Self::Kill { replica, seconds: random.between(0, 40) },
             1 => Self::Stop { replica, seconds: random.between(0, 40) },
-            2 | 3 => Self::KillAtRequest { replica, done: random.percent(50) },
+            2 | 3 => Self::KillAtRequest { replica, done: random.percent(50), any: random.percent(30) },
             4 => {
                 let seconds = i64::try_from(random.between(5, 600)).unwrap_or_default();
                 Self::ClockJump { seconds: if random.percent(40) { -seconds } else { seconds } }

@@ -32,8 +32,8 @@ impl World {
                 self.replicas[replica].stop();
                 self.starts[replica] = Some(after(seconds));
             }
-            Event::KillAtRequest { replica, done } => {
-                self.replicas[replica].kill_at_request(done);
+            Event::KillAtRequest { replica, done, any } => {
+                self.replicas[replica].kill_at_request(done, any);
             }
             Event::ClockJump { seconds } => {
                 self.ahead.fetch_add(seconds, Ordering::Relaxed);
@@ -154,6 +154,16 @@ fn of_tenant(fault: TenantFault) -> Result<tenant::Fault, Loss> {
         TenantFault::UserDisabled => Fault::User(UserShape::Status(UserStatus::Disabled)),
         TenantFault::OtherSubject => Fault::User(UserShape::Subject("another".into())),
         TenantFault::ForeignTenant => Fault::User(UserShape::ForeignTenant("another".into())),
+        TenantFault::UserMinimal => Fault::User(UserShape::Minimal),
+        TenantFault::UserExtended => Fault::User(UserShape::Extended),
+        TenantFault::NoRedirect => Fault::Hop(Hop::Direct),
+        TenantFault::RedirectAbsolute => Fault::Hop(Hop::Absolute),
+        TenantFault::RedirectToHttp => Fault::Hop(Hop::Downgrade),
+        TenantFault::RedirectNowhere => Fault::Hop(Hop::Nowhere),
+        TenantFault::DateAhead => Fault::DateOff(3600),
+        TenantFault::OtherTokenType => Fault::TokenField { name: "token_type".into(), value: json!("mac") },
+        TenantFault::FewerScopes => Fault::TokenField { name: "scope".into(), value: json!("another") },
+        TenantFault::HtmlSuccess => answer(200, FaultBody::Html),
         TenantFault::RedirectLoop => Fault::Hop(Hop::Loop),
         TenantFault::RedirectElsewhere => Fault::Hop(Hop::OtherHost("elsewhere.eu.qlikcloud.com".into())),
         TenantFault::Late => Fault::Delivery(tenant::Pacing::Late { millis: 7000 }),
@@ -163,6 +173,12 @@ fn of_tenant(fault: TenantFault) -> Result<tenant::Fault, Loss> {
         TenantFault::NameUnknown => return fails(TransportFailure::Name),
         TenantFault::ResolverFails => return fails(TransportFailure::Resolver),
         TenantFault::CertificateExpired => return fails(TransportFailure::CertificateExpired),
+        TenantFault::CertificateName => return fails(TransportFailure::CertificateName),
+        TenantFault::CertificateAuthority => return fails(TransportFailure::CertificateAuthority),
+        TenantFault::TlsFails => return fails(TransportFailure::Tls),
+        TenantFault::NoProxy => return fails(TransportFailure::Proxy),
+        TenantFault::ProxyCredentials => return fails(TransportFailure::ProxyCredentials),
+        TenantFault::AddressNotPublic => return fails(TransportFailure::AddressNotPublic),
         TenantFault::NotHttp => return fails(TransportFailure::NotHttp),
     })
 }
