@@ -21,7 +21,7 @@ use qlik_context_operator::api::FIELD_MANAGER;
 use qlik_context_operator::clock::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use strum::IntoStaticStr;
+use strum::{EnumIter, IntoStaticStr};
 use support::api_server::{Committed, Kind};
 use tokio::time::Instant;
 
@@ -32,7 +32,7 @@ use crate::history::Moment;
 use crate::log;
 
 /// A property that must hold in every history.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, IntoStaticStr, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, EnumIter, Eq, IntoStaticStr, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum Invariant {
     /// A token or credential that the tenant had not confirmed is in a Secret.
     OnlyVerifiedTokens,
@@ -40,15 +40,15 @@ pub enum Invariant {
     OnlyOwnSecrets,
     /// A good token was replaced by nothing, by an older or by a rejected one.
     GoodTokensStay,
-    /// A token of another identity than the pinned one, or of other scopes than those of the spec, was published.
+    /// A token of another client, tenant, user, identity or of other scopes than those of the spec was published.
     TokensFitTheSpec,
     /// Two tokens were issued for one need.
     NoSurplusTokens,
     /// The status is wrong.
     TrueStatus,
-    /// A replica wrote while another one held the Lease.
+    /// A replica wrote while another one held the Lease, or after its own term had ended.
     OnlyTheLeaderWrites,
-    /// Two OAuth clients belong to one object.
+    /// Two OAuth clients belong to one object, or one is left behind after its object was deleted.
     OneClientForEachObject,
     /// A credential was removed from an OAuth client while its Secret held it, or one was left behind.
     CredentialsAreKept,
@@ -87,6 +87,14 @@ impl fmt::Display for Violation {
     }
 }
 
+/// A leader that could not renew the Lease for ten seconds may not write any more. Others may take it five seconds later.
+const LEASE_LASTS: Duration = Duration::from_secs(11);
+/// A token is renewed this long before it expires at the latest.
+const LATEST: Duration = Duration::from_mins(3);
+
+/// An object is released without its client when the deletion of that failed for five minutes.
+const GIVE_UP: Duration = Duration::from_mins(5);
+
 /// Namespace and name.
 type Name = (String, String);
 
@@ -104,13 +112,20 @@ struct KnownSecret {
     expires_at: String,
     /// The time of the last change by another client.
     touched: Option<Instant>,
+    is_deleted: bool,
 }
 
 #[derive(Debug, Default)]
 struct State {
     contexts: BTreeMap<Name, KnownContext>,
-    /// The uids of all objects of the operator's kinds.
-    owners: BTreeSet<String>,
+    /// The name of each object of the operator's kinds, by uid.
+    owners: BTreeMap<String, String>,
+    /// The first spec of each QlikOAuthClient, by uid.
+    first_specs: HashMap<String, Value>,
+    deleting_since: HashMap<String, Instant>,
+    deleted_with_client: BTreeSet<String>,
+    /// A fault of the tenant allows the operator to leave OAuth clients there.
+    deletes_fail: bool,
     secrets: BTreeMap<Name, KnownSecret>,
     /// The tokens that the tenant confirmed.
     verified: HashSet<String>,
@@ -124,6 +139,10 @@ struct State {
     unclear: BTreeSet<Name>,
     /// Secrets whose last request got no response yet.
     unread: BTreeSet<Name>,
+    /// When each request for a Secret was sent that got no response, by its number.
+    no_response: HashMap<u64, Instant>,
+    /// The number of requests for Secrets.
+    secret_requests: u64,
     /// Secrets that the leader has not written since it leads, or whose last write got no response.
     unknown: BTreeSet<Name>,
     /// The generation for which each Secret's token was written.
@@ -131,6 +150,10 @@ struct State {
     requests: Requests,
     workloads: Workloads,
     lag: Duration,
+    /// The holder of the Lease.
+    leader: Option<String>,
+    /// When each process last renewed the Lease; none if it released it.
+    renewed: HashMap<String, Instant>,
     /// When the wall clock was set back.
     set_back: Vec<Instant>,
     /// The reasons of all conditions that were written.
@@ -138,6 +161,8 @@ struct State {
     first: Option<Violation>,
     /// The number of changes in the cluster and of requests to the tenant.
     changes: u64,
+    /// The number of changes of Secrets, Deployments and Pods.
+    changes_for_workloads: u64,
     hash: DefaultHasher,
 }
 
@@ -190,6 +215,21 @@ impl Checker {
         }
     }
 
+    /// A process sends a request for a Secret. Returns its number.
+    pub fn secret_request_sent(&self, path: &str) -> Option<u64> {
+        secret_of(path)?;
+        let mut state = self.lock();
+        state.secret_requests += 1;
+        let number = state.secret_requests;
+        state.no_response.insert(number, Instant::now());
+        Some(number)
+    }
+
+    /// The request with this number got its response.
+    pub fn secret_request_answered(&self, number: u64) {
+        self.lock().no_response.remove(&number);
+    }
+
     /// A process wrote a Secret, and got the response.
     pub fn secret_written(&self, path: &str) {
         let Some(name) = secret_of(path) else { return };
@@ -205,6 +245,36 @@ impl Checker {
         }
     }
 
+    /// A process sends a write to the API server, or a request that changes an OAuth client.
+    pub fn writes(&self, process: &str, what: &str) {
+        let state = self.lock();
+        let other = state.leader.as_ref().filter(|leader| *leader != process).cloned();
+        let renewed = state.renewed.get(process).map(Instant::elapsed);
+        drop(state);
+        let why = match (other, renewed) {
+            (Some(leader), _) => format!("while {leader} holds the Lease"),
+            (None, None) => "without the Lease".to_owned(),
+            (None, Some(age)) if age > LEASE_LASTS => format!("{} s after it renewed the Lease", age.as_secs()),
+            (None, Some(_)) => return,
+        };
+        self.violated(Invariant::OnlyTheLeaderWrites, format!("{process} sends {what} {why}"));
+    }
+
+    fn on_lease(&self, change: &Committed<'_>) {
+        let holder =
+            |lease: Option<&Value>| lease.map(|lease| text(lease, &["spec", "holderIdentity"])).unwrap_or_default();
+        let (before, after) = (holder(change.before), holder(change.after));
+        let mut state = self.lock();
+        // Only a leader removes its name; a user deletes the Lease.
+        if change.after.is_some() && after.is_empty() {
+            state.renewed.remove(&before);
+        }
+        state.leader = Some(after).filter(|leader| !leader.is_empty());
+        if let Some(leader) = state.leader.clone() {
+            state.renewed.insert(leader, Instant::now());
+        }
+    }
+
     /// Counts a change in the cluster or in the tenant.
     pub fn changed(&self) {
         self.lock().changes += 1;
@@ -213,6 +283,11 @@ impl Checker {
     /// The number of these changes.
     pub fn changes(&self) -> u64 {
         self.lock().changes
+    }
+
+    /// The number of changes of Secrets, Deployments and Pods.
+    pub fn changes_for_workloads(&self) -> u64 {
+        self.lock().changes_for_workloads
     }
 
     /// The number of new tokens that were written to a Secret.
@@ -239,6 +314,11 @@ impl Checker {
     /// The wall clock was set back.
     pub fn clock_set_back(&self) {
         self.lock().set_back.push(Instant::now());
+    }
+
+    /// From now on, the operator may leave OAuth clients in the tenant.
+    pub fn deletes_fail(&self) {
+        self.lock().deletes_fail = true;
     }
 
     /// A token was revoked.
@@ -271,6 +351,9 @@ impl Checker {
         if change.kind != Kind::Lease {
             self.changed();
         }
+        if matches!(change.kind, Kind::Secret | Kind::Deployment | Kind::Pod) {
+            self.lock().changes_for_workloads += 1;
+        }
         match change.kind {
             Kind::QlikContext => {
                 self.on_owner(change);
@@ -282,6 +365,7 @@ impl Checker {
             }
             Kind::Secret if change.manager == FIELD_MANAGER => self.on_own_write(change),
             Kind::Secret => self.on_foreign_write(change),
+            Kind::Lease => self.on_lease(change),
             Kind::Pod => self.on_pod(change),
             Kind::Deployment => self.on_restart(change),
             _ => {}
@@ -289,13 +373,47 @@ impl Checker {
     }
 
     fn on_owner(&self, change: &Committed<'_>) {
-        if let Some(uid) = change.after.and_then(|object| object["metadata"]["uid"].as_str()) {
-            self.lock().owners.insert(uid.to_owned());
+        let uid = |object: &Value| text(object, &["metadata", "uid"]);
+        let mut state = self.lock();
+        if let Some(after) = change.after {
+            state.owners.insert(uid(after), change.name.to_owned());
         }
+        if change.kind == Kind::QlikOAuthClient {
+            match (change.before, change.after) {
+                (None, Some(created)) => drop(state.first_specs.insert(uid(created), created["spec"].clone())),
+                (Some(_), Some(after)) if after["metadata"]["deletionTimestamp"].is_string() => {
+                    state.deleting_since.entry(uid(after)).or_insert_with(Instant::now);
+                }
+                // After an edit, the spec may not say any more where its client is, or the finalizer may be missing.
+                (Some(before), Some(after)) if before["spec"] != after["spec"] => {
+                    state.first_specs.remove(&uid(after));
+                }
+                (Some(before), None) if before["spec"]["deletionPolicy"] == "Delete" => {
+                    let since = state.deleting_since.get(&uid(before));
+                    let gave_up = state.deletes_fail || since.is_some_and(|since| since.elapsed() >= GIVE_UP);
+                    if !gave_up && state.first_specs.get(&uid(before)) == Some(&before["spec"]) {
+                        state.deleted_with_client.insert(uid(before));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The uids of objects that were deleted together with their OAuth clients.
+    pub fn deleted_with_client(&self) -> BTreeSet<String> {
+        self.lock().deleted_with_client.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Whether a request for a Secret that was sent in this time got no response.
+    fn lacks_responses(&self, within: Duration) -> bool {
+        self.no_response.values().any(|sent| sent.elapsed() < within)
     }
 }
 
@@ -306,11 +424,32 @@ impl KnownContext {
         pins.as_object().is_some_and(|pins| pins.values().any(Value::is_string))
     }
 
-    /// The smallest part of the lifetime after which a token is renewed: the jitter is a tenth, and a token with a lifetime of less than
-    /// six minutes is renewed after half of it.
-    fn renewed_after(&self) -> f64 {
+    /// The smallest age at which a token is renewed: the jitter is a tenth, and a token is renewed three minutes before it expires at
+    /// the latest, or after half its lifetime if that is shorter than six minutes.
+    fn renewed_after(&self, lifetime: Duration) -> Duration {
         let left = self.spec["renewBeforePercentage"].as_f64().unwrap_or(33.0);
-        (0.9 * (1.0 - left / 100.0)).min(0.45)
+        let latest = if lifetime < LATEST * 2 { lifetime / 2 } else { lifetime.saturating_sub(LATEST) };
+        lifetime.mul_f64((1.0 - left / 100.0).clamp(0.0, 1.0)).min(latest).mul_f64(0.9)
+    }
+
+    /// Why a token request was not for this context.
+    fn is_other_request(&self, request: &Requester) -> Option<String> {
+        let host = self.spec["tenantUrl"].as_str().unwrap_or_default().trim_start_matches("https://");
+        let user = self.spec["impersonate"].as_object();
+        let mut user = user.into_iter().flat_map(serde_json::Map::values).filter_map(Value::as_str);
+        if self.credential() != Some(&request.client) {
+            Some(format!("of {}, and the spec names {:?}", request.client, self.credential()))
+        } else if host != request.host {
+            Some(format!("of {}, and the spec names {host}", request.host))
+        } else if !user.clone().all(|user| request.signer_and_user.contains(user))
+            || user.next().is_none() && !request.signer_and_user.ends_with("null")
+        {
+            Some(format!("of the user {}, and the spec names {}", request.signer_and_user, self.spec["impersonate"]))
+        } else if request.scopes != self.scopes() {
+            Some(format!("of the scopes {:?}, not {:?}", request.scopes, self.scopes()))
+        } else {
+            None
+        }
     }
 
     /// The name of the credential Secret, which is that of the OAuth client.

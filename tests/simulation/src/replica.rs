@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::Method;
+use http::{Method, StatusCode};
 use kube::Client;
 use kube::api::Api;
 use qlik_context_operator::clock::{Clock, Jitter};
@@ -16,7 +16,7 @@ use qlik_context_operator::lease::Election;
 use qlik_context_operator::metrics::Metrics;
 use qlik_context_operator::oauth::tenant::AllowedHosts;
 use qlik_context_operator::scheduler::Limits;
-use support::api_server::{ApiServer, Kind};
+use support::api_server::ApiServer;
 use support::tenant::QlikCloud;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -237,11 +237,11 @@ async fn operate(
 
 /// A client that checks that only the holder of the Lease writes.
 fn client(surroundings: &Surroundings, identity: &str, kill_switch: Arc<KillSwitch>) -> Client {
-    let (service, api, checker) = (surroundings.api.service(), surroundings.api.clone(), surroundings.checker.clone());
+    let (service, checker) = (surroundings.api.service(), surroundings.checker.clone());
     let (identity, requests) = (identity.to_owned(), surroundings.requests.clone());
     let service_with_checks = tower::service_fn(move |request: http::Request<kube::client::Body>| {
         let mut service = service.clone();
-        let (api, checker, identity) = (api.clone(), checker.clone(), identity.clone());
+        let (checker, identity) = (checker.clone(), identity.clone());
         let (kill_switch, requests) = (kill_switch.clone(), requests.clone());
         async move {
             let path = request.uri().path().to_owned();
@@ -260,18 +260,17 @@ fn client(surroundings: &Surroundings, identity: &str, kill_switch: Arc<KillSwit
                     pending::<()>().await;
                 }
             }
-            if writes && let Some(holder) = holder(&api).filter(|holder| *holder != identity && !kill_switch.is_dead())
-            {
-                checker.violated(
-                    Invariant::OnlyTheLeaderWrites,
-                    format!("{identity} sends {} {path} while {holder} holds the Lease", request.method()),
-                );
-            }
             kill_switch.before(writes).await;
+            if writes {
+                checker.writes(&identity, &format!("{} {path}", request.method()));
+            }
             checker.secret_request(&path, writes, false);
+            let number = checker.secret_request_sent(&path);
             let answer = timeout(READ_TIMEOUT, service.ready().await?.call(request)).await?;
             kill_switch.after(writes).await;
-            checker.secret_request(&path, writes, answer.is_ok());
+            number.into_iter().for_each(|number| checker.secret_request_answered(number));
+            let told = |status: StatusCode| writes || status.is_success() || status == StatusCode::NOT_FOUND;
+            checker.secret_request(&path, writes, answer.as_ref().is_ok_and(|answer| told(answer.status())));
             if writes && answer.as_ref().is_ok_and(|answer| answer.status().is_success()) {
                 checker.secret_written(&path);
             }
@@ -279,9 +278,4 @@ fn client(surroundings: &Surroundings, identity: &str, kill_switch: Arc<KillSwit
         }
     });
     Client::new(service_with_checks, "default")
-}
-
-fn holder(api: &ApiServer) -> Option<String> {
-    let lease = api.get(Kind::Lease, NAMESPACE, LEASE)?;
-    lease["spec"]["holderIdentity"].as_str().filter(|holder| !holder.is_empty()).map(str::to_owned)
 }

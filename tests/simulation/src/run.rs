@@ -128,6 +128,7 @@ async fn end(world: &mut World) -> Result<Duration, Violation> {
     // Requests in flight may finish.
     world.pass_until(Instant::now() + Duration::from_mins(2)).await?;
     let (requests, published, issued) = (world.api_requests(), world.checker.published(), world.issued());
+    let to_tenant = world.tenant_requests();
     let of_workloads = world.workload_requests();
     world.pass_until(Instant::now() + QUIET).await?;
     let requests = world.api_requests() - requests;
@@ -149,6 +150,15 @@ async fn end(world: &mut World) -> Result<Duration, Violation> {
             format!("{requests} requests to the API server for {published} published tokens"),
         );
     }
+    // A new token costs its request, which may be signed again, and a verification, which is a redirect and a user. Each context verifies
+    // its token every 15 minutes. A QlikOAuthClient is compared with the tenant as often, and proves a new credential.
+    let to_tenant = world.tenant_requests() - to_tenant;
+    let most = issued * 4 + world.contexts() * 2 + world.objects() * 12;
+    if to_tenant > most {
+        world
+            .checker
+            .violated(Invariant::Silence, format!("{to_tenant} requests to the tenant for {issued} issued tokens"));
+    }
     // A new token costs one list of Pods, and for workloads a list of Deployments and an annotation of a Pod. A restart is read,
     // written and followed every five seconds for ten.
     let most = published * 4 + world.with_workloads() * 16;
@@ -163,6 +173,11 @@ async fn end(world: &mut World) -> Result<Duration, Violation> {
         world
             .checker
             .violated(Invariant::Convergence, format!("ready, and then not ready any more: {}", not_ready.join("; ")));
+    }
+    let left = world.left_behind();
+    if !left.is_empty() {
+        let seen = format!("left in the tenant, although their objects were deleted with them: {}", left.join(", "));
+        world.checker.violated(Invariant::OneClientForEachObject, seen);
     }
     check_texts(world);
     world.checker.violation().map_or(Ok(recovery), Err)

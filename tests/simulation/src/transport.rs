@@ -100,6 +100,10 @@ impl InMemory {
             let call = call.header("content-type", "application/json").body(body.unwrap_or_default());
             let call = call.map_err(|_| TransportFailure::Connection)?;
             self.checker.record(&format!("{} {method} {host}{path}", self.process));
+            if method != "GET" && path.starts_with("/api/v1/oauth-clients") {
+                let identity = self.process.split('/').next().unwrap_or_default();
+                self.checker.writes(identity, &format!("{method} {path} to the tenant"));
+            }
             let is_of_token = path == TOKEN || path.starts_with("/api/v1/users/");
             if is_of_token {
                 let limits = self.limits;

@@ -54,6 +54,8 @@ pub struct World {
     /// When the rollout of each Deployment began, by namespace and name.
     rollouts: BTreeMap<(String, String), Instant>,
     ahead: Arc<AtomicI64>,
+    /// When the wall clock was last set ahead.
+    set_ahead: Option<Instant>,
     clock: Clock,
     requests: Arc<Requests>,
     losses: Arc<Losses>,
@@ -113,6 +115,7 @@ impl World {
             contests: BTreeMap::new(),
             rollouts: BTreeMap::new(),
             ahead,
+            set_ahead: None,
             clock,
             requests,
             losses,
@@ -161,6 +164,9 @@ impl World {
         if self.ticks.is_multiple_of(5) {
             self.api.collect_garbage();
         }
+        if self.ticks.is_multiple_of(60) {
+            self.check_expiry();
+        }
         for (replica, start) in self.replicas.iter_mut().zip(&mut self.starts) {
             if let Some(panic) = replica.panicked().await {
                 self.checker.violated(Invariant::NoPanic, panic);
@@ -175,7 +181,7 @@ impl World {
             }
         }
         // Nothing to do for workloads unless something has changed, or a rollout goes on.
-        let changes = self.checker.changes();
+        let changes = self.checker.changes_for_workloads();
         if self.rolled_out_at != Some(changes) || !self.rollouts.is_empty() {
             self.rolled_out_at = Some(changes);
             self.roll_out();
@@ -218,6 +224,11 @@ impl World {
     /// The number of QlikOAuthClients.
     pub fn objects(&self) -> u64 {
         self.history.oauth_clients as u64
+    }
+
+    /// The number of requests to the tenant.
+    pub fn tenant_requests(&self) -> u64 {
+        self.cloud.ledger(|ledger| ledger.requests)
     }
 
     /// The number of issued tokens.

@@ -23,12 +23,13 @@ impl Checker {
             // Its last expiry is kept: the operator may not know yet.
             None => {
                 if let Some(secret) = state.secrets.get_mut(&name) {
-                    secret.touched = Some(Instant::now());
+                    (secret.touched, secret.is_deleted) = (Some(Instant::now()), true);
                 }
             }
             Some(after) => {
                 let (token, expires_at) = (value(after, "token"), annotation(after, EXPIRES_AT_ANNOTATION));
-                state.secrets.insert(name, KnownSecret { token, expires_at, touched: Some(Instant::now()) });
+                let touched = Some(Instant::now());
+                state.secrets.insert(name, KnownSecret { token, expires_at, touched, is_deleted: false });
             }
         }
     }
@@ -40,7 +41,7 @@ impl Checker {
             return self.violated(Invariant::OnlyOwnSecrets, format!("{shown} was deleted by the operator"));
         };
         if let Some(before) = change.before
-            && !self.may_write(before)
+            && !self.may_write(&name.1, before)
         {
             let owner = &before["metadata"];
             return self.violated(Invariant::OnlyOwnSecrets, format!("{shown} belongs to another owner: {owner}"));
@@ -64,7 +65,8 @@ impl Checker {
         let known = context.and_then(|context| state.contexts.get(&context).cloned()).unwrap_or_default();
         let touched = state.secrets.get(&name).and_then(|secret| secret.touched);
         let expires_at = annotation(after, EXPIRES_AT_ANNOTATION);
-        let known_secret = KnownSecret { token: token.clone(), expires_at, touched: touched.filter(|_| !is_new) };
+        let touched = touched.filter(|_| !is_new);
+        let known_secret = KnownSecret { token: token.clone(), expires_at, touched, is_deleted: false };
         state.secrets.insert(name.clone(), known_secret);
         state.published.insert(token.clone());
         state.publishes += u64::from(is_new);
@@ -75,7 +77,7 @@ impl Checker {
         let same_spec = state.written_for.insert(name, known.generation) == Some(known.generation);
         let (verified, rejected) = (state.verified.contains(&token), state.rejected.contains(&token));
         let old_is_good = old.as_ref().is_some_and(|old| state.verified.contains(old) && !state.revoked.contains(old));
-        let scopes = state.requests.origin(&token).map(|requester| requester.scopes.clone());
+        let origin = state.requests.origin(&token).cloned();
         let kind = |token: &str| state.requests.origin(token).map(|requester| (&requester.client, &requester.scopes));
         // After an edit of the spec, the right token may be older than one that was written before the edit was seen.
         let same_kind = old.as_ref().is_some_and(|old| kind(old) == kind(&token));
@@ -87,6 +89,10 @@ impl Checker {
                 Invariant::OnlyVerifiedTokens,
                 format!("{shown} has a token that the tenant never confirmed"),
             );
+        }
+        let authorization = value(after, "authorization");
+        if !authorization.is_empty() && authorization != format!("Bearer {token}") {
+            return self.violated(Invariant::TokensFitTheSpec, format!("{shown} has two different tokens"));
         }
         if is_new && rejected {
             return self.violated(Invariant::GoodTokensStay, format!("{shown} got a token that the tenant rejected"));
@@ -114,12 +120,13 @@ impl Checker {
                 format!("{shown} got a token although the spec expects {pins}"),
             );
         }
-        if let Some(scopes) = scopes.filter(|scopes| *scopes != known.scopes()) {
-            let wanted = known.scopes();
-            self.violated(
-                Invariant::TokensFitTheSpec,
-                format!("{shown} got a token of the scopes {scopes:?}, not {wanted:?}"),
-            );
+        let wrong = match &origin {
+            Some(request) => known.is_other_request(request),
+            // No request issues an API key.
+            None => (!known.spec["auth"]["apiKey"].is_object()).then(|| "that is an API key".to_owned()),
+        };
+        if let Some(wrong) = wrong {
+            self.violated(Invariant::TokensFitTheSpec, format!("{shown} got a token {wrong}"));
         }
     }
 
@@ -139,16 +146,19 @@ impl Checker {
         }
     }
 
-    /// Whether the operator may write this Secret: its controller is an object of ours, or it has no controller and all three marks.
-    fn may_write(&self, secret: &Value) -> bool {
+    /// Whether the operator may write this Secret: its controller is the object that it is for, or it has no controller and all three
+    /// marks.
+    fn may_write(&self, name: &str, secret: &Value) -> bool {
+        let object = name.strip_suffix("-token").or_else(|| name.strip_suffix("-oauth")).unwrap_or(name);
         let owners = secret["metadata"]["ownerReferences"].as_array().cloned().unwrap_or_default();
         let controller = owners.iter().find(|owner| owner["controller"] == true);
         if let Some(controller) = controller {
-            return self.lock().owners.contains(controller["uid"].as_str().unwrap_or_default());
+            let uid = controller["uid"].as_str().unwrap_or_default();
+            return self.lock().owners.get(uid).is_some_and(|owner| owner == object);
         }
         let labels = &secret["metadata"]["labels"];
         labels[MANAGED_BY_LABEL] == OPERATOR_NAME
-            && labels[CONTEXT_LABEL].is_string()
+            && labels[CONTEXT_LABEL] == object
             && !annotation(secret, TOKEN_BINDING_ANNOTATION).is_empty()
     }
 }

@@ -13,6 +13,9 @@ use super::{Checker, Invariant, KnownSecret, Name, name_of, text};
 /// The operator may not know changes by others for this time, in addition to the delay of watches.
 const UNAWARE: Duration = Duration::from_mins(1);
 
+/// Two runs that get no response, with the pause between them.
+const DEADLINES: Duration = Duration::from_mins(5);
+
 /// A write may arrive this long after it was sent.
 const SENT: Duration = Duration::from_secs(8);
 
@@ -48,9 +51,6 @@ impl Checker {
         let generation = object["metadata"]["generation"].as_i64().unwrap_or_default();
         let wrong = |seen: String| self.violated(Invariant::TrueStatus, format!("{}/{}: {seen}", name.0, name.1));
         let observed = status["observedGeneration"].as_i64().unwrap_or_default();
-        if observed > generation {
-            wrong(format!("observedGeneration {observed} of generation {generation}"));
-        }
         // A status without conditions reports nothing yet.
         let Some(conditions) = status["conditions"].as_array() else { return };
         let reasons = conditions.iter().filter_map(|condition| condition["reason"].as_str().map(str::to_owned));
@@ -62,6 +62,13 @@ impl Checker {
         }
         // A write about workloads repeats what the status says of the token.
         let repeats = before.is_some_and(|before| without_workloads(&before["status"]) == without_workloads(status));
+        let of_others = conditions.iter().filter_map(|condition| condition["observedGeneration"].as_i64());
+        let newest = of_others.chain([observed]).max().unwrap_or_default();
+        // So does one that records the beginning of a creation.
+        let same_conditions = before.is_some_and(|before| before["status"]["conditions"] == status["conditions"]);
+        if newest > generation || !repeats && !same_conditions && observed != generation {
+            wrong(format!("observedGeneration {observed}, at most {newest}, of generation {generation}"));
+        }
         if is("Ready") && object["kind"] == "QlikContext" && !repeats {
             // A leader that cannot read the Secret keeps what the status says.
             let failing =
@@ -81,10 +88,18 @@ impl Checker {
         let target = (name.0.clone(), format!("{}-token", name.1));
         let state = self.lock();
         let touched = |secret: &KnownSecret| secret.touched.is_some_and(|at| at.elapsed() < UNAWARE + state.lag);
-        let cannot_know = state.unknown.contains(&target) || state.unread.contains(&target);
+        // A run that gets no response for the credential drops what it read of the token Secret.
+        let cannot_know =
+            state.unknown.contains(&target) || state.unread.contains(&target) || state.lacks_responses(DEADLINES);
         let excused = keeps && cannot_know || state.unclear.contains(&target);
         let secret = match state.secrets.get(&target) {
             None => Some("there is no Secret".to_owned()),
+            Some(secret) if secret.is_deleted && !touched(secret) && !excused => {
+                Some("the Secret was deleted".to_owned())
+            }
+            Some(secret) if !state.verified.contains(&secret.token) && !touched(secret) && !excused => {
+                Some("the Secret has a token that the tenant never confirmed".to_owned())
+            }
             Some(secret) if secret.expires_at != reported && !excused && !touched(secret) => {
                 Some(format!("the Secret's token expires at {:?}, the status says {reported:?}", secret.expires_at))
             }

@@ -133,7 +133,8 @@ impl State {
         let of_client = self.contexts.iter().filter(|(_, context)| context.credential() == Some(client));
         let mut secrets = of_client.map(|((namespace, name), _)| (namespace.clone(), format!("{name}-token")));
         self.published.contains(token)
-            && secrets.all(|name| self.secrets.get(&name).is_some_and(|secret| secret.token == token))
+            && secrets
+                .all(|name| self.secrets.get(&name).is_some_and(|secret| secret.token == token && !secret.is_deleted))
     }
 }
 
@@ -217,13 +218,14 @@ impl Checker {
     pub fn issued(&self, requester: &Requester, body: &[u8], sent: Instant) {
         let Ok(body) = serde_json::from_slice::<Value>(body) else { return self.useless(requester) };
         let Some(token) = body["access_token"].as_str().map(str::to_owned) else { return self.useless(requester) };
+        if !body["token_type"].as_str().is_none_or(|token_type| token_type.eq_ignore_ascii_case("bearer")) {
+            return self.useless(requester);
+        }
         let lifetime = body["expires_in"].as_u64().map_or(self.lifetime, Duration::from_secs);
         let now = Instant::now();
         let mut state = self.lock();
         let issued = Issued { requester: requester.clone(), at: sent, lifetime, age_unknown: false };
         let repeated = state.requests.issued.insert(token.clone(), issued).is_some();
-        let part = state.contexts.values().map(super::KnownContext::renewed_after).fold(0.45, f64::min);
-        let pinned = state.contexts.values().any(super::KnownContext::has_pin);
         let this = Last { token: token.clone(), process: requester.process.clone(), at: sent, lifetime, repeated };
         let last = state.requests.last.insert(requester.key(), this);
         let needs = state.requests.needs.get(&requester.client).cloned().unwrap_or_default();
@@ -234,14 +236,20 @@ impl Checker {
             state.requests.served.insert(requester.key(), served);
             return;
         };
+        let contexts = || state.contexts.values().filter(|context| context.credential() == Some(&requester.client));
+        let pinned = contexts().any(super::KnownContext::has_pin);
+        let renewed_after = contexts().map(|context| context.renewed_after(last.lifetime)).min();
         let age = sent.duration_since(last.at);
         let usable = lifetime >= Duration::from_secs(10) && last.lifetime >= Duration::from_secs(10);
-        let due = age >= last.lifetime.mul_f64(part).saturating_sub(SECOND) || last.token == token || !usable || pinned;
+        let due = age >= renewed_after.unwrap_or(last.lifetime).saturating_sub(SECOND)
+            || last.token == token
+            || !usable
+            || pinned;
         let was_published = state.published.contains(&last.token);
         // A process that ends in between does not publish its token, or not in the Secrets of all contexts that share it.
         let crashed = last.process != requester.process
             && (last.repeated || !state.is_published_everywhere(&last.token, &requester.client));
-        if crashed && !due {
+        if crashed && !due && !was_published {
             state.requests.lost += 1;
         }
         let needed = due || crashed || is_open;

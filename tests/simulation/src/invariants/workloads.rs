@@ -12,6 +12,8 @@ use super::{Checker, Invariant, Name, name_of, text};
 
 /// A Pod that started within this time after the write of a token may have read the token before it: times are in whole seconds.
 const UNCLEAR: Duration = Duration::from_secs(2);
+/// The operator may use a list of Pods that is five seconds old.
+const UNAWARE: Duration = Duration::from_secs(6);
 
 #[derive(Debug, Default)]
 pub(super) struct Workloads {
@@ -56,7 +58,7 @@ impl Workloads {
         let pod = (workload.0.clone(), format!("{}-0", workload.1));
         let has_token = self.pods.get(&pod).is_some_and(|started| {
             let looks_older = set_back.iter().any(|at| (token.issued..=*started).contains(at));
-            *started >= token.written + UNCLEAR && !looks_older
+            *started >= token.written + UNCLEAR && started.elapsed() > UNAWARE && !looks_older
         });
         has_token.then(|| format!("for the token of {issued_at}, and its Pod started after that was written"))
     }

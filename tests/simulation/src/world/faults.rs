@@ -39,6 +39,8 @@ impl World {
                 self.ahead.fetch_add(seconds, Ordering::Relaxed);
                 if seconds < 0 {
                     self.checker.clock_set_back();
+                } else {
+                    self.set_ahead = Some(Instant::now());
                 }
                 self.need_all();
             }
@@ -92,6 +94,10 @@ impl World {
     }
 
     fn tenant_fault(&self, route: Route, fault: TenantFault, times: u32) {
+        // The operator leaves the clients of a tenant that does not exist, and believes any success.
+        if route == Route::DeleteClient || matches!(fault, TenantFault::NoSuchTenant) {
+            self.checker.deletes_fail();
+        }
         let fault = match of_tenant(fault) {
             Ok(fault) => fault,
             Err(loss) => return self.losses.add(loss, times),

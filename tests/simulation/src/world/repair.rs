@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use qlik_context_operator::api::{ROTATE_REQUESTED_ANNOTATION, TOKEN_BINDING_ANNOTATION};
+use qlik_context_operator::clock::Timestamp;
 use serde_json::{Value, json};
 use support::api_server::Kind;
 use support::tenant::Client;
@@ -15,6 +16,8 @@ use crate::replica::Replica;
 
 /// The operator uses four of the five secrets that a client can have.
 const MOST_SECRETS: usize = 4;
+/// The longest time until a status reports that its token expired, with restarts, outages and failed writes between.
+const EXPIRY_NOTICED: Duration = Duration::from_mins(10);
 
 impl World {
     /// Ends all faults. Users and administrators correct all objects.
@@ -144,6 +147,32 @@ impl World {
                 self.checker.violated(Invariant::CredentialsAreKept, seen);
             }
         }
+    }
+
+    /// No context is ready long after its token expired. A clock that is set ahead makes tokens expire at that moment.
+    pub(super) fn check_expiry(&self) {
+        if self.set_ahead.is_some_and(|at| at.elapsed() < EXPIRY_NOTICED) {
+            return;
+        }
+        let limit = self.clock.now().saturating_sub(EXPIRY_NOTICED).unwrap_or(Timestamp::MIN);
+        for context in self.api.list(Kind::QlikContext, None) {
+            let expires = context["status"]["token"]["expiresAt"].as_str().unwrap_or_default();
+            if ready(&context).starts_with("True/") && expires.parse::<Timestamp>().is_ok_and(|end| end < limit) {
+                let name = &context["metadata"]["name"];
+                self.checker
+                    .violated(Invariant::TrueStatus, format!("{name} is ready, and its token expired at {expires}"));
+            }
+        }
+    }
+
+    /// The OAuth clients of objects that were deleted with `deletionPolicy: Delete`.
+    pub fn left_behind(&self) -> Vec<String> {
+        let deleted = self.checker.deleted_with_client();
+        let left = |client: &Client| {
+            let text = client.description.clone().unwrap_or_default();
+            deleted.iter().any(|uid| text.contains(uid))
+        };
+        self.tenant.clients().into_iter().filter(left).map(|client| client.client_id).collect()
     }
 
     /// The clients in the tenant with the mark of this object.

@@ -61,7 +61,7 @@ impl World {
         Ok(())
     }
 
-    /// Other writers of the token Secret. A new token is only needed by a process that does not have the token in memory.
+    /// Other writers of the token Secret. A process that requested the token itself has it in memory, and needs no new one.
     pub(super) fn tamper(&mut self, event: Event) -> anyhow::Result<()> {
         if let Event::Contest { context, seconds } = event {
             self.contests.insert(context, Instant::now() + Duration::from_secs(seconds));
@@ -70,13 +70,11 @@ impl World {
         let edit = |context: usize, edit: &dyn Fn(&mut Value)| {
             // An object that was deleted is not edited.
             let _ = self.api.edit(Kind::Secret, USERS, &target(context), |secret| edit(secret));
-            self.need(context);
         };
         match event {
             Event::Tamper { context } => edit(context, &|secret| secret["data"]["token"] = json!("dGFtcGVyZWQ=")),
             Event::DeleteTarget { context } => {
                 self.api.delete(Kind::Secret, USERS, &target(context));
-                self.need(context);
             }
             Event::Orphan { context } => edit(context, &|secret| {
                 if let Some(metadata) = secret["metadata"].as_object_mut() {
@@ -89,7 +87,6 @@ impl World {
                     "apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": USERS, "name": target(context)},
                     "stringData": {"of": "another"},
                 }))?;
-                self.need(context);
             }
             _ => {}
         }
