@@ -9,10 +9,12 @@ use std::time::Instant;
 
 use clap::Parser;
 use simulation::{
-    Cut, Ended, History, Summary, Violation, command, not_repeatable, run, run_apart, search, show, shrink,
+    Cut, Ended, History, Invariant, Summary, Violation, command, not_repeatable, run, run_apart, search, show, shrink,
 };
+use strum::IntoEnumIterator as _;
 
 /// Runs histories of random faults on virtual time, and checks invariants in each of them.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[derive(Parser)]
 #[command(name = "cargo xtask simulate")]
 struct Args {
@@ -34,6 +36,9 @@ struct Args {
     /// Print the digest of each history.
     #[arg(long)]
     hashes: bool,
+    /// Print the names of the invariants.
+    #[arg(long, hide = true)]
+    invariants: bool,
     /// Run one history in this process.
     #[arg(long, hide = true)]
     one: Option<u64>,
@@ -46,6 +51,10 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if args.invariants {
+        Invariant::iter().for_each(|invariant| print(&format!("{invariant:?}")));
+        return ExitCode::SUCCESS;
+    }
     if let Some(seed) = args.one {
         return one(&History::of(seed).cut(&args.cut), args.log);
     }

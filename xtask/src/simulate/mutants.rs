@@ -1,10 +1,11 @@
 //! Mutants of the operator: each is one bug in a copy of the sources, and has to violate an invariant of the simulation.
 //!
 //! All are built in one folder, so that a mutant costs one build of the operator. A mutant that cannot be applied, does not compile or
-//! is not caught is a failure.
+//! is not caught is a failure, and so is an invariant that catches none of them.
 
 mod list;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -29,13 +30,17 @@ pub fn run(only: Option<&str>, within: u64, screen: Screen) -> anyhow::Result<()
     let program = tree.build()?;
     let (passed, output) = simulate(&program, BASELINE)?;
     ensure!(passed, "without a mutant, an invariant is violated:\n{output}");
+    let mut unproven = invariants(&program)?;
     let mut missed = Vec::new();
     for mutant in &chosen {
         let begun = Instant::now();
         let result = tree.with(mutant, || simulate(&tree.build()?, within));
         let seconds = begun.elapsed().as_secs();
         match result.map(|(_, output)| caught(&output)) {
-            Ok(Some(how)) => screen.text(&format!("caught, {seconds} s: {}: {how}", mutant.name)),
+            Ok(Some((seed, invariant))) => {
+                screen.text(&format!("caught, {seconds} s: {}: {seed}: {invariant}", mutant.name));
+                unproven.remove(&invariant);
+            }
             Ok(None) => {
                 screen.failure(&format!("not caught within {within} histories, {seconds} s: {}", mutant.name));
                 missed.push(mutant.name);
@@ -47,6 +52,7 @@ pub fn run(only: Option<&str>, within: u64, screen: Screen) -> anyhow::Result<()
         }
     }
     ensure!(missed.is_empty(), "{} of {} mutants are not caught: {}", missed.len(), chosen.len(), missed.join("; "));
+    ensure!(only.is_some() || unproven.is_empty(), "no mutant violates {unproven:?}");
     screen.heading(&format!("{} mutants caught in {:.0} s", chosen.len(), screen.elapsed().as_secs_f32()));
     Ok(())
 }
@@ -57,12 +63,20 @@ fn simulate(program: &Path, seeds: u64) -> anyhow::Result<(bool, String)> {
     Ok((output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned()))
 }
 
-/// The seed and the invariant: `seed 3: OnlyVerifiedTokens`. A history that cannot be run catches nothing.
-fn caught(output: &str) -> Option<String> {
+/// The names of the invariants.
+fn invariants(program: &Path) -> anyhow::Result<BTreeSet<String>> {
+    let output = Command::new(program).arg("--invariants").output()?;
+    let names: BTreeSet<_> = String::from_utf8(output.stdout)?.lines().map(str::to_owned).collect();
+    ensure!(!names.is_empty(), "the program lists no invariants");
+    Ok(names)
+}
+
+/// The seed and the invariant: `seed 3`, `OnlyVerifiedTokens`. A history that cannot be run catches nothing.
+fn caught(output: &str) -> Option<(String, String)> {
     let line = output.lines().find(|line| line.starts_with("seed ") && line.contains(" is violated: "))?;
     let (before, _) = line.split_once(" is violated: ")?;
     let (seed, _) = before.split_once(':')?;
-    Some(format!("{seed}: {}", before.rsplit(' ').next()?))
+    Some((seed.to_owned(), before.rsplit(' ').next()?.to_owned()))
 }
 
 /// A copy of the files of the repository.
@@ -177,7 +191,7 @@ mod tests {
     #[test]
     fn a_mutant_is_caught_by_a_violation_and_not_by_a_history_that_cannot_run() {
         let output = "seed 3:      0:02.300  OnlyVerifiedTokens is violated: Secret a/b has\n0 histories";
-        assert_eq!(caught(output).as_deref(), Some("seed 3: OnlyVerifiedTokens"));
+        assert_eq!(caught(output), Some(("seed 3".to_owned(), "OnlyVerifiedTokens".to_owned())));
         assert_eq!(caught("seed 3: cannot run: panicked\n"), None);
     }
 }

@@ -93,6 +93,10 @@ pub const MUTANTS: &[Mutant] = &[
             ),
         ],
     ),
+    mutant(
+        "the token is written under another key",
+        &[("src/secret/derived.rs", "const TOKEN_KEY: &str = \"token\";", "const TOKEN_KEY: &str = \"tokens\";")],
+    ),
     // tokens fit the spec
     mutant(
         "pins are not checked",
@@ -142,6 +146,14 @@ pub const MUTANTS: &[Mutant] = &[
             "src/reconcile/status.rs",
             "        observed_generation: context.metadata.generation,\n        conditions,",
             "        observed_generation: context.metadata.generation.map(|generation| generation + 1),\n        conditions,",
+        )],
+    ),
+    mutant(
+        "a status is written over any version of its object",
+        &[(
+            "src/status_write.rs",
+            "\"metadata\": { \"resourceVersion\": object.meta().resource_version },",
+            "\"metadata\": {},",
         )],
     ),
     mutant(
