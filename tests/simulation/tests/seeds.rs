@@ -37,3 +37,16 @@ fn a_seed_has_the_same_history_in_another_process() {
     assert_eq!(first.len(), 5);
     assert_eq!(first, second);
 }
+
+#[test]
+fn a_replay_shows_the_history_that_was_run() {
+    if let Some(why) = not_repeatable() {
+        return skipped("a_replay_shows_the_history_that_was_run", why);
+    }
+    let run = text(&simulate(&["--seeds", "1", "--from", "7", "--hashes"]));
+    let digest = run.lines().find_map(|line| line.strip_prefix("seed 7: ")).unwrap();
+    let replay = simulate(&["--replay", "7"]);
+    assert!(text(&replay).ends_with(&format!("no violation; digest {digest}\n")), "{}", text(&replay));
+    let log = String::from_utf8_lossy(&replay.stderr).into_owned();
+    assert!(log.contains("TRACE") && log.contains("POST acme.eu.qlikcloud.com/oauth/token"), "{}", log.len());
+}
