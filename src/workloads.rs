@@ -191,7 +191,6 @@ impl Round<'_> {
         let base = &self.cx.base;
         self.cx.pace.turn().await;
         let readers = self.cx.listings.readers(&base.client, &self.namespace, &self.secret, self.called).await?;
-        base.leadership.check()?;
         let Some(workload) = list::read(&base.client, &self.namespace, name, &self.secret).await? else {
             return Ok(());
         };
@@ -201,6 +200,7 @@ impl Round<'_> {
         }
         let [workload] = &alone;
         let now = base.clock.now();
+        base.leadership.check()?;
         let written = write::restart(&base.client, &self.namespace, workload, &self.token.mark(), now).await;
         let ended = outcome(&written);
         base.metrics.workload_restarted(name.kind, ended);
