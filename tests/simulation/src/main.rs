@@ -8,10 +8,14 @@ use std::thread;
 use std::time::Instant;
 
 use clap::Parser;
+use mimalloc::MiMalloc;
 use simulation::{
     Cut, Ended, History, Invariant, Summary, Violation, command, not_repeatable, run, run_apart, search, show, shrink,
 };
 use strum::IntoEnumIterator as _;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Runs histories of random faults on virtual time, and checks invariants in each of them.
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
