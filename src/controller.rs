@@ -99,13 +99,13 @@ pub async fn control(parts: Parts, stop: CancellationToken) {
     metrics.queue(Some(scheduler.clone()));
     let (events, event_writer) =
         Events::new(client.clone(), instance, leadership.clone(), clock.clone(), metrics.clone());
-    let (index, woken) = Index::new();
-    let (contexts, writer) = reflector::store::<StoredContext>();
+    let ((index, woken), (contexts, writer)) = (Index::new(), reflector::store::<StoredContext>());
     let (workloads, workloads_called) = workloads.then(mpsc::unbounded).unzip();
     let context = Arc::new(Context {
         client: client.clone(),
         contexts: contexts.clone(),
         index: index.clone(),
+        context_selector: scope.contexts.clone(),
         credential_selector: (!scope.credentials.selects_all()).then(|| scope.credentials.to_string()),
         tokens: TokenCache::new(
             transport.clone(),

@@ -292,7 +292,7 @@ async fn rest(cx: &Context, caller: &Caller, facts: &Facts<'_>, outcome: &Outcom
             Ok((ended, again))
         }
         StatusWrite::Gone => Ok((Reconciled::Ready, None)),
-        StatusWrite::Conflict => Ok((Reconciled::Waiting, Some(Duration::from_millis(100)))),
+        StatusWrite::Conflict => Ok((Reconciled::Waiting, Some(cx.memories.after_conflict(&caller.uid)))),
     }
 }
 

@@ -25,7 +25,7 @@ const TIMEOUT: Duration = Duration::from_secs(34);
 pub enum StatusWrite<T> {
     /// The object has this status.
     Done(T),
-    /// The object no longer exists.
+    /// The object no longer exists, or another instance reconciles it.
     Gone,
     /// Another client has changed the object: decide again.
     Conflict,

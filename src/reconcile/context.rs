@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::channel::mpsc::UnboundedSender;
 use kube::Client;
-use kube::core::DeserializeGuard;
+use kube::core::{DeserializeGuard, Selector};
 use kube::runtime::reflector::{ObjectRef, Store};
 
 use crate::api::QlikContext;
@@ -27,6 +27,8 @@ pub struct Context {
     pub contexts: Store<StoredContext>,
     /// The Secrets that they refer to, as the watches show them.
     pub index: Arc<Index>,
+    /// `--context-selector`.
+    pub context_selector: Selector,
     /// `--credential-selector`, if it hides any Secret from the watch.
     pub credential_selector: Option<String>,
     /// The tokens of all requests.

@@ -23,6 +23,8 @@ use crate::values::{Settled, Wanted};
 
 /// After this time without a change by another client, the next repair comes at once again.
 pub const REPAIR_FORGOTTEN: Duration = Duration::from_mins(10);
+/// The delay after the first conflict. It doubles with each further one.
+const CONFLICT: Duration = Duration::from_millis(100);
 
 /// The memory of all contexts, by uid.
 #[derive(Default)]
@@ -43,6 +45,7 @@ pub struct Memory {
     refresh: Option<(String, Instant)>,
     /// The status that was written and that the watch has not shown yet.
     pending: Option<Box<PendingStatus>>,
+    conflict: Option<Box<Conflict>>,
     /// The status of the last run, if it could not be written.
     pub unwritten: Option<Box<QlikContextStatus>>,
     /// Failures of the Kubernetes API in a row.
@@ -97,6 +100,15 @@ struct PendingStatus {
     before: Vec<Option<String>>,
 }
 
+/// Writes of the status that conflicted while the watch showed one version.
+#[derive(Default)]
+struct Conflict {
+    watched: Option<String>,
+    count: u32,
+    /// The object as it was read since.
+    newest: Option<QlikContext>,
+}
+
 impl Memory {
     fn of(object: &StoredContext) -> Self {
         let refresh = object.annotations().get(REFRESH_REQUESTED_ANNOTATION);
@@ -105,6 +117,7 @@ impl Memory {
             seen: digest(object.meta()),
             refresh: refresh.map(|value| (value.clone(), Instant::now())),
             pending: None,
+            conflict: None,
             unwritten: None,
             failures: 0,
             noted: HashMap::new(),
@@ -146,6 +159,7 @@ impl Memories {
                     // The watch has caught up, or another client has written since.
                     known.pending = None;
                 }
+                known.conflict.take_if(|conflict| conflict.watched != object.meta().resource_version);
                 let changed = known.seen != now.seen;
                 if changed {
                     let request = |memory: &Memory| memory.refresh.as_ref().map(|(value, _)| value.clone());
@@ -206,15 +220,20 @@ impl Memories {
         all.keys().chain(&*deleted).filter(|uid| !there.contains(&***uid)).cloned().collect()
     }
 
-    /// The context with its newest status, and the version that has it.
+    /// The context as it was read after a conflict, with its newest status and the version that has it.
     ///
     /// A run may begin before the watch has shown what the run before it wrote. With the older status it would report the same
     /// transition twice and move its time. Only this operator writes the status, so the last written one is the newest.
     pub fn catch_up(&self, context: &QlikContext) -> QlikContext {
         let mut context = context.clone();
         let all = self.all.lock();
-        let pending =
-            all.get(context.metadata.uid.as_deref().unwrap_or_default()).and_then(|memory| memory.pending.as_ref());
+        let Some(memory) = all.get(context.metadata.uid.as_deref().unwrap_or_default()) else { return context };
+        let conflict =
+            memory.conflict.as_ref().filter(|conflict| conflict.watched == context.metadata.resource_version);
+        if let Some(newest) = conflict.and_then(|conflict| conflict.newest.as_ref()) {
+            context.clone_from(newest);
+        }
+        let pending = memory.pending.as_ref();
         if let Some(pending) = pending.filter(|pending| pending.before.contains(&context.metadata.resource_version)) {
             context.status = Some(pending.status.clone());
             context.metadata.resource_version.clone_from(&pending.version);
@@ -228,12 +247,39 @@ impl Memories {
             let mut before = memory.pending.take().map(|pending| pending.before).unwrap_or_default();
             before.push(context.metadata.resource_version.clone());
             memory.pending = Some(Box::new(PendingStatus { status: status.clone(), version, before }));
+            if let Some(conflict) = &mut memory.conflict {
+                conflict.count = 1;
+            }
         });
     }
 
-    /// Another client has changed the object.
-    pub fn status_conflict(&self, uid: &str) {
-        self.with(uid, |memory| memory.pending = None);
+    /// Another client has changed the object, and the watch shows this version. Returns the number of conflicts while it does.
+    pub fn status_conflict(&self, uid: &str, watched: Option<String>) -> u32 {
+        let count = self.with(uid, |memory| {
+            memory.pending = None;
+            let conflict = memory.conflict.get_or_insert_default();
+            if conflict.watched != watched {
+                **conflict = Conflict { watched, ..Conflict::default() };
+            }
+            conflict.count = conflict.count.saturating_add(1);
+            conflict.count
+        });
+        count.unwrap_or_default()
+    }
+
+    /// After a conflict, the object was read: the watch is late.
+    pub fn read_again(&self, uid: &str, newest: QlikContext) {
+        self.with(uid, |memory| {
+            if let Some(conflict) = &mut memory.conflict {
+                conflict.newest = Some(newest);
+            }
+        });
+    }
+
+    /// The delay after a conflict: the watch shows the change within a moment, unless it is late.
+    pub fn after_conflict(&self, uid: &str) -> Duration {
+        let count = self.with(uid, |memory| memory.conflict.as_ref().map_or(0, |conflict| conflict.count));
+        CONFLICT * 2_u32.pow(count.unwrap_or_default().saturating_sub(1).min(8))
     }
 }
 

@@ -82,6 +82,25 @@ async fn a_deleted_context_whose_watch_gets_no_response_gets_no_further_token() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_context_whose_watch_gets_no_response_gets_its_status_with_few_requests() {
+    let mut world = World::new();
+    world.add("a", "acme", LIFE, &json!({}));
+    world.start();
+    pass(Duration::from_mins(1)).await;
+    world.api.script(Script::on(Verb::Watch, Kind::QlikContext, Fault::Silence));
+    world.api.end_watches();
+    pass(Duration::from_secs(30)).await;
+    let label = |context: &mut serde_json::Value| context["metadata"]["labels"] = json!({"team": "a"});
+    world.api.edit(Kind::QlikContext, "a", "acme", label).unwrap();
+    world.api.clear_log();
+    world.api.delete(Kind::Secret, "a", "acme");
+    pass(Duration::from_secs(10)).await;
+    let reported = world.reported("a", "acme", "CredentialsAvailable");
+    assert!(reported.starts_with("False/SecretNotFound"), "{reported}");
+    assert!(requests(&world) <= 12, "{}", requests(&world));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_context_that_was_reported_missing_by_mistake_is_served_again_when_something_changes() {
     let mut world = World::new();
     world.add("a", "acme", LIFE, &json!({}));
