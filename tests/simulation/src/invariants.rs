@@ -1,9 +1,10 @@
 //! The invariants. They are checked at every step on what the API server stores and on the tenant's responses, never on what the
 //! operator reports.
 //!
-//! `tenant` checks the requests to the tenant, `secrets` the writes of Secrets, `status` the writes of a status, `workloads` the
-//! restarts of workloads.
+//! `tenant` checks the requests to the tenant, `leader` that only the leader writes, `secrets` the writes of Secrets, `status` the
+//! writes of a status, `workloads` the restarts of workloads.
 
+mod leader;
 mod secrets;
 mod status;
 mod tenant;
@@ -87,8 +88,6 @@ impl fmt::Display for Violation {
     }
 }
 
-/// A leader that could not renew the Lease for ten seconds may not write any more. Others may take it five seconds later.
-const LEASE_LASTS: Duration = Duration::from_secs(11);
 /// A token is renewed this long before it expires at the latest.
 const LATEST: Duration = Duration::from_mins(3);
 
@@ -122,7 +121,9 @@ struct State {
     owners: BTreeMap<String, String>,
     /// The first spec of each QlikOAuthClient, by uid.
     first_specs: HashMap<String, Value>,
+    /// Since when each QlikOAuthClient is being deleted, by uid.
     deleting_since: HashMap<String, Instant>,
+    /// The uids of objects that were deleted together with their OAuth clients.
     deleted_with_client: BTreeSet<String>,
     /// A fault of the tenant allows the operator to leave OAuth clients there.
     deletes_fail: bool,
@@ -242,36 +243,6 @@ impl Checker {
         state.unknown = state.secrets.keys().cloned().collect();
         if let Some(set_back) = state.set_back.last() {
             state.requests.ages_unknown(*set_back);
-        }
-    }
-
-    /// A process sends a write to the API server, or a request that changes an OAuth client.
-    pub fn writes(&self, process: &str, what: &str) {
-        let state = self.lock();
-        let other = state.leader.as_ref().filter(|leader| *leader != process).cloned();
-        let renewed = state.renewed.get(process).map(Instant::elapsed);
-        drop(state);
-        let why = match (other, renewed) {
-            (Some(leader), _) => format!("while {leader} holds the Lease"),
-            (None, None) => "without the Lease".to_owned(),
-            (None, Some(age)) if age > LEASE_LASTS => format!("{} s after it renewed the Lease", age.as_secs()),
-            (None, Some(_)) => return,
-        };
-        self.violated(Invariant::OnlyTheLeaderWrites, format!("{process} sends {what} {why}"));
-    }
-
-    fn on_lease(&self, change: &Committed<'_>) {
-        let holder =
-            |lease: Option<&Value>| lease.map(|lease| text(lease, &["spec", "holderIdentity"])).unwrap_or_default();
-        let (before, after) = (holder(change.before), holder(change.after));
-        let mut state = self.lock();
-        // Only a leader removes its name; a user deletes the Lease.
-        if change.after.is_some() && after.is_empty() {
-            state.renewed.remove(&before);
-        }
-        state.leader = Some(after).filter(|leader| !leader.is_empty());
-        if let Some(leader) = state.leader.clone() {
-            state.renewed.insert(leader, Instant::now());
         }
     }
 

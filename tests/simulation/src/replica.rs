@@ -269,8 +269,8 @@ fn client(surroundings: &Surroundings, identity: &str, kill_switch: Arc<KillSwit
             let answer = timeout(READ_TIMEOUT, service.ready().await?.call(request)).await?;
             kill_switch.after(writes).await;
             number.into_iter().for_each(|number| checker.secret_request_answered(number));
-            let told = |status: StatusCode| writes || status.is_success() || status == StatusCode::NOT_FOUND;
-            checker.secret_request(&path, writes, answer.as_ref().is_ok_and(|answer| told(answer.status())));
+            let is_clear = |status: StatusCode| writes || status.is_success() || status == StatusCode::NOT_FOUND;
+            checker.secret_request(&path, writes, answer.as_ref().is_ok_and(|answer| is_clear(answer.status())));
             if writes && answer.as_ref().is_ok_and(|answer| answer.status().is_success()) {
                 checker.secret_written(&path);
             }
