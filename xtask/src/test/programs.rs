@@ -1,9 +1,8 @@
 //! The test programs of the workspace, several at a time.
 //!
 //! Those that start real programs mostly wait, and cargo runs one test program after the other, so the processors would
-//! be idle most of the time. The programs are built once and then started without cargo: cargo resolves features for
-//! the targets that are selected, so a call for each program would build most of the workspace again. The output of a
-//! run is shown as a whole when it has ended.
+//! be idle most of the time. The programs are built once and then started without cargo, which runs one command at a
+//! time in a target folder. The output of a run is shown as a whole when it has ended.
 
 use std::env;
 use std::ffi::OsStr;
