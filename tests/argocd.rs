@@ -8,7 +8,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use qlik_context_operator::clock::Timestamp;
 use serde_json::{Value, json};
@@ -23,10 +23,9 @@ fn script(file: &str) -> String {
 
 /// The available actions for each object, and the object after the action.
 fn acted_on(objects: &Value) -> Vec<Value> {
-    let mut child = Command::new("go")
-        .args(["run", "."])
+    let mut child = support::go::run("verdicts")
+        .unwrap()
         .args([path("actions/discovery.lua"), path("actions/refresh/action.lua")])
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/verdicts"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

@@ -31,10 +31,9 @@ struct Receiver {
 
 impl Receiver {
     fn start() -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/otlp");
-        let (mut go, pipe) = (Command::new("go"), Stdio::piped);
-        go.args(["run", "."]).current_dir(folder).stdin(pipe()).stdout(pipe()).stderr(pipe());
-        let mut process = go.spawn().unwrap();
+        let pipe = Stdio::piped;
+        let mut go = support::go::run("otlp").unwrap();
+        let mut process = go.stdin(pipe()).stdout(pipe()).stderr(pipe()).spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap());
         let mut address = String::new();
         lines.read_line(&mut address).unwrap();

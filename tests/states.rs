@@ -8,7 +8,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use qlik_context_operator::api::{ConditionType, QlikContext, QlikOAuthClient, Reason};
@@ -273,10 +273,9 @@ struct Verdict {
 
 /// Calls the tools' own libraries.
 fn verdicts(objects: &[&Value]) -> Vec<Verdict> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut child = Command::new("go")
-        .args(["run", ".", "../../../deploy/argocd/health.lua"])
-        .current_dir(root.join("tests/support/verdicts"))
+    let mut child = support::go::run("verdicts")
+        .unwrap()
+        .arg("../../../deploy/argocd/health.lua")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

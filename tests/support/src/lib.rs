@@ -8,6 +8,7 @@
 
 pub mod api_server;
 pub mod control_plane;
+pub mod go;
 pub mod node;
 pub mod operator;
 pub mod planted;
