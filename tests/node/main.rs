@@ -23,7 +23,7 @@ use std::time::Instant;
 
 use futures::future::LocalBoxFuture;
 use libtest_mimic::{Arguments, Failed, Trial};
-use support::control_plane::to_stderr;
+use support::control_plane::{NodePrograms, Programs, to_stderr};
 use support::node::sandbox;
 use support::skipped::skipped;
 use tokio::runtime::Runtime;
@@ -74,7 +74,9 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     let reason = obstacle();
     if reason.is_none() && !arguments.list && !sandbox::entered() {
-        return sandbox::enter().unwrap_or_else(|error| {
+        // Inside there is no network, from which modules of Go could be downloaded.
+        let built = Programs::find(&to_stderr).and_then(|_| NodePrograms::find(&to_stderr));
+        return built.and_then(|_| sandbox::enter()).unwrap_or_else(|error| {
             to_stderr(&format!("no node: {error:#}"));
             ExitCode::FAILURE
         });
