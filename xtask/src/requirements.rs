@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::Once;
 
 use anyhow::{Context as _, ensure};
-use support::control_plane::Programs;
+use support::control_plane::{MonitoringPrograms, NodePrograms, Programs};
 
 use crate::cargo;
 use crate::screen::Screen;
@@ -29,8 +29,24 @@ pub fn to_check_format_and_lint() -> anyhow::Result<()> {
 /// The programs of the control plane, built if necessary; the first build on a machine prints a
 /// message and its progress.
 pub fn programs(screen: Screen) -> anyhow::Result<Programs> {
+    Programs::find(&announced(screen)).context("no control plane")
+}
+
+/// The programs of every test, built if necessary. Those of a node only where one can run.
+pub fn programs_of_tests(screen: Screen, node: bool) -> anyhow::Result<()> {
+    let progress = announced(screen);
+    Programs::find(&progress).context("no control plane")?;
+    if node {
+        NodePrograms::find(&progress).context("no node")?;
+    }
+    MonitoringPrograms::find(&progress).context("no Prometheus")?;
+    Ok(())
+}
+
+/// Shows the progress of builds, and before the first one a message.
+fn announced(screen: Screen) -> impl Fn(&str) {
     let first = Once::new();
-    Programs::find(&move |line| {
+    move |line| {
         first.call_once(|| {
             screen.text(
                 "The first run on a machine compiles Kubernetes' control plane from source: some ten minutes \
@@ -38,8 +54,7 @@ pub fn programs(screen: Screen) -> anyhow::Result<Programs> {
             );
         });
         screen.progress(line);
-    })
-    .context("no control plane")
+    }
 }
 
 /// aws-lc, which does the cryptography, is C.

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
 use support::control_plane::Folder;
+use support::node::sandbox;
 use support::skipped::LIST;
 
 use crate::screen::Screen;
@@ -33,10 +34,10 @@ pub fn run(screen: Screen) -> anyhow::Result<()> {
     } else {
         skip("dependencies", "cargo deny is missing: cargo install cargo-deny --locked");
     }
-    // Otherwise the first test would build them without any output on the terminal.
+    // Otherwise tests would build them without any output on the terminal, and wait while others measure time.
     screen.heading("control plane");
     let begin = Instant::now();
-    requirements::programs(screen)?;
+    requirements::programs_of_tests(screen, sandbox::obstacle().or_else(image::obstacle).is_none())?;
     took(screen, "control plane", begin);
     screen.heading("image: cargo xtask image");
     let begin = Instant::now();
