@@ -105,6 +105,14 @@ impl Requests {
         self.issued.get(token).map(|issued| &issued.requester)
     }
 
+    /// When the request before this one was sent, if this one repeats it with another signature.
+    fn first_of_turn(&self, requester: &Requester, sent: Instant) -> Instant {
+        let of_key = self.sent.get(&format!("tokens of {} {}", requester.process, requester.key()));
+        let mut before = of_key.into_iter().flatten().rev().skip_while(|other| other.at > sent);
+        let repeats = before.next().is_some_and(|this| this.is_repeat);
+        before.next().filter(|_| repeats).map_or(sent, |first| first.at)
+    }
+
     /// When a token was last issued.
     pub(super) fn issued_at(&self, token: &str) -> Option<Instant> {
         self.issued.get(token).map(|issued| issued.at)
@@ -225,8 +233,10 @@ impl Checker {
         let now = Instant::now();
         let mut state = self.lock();
         let issued = Issued { requester: requester.clone(), at: sent, lifetime, age_unknown: false };
+        // The operator counts the age of a token from the first request, if it signed a second one because of the clock.
+        let begun = state.requests.first_of_turn(requester, sent);
         let repeated = state.requests.issued.insert(token.clone(), issued).is_some();
-        let this = Last { token: token.clone(), process: requester.process.clone(), at: sent, lifetime, repeated };
+        let this = Last { token: token.clone(), process: requester.process.clone(), at: begun, lifetime, repeated };
         let last = state.requests.last.insert(requester.key(), this);
         let needs = state.requests.needs.get(&requester.client).cloned().unwrap_or_default();
         let mut served = state.requests.served.get(&requester.key()).copied().unwrap_or_default();
