@@ -71,9 +71,9 @@ impl Checker {
         state.published.insert(token.clone());
         state.publishes += u64::from(is_new);
         // The time of issue of an API key is when it was read.
-        let issued = state.requests.issued_at(&token);
+        let (begun, issued) = (state.requests.begun_at(&token), state.requests.issued_at(&token));
         let at = annotation(after, ISSUED_AT_ANNOTATION);
-        state.workloads.publish(name.clone(), at, issued.unwrap_or(self.begun));
+        state.workloads.publish(name.clone(), at, begun.unwrap_or(self.begun));
         let same_spec = state.written_for.insert(name, known.generation) == Some(known.generation);
         let (verified, rejected) = (state.verified.contains(&token), state.rejected.contains(&token));
         let old_is_good = old.as_ref().is_some_and(|old| state.verified.contains(old) && !state.revoked.contains(old));

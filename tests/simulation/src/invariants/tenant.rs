@@ -72,6 +72,7 @@ struct Sent {
 #[derive(Debug)]
 struct Issued {
     requester: Requester,
+    begun: Instant,
     at: Instant,
     lifetime: Duration,
     /// The wall clock was set back, and then another process began to lead, for which it looks younger than it is.
@@ -105,12 +106,18 @@ impl Requests {
         self.issued.get(token).map(|issued| &issued.requester)
     }
 
-    /// When the request before this one was sent, if this one repeats it with another signature.
-    fn first_of_turn(&self, requester: &Requester, sent: Instant) -> Instant {
+    /// When the operator began a request that reached the tenant at this time, or the one that it repeats with another signature.
+    fn begun(&self, requester: &Requester, sent: Instant) -> Instant {
         let of_key = self.sent.get(&format!("tokens of {} {}", requester.process, requester.key()));
         let mut before = of_key.into_iter().flatten().rev().skip_while(|other| other.at > sent);
-        let repeats = before.next().is_some_and(|this| this.is_repeat);
-        before.next().filter(|_| repeats).map_or(sent, |first| first.at)
+        let this = before.next();
+        let first = this.filter(|this| this.is_repeat).and_then(|_| before.next());
+        first.or(this).map_or(sent, |first| first.at)
+    }
+
+    /// When the operator began the request for a token: from then on it counts the age.
+    pub(super) fn begun_at(&self, token: &str) -> Option<Instant> {
+        self.issued.get(token).map(|issued| issued.begun)
     }
 
     /// When a token was last issued.
@@ -232,9 +239,8 @@ impl Checker {
         let lifetime = body["expires_in"].as_u64().map_or(self.lifetime, Duration::from_secs);
         let now = Instant::now();
         let mut state = self.lock();
-        let issued = Issued { requester: requester.clone(), at: sent, lifetime, age_unknown: false };
-        // The operator counts the age of a token from the first request, if it signed a second one because of the clock.
-        let begun = state.requests.first_of_turn(requester, sent);
+        let begun = state.requests.begun(requester, sent);
+        let issued = Issued { requester: requester.clone(), begun, at: sent, lifetime, age_unknown: false };
         let repeated = state.requests.issued.insert(token.clone(), issued).is_some();
         let this = Last { token: token.clone(), process: requester.process.clone(), at: begun, lifetime, repeated };
         let last = state.requests.last.insert(requester.key(), this);
