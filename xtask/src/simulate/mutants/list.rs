@@ -27,6 +27,10 @@ pub const MUTANTS: &[Mutant] = &[
         )],
     ),
     mutant(
+        "a user that is not active counts as an identity",
+        &[("src/oauth/identity.rs", "filter(|status| *status != \"active\")", "filter(|status| status.is_empty())")],
+    ),
+    mutant(
         "a refused verification counts as a confirmation",
         &[
             ("src/oauth/identity.rs", "    if answer.status != 200 {", "    if answer.status >= 500 {"),
