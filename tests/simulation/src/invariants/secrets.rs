@@ -94,9 +94,7 @@ impl Checker {
         if !authorization.is_empty() && authorization != format!("Bearer {token}") {
             return self.violated(Invariant::TokensFitTheSpec, format!("{shown} has two different tokens"));
         }
-        // A tenant may accept an API key again, so a context uses the one that it verified until it learns itself that the key is rejected.
-        let restored_key = origin.is_none() && !old_is_good;
-        if is_new && rejected && !restored_key {
+        if is_new && rejected {
             return self.violated(Invariant::GoodTokensStay, format!("{shown} got a token that the tenant rejected"));
         }
         if old_is_good
