@@ -25,7 +25,7 @@ use crate::api::Reason;
 use crate::clock::{Clock, Jitter, SignedDuration, Timestamp};
 use crate::error::Failure;
 use crate::oauth::identity::{Identity, Subject, who_is};
-use crate::oauth::request::{Grant, RequestKey, RequestKeys, TokenRequest};
+use crate::oauth::request::{Credential, Grant, RequestKey, RequestKeys, TokenRequest};
 use crate::oauth::token::{AccessToken, Token};
 use crate::oauth::token_endpoint::request_token;
 use crate::oauth::transport::Transport;
@@ -85,7 +85,7 @@ struct Rejected {
     prune_at: usize,
 }
 
-/// Names an OAuth client of a tenant.
+/// Names an OAuth client of a tenant, or an API key: when one of its tokens was rejected, the others may be revoked as well.
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
 struct ClientKey([u8; 32]);
 
@@ -102,10 +102,13 @@ impl TokenDigest {
 }
 
 impl ClientKey {
-    fn of(request: &TokenRequest) -> Option<Self> {
-        let client = request.credential.client_id();
-        let text = format!("{} {client}", request.tenant.authority());
-        (!client.is_empty()).then(|| Self(bytes(digest(&SHA256, text.as_bytes()))))
+    fn of(request: &TokenRequest) -> Self {
+        let host = request.tenant.authority();
+        if let Credential::ApiKey(key) = &request.credential {
+            return Self(TokenDigest::of(&host, key).0);
+        }
+        let text = format!("{host} {}", request.credential.client_id());
+        Self(bytes(digest(&SHA256, text.as_bytes())))
     }
 }
 
@@ -182,9 +185,7 @@ impl TokenCache {
             let client = ClientKey::of(request);
             let new = || Arc::new(Entry::new(request.tenant.authority(), client));
             entries.all.entry(key).or_insert_with(new).state().join(caller);
-            if let Some(client) = client {
-                entries.of_client.entry(client).or_default().insert(key);
-            }
+            entries.of_client.entry(client).or_default().insert(key);
         }
         key
     }
@@ -207,12 +208,10 @@ impl TokenCache {
 
     fn remove(&self, entries: &mut Entries, key: RequestKey) {
         let Some(entry) = entries.all.remove(&key) else { return };
-        if let Some(client) = entry.client
-            && let Some(keys) = entries.of_client.get_mut(&client)
-        {
+        if let Some(keys) = entries.of_client.get_mut(&entry.client) {
             keys.remove(&key);
             if keys.is_empty() {
-                entries.of_client.remove(&client);
+                entries.of_client.remove(&entry.client);
             }
         }
         self.scheduler.forget(&entry.host, key, Instant::now());
@@ -328,14 +327,14 @@ impl TokenCache {
                 Subject::Request(_) => entry.state().confirm(&token, identity, &self.clock),
                 Subject::Token(_) => entry.state().confirm_same(&token, &identity, &self.clock),
             },
-            (Err(failure), _) if in_use && ends(&failure) => self.reject(entry, &flight.by, subject, &token),
+            (Err(failure), _) if in_use && ends(&failure) => self.reject(entry, &flight.by, &token),
             (Err(_), CallKind::Recheck(_)) => {
                 // A response that neither confirms nor rejects it changes nothing.
                 entry.state().rechecked(TokenDigest::of(&entry.host, &token.access_token), &self.clock);
             }
             (Err(failure), _) => {
                 if failure.reason == Reason::TokenRejected {
-                    self.reject(entry, &flight.by, subject, &token);
+                    self.reject(entry, &flight.by, &token);
                 }
                 fail(failure, still_fresh);
             }
@@ -386,13 +385,9 @@ impl TokenCache {
     }
 
     /// The tenant no longer accepts this token. Other tokens of its client may have been revoked with it, and are verified before
-    /// they are used again.
-    fn reject(&self, entry: &Entry, by: &Caller, subject: Subject<'_>, token: &Token) {
+    /// they are used again. An API key may be accepted again, when its user is active again: each attempt verifies it.
+    fn reject(&self, entry: &Entry, by: &Caller, token: &Token) {
         entry.state().reject(&token.access_token);
-        // An API key may be accepted again, when its user is active again; a token is not.
-        if matches!(subject, Subject::Request(request) if request.is_api_key()) {
-            return;
-        }
         let now = self.clock.now();
         {
             let mut rejected = self.rejected.lock();
@@ -408,7 +403,7 @@ impl TokenCache {
         sharing.iter().filter(|caller| **caller != *by).for_each(|caller| (self.wake)(caller));
         let siblings: Vec<_> = {
             let entries = self.entries.lock();
-            let keys = entry.client.and_then(|client| entries.of_client.get(&client)).into_iter().flatten();
+            let keys = entries.of_client.get(&entry.client).into_iter().flatten();
             keys.filter_map(|key| entries.all.get(key)).cloned().collect()
         };
         for sibling in siblings {

@@ -25,8 +25,8 @@ const MAY_BE_NEW: [Duration; 3] = [Duration::from_secs(10), Duration::from_secs(
 pub(super) struct Entry {
     /// The host and port of its tenant.
     pub(super) host: String,
-    /// Its client, if it has one.
-    pub(super) client: Option<super::ClientKey>,
+    /// Its client, or its API key.
+    pub(super) client: super::ClientKey,
     state: Mutex<State>,
 }
 
@@ -110,7 +110,7 @@ impl CachedToken {
 }
 
 impl Entry {
-    pub(super) fn new(host: String, client: Option<super::ClientKey>) -> Self {
+    pub(super) fn new(host: String, client: super::ClientKey) -> Self {
         Self { host, client, state: Mutex::default() }
     }
 

@@ -45,6 +45,41 @@ async fn an_api_key_that_is_accepted_again_is_still_checked() {
     assert_eq!(world.ready("a", "acme"), "True/TokenValid");
 }
 
+/// Three contexts with one API key: two with the same request, and one whose request has other scopes.
+#[tokio::test(start_paused = true)]
+async fn an_api_key_that_is_rejected_for_one_context_is_verified_for_all_before_it_is_written_again() {
+    let world = with_api_key("24h");
+    let spec = world.api.get(Kind::QlikContext, "a", "acme").unwrap()["spec"].clone();
+    for (name, scopes) in [("same", json!([])), ("other", json!(["admin_classic"]))] {
+        let mut spec = spec.clone();
+        spec["scopes"] = scopes;
+        put(&world, "QlikContext", name, "spec", &spec);
+    }
+    pass(Duration::from_mins(1)).await;
+    let names = ["acme", "same", "other"];
+    assert!(names.iter().all(|name| world.ready("a", name) == "True/TokenValid"));
+    let key = world.token("a", "acme").unwrap();
+    let rejected = tenant::Fault::Answer { status: 401, body: FaultBody::Qlik };
+    world.cloud.script(tenant::Script::at(Route::UsersMe, rejected));
+    let annotate = |context: &mut serde_json::Value| {
+        context["metadata"]["annotations"]["qlikcontext.dev/refresh-requested-at"] = "now".into();
+    };
+    world.api.edit(Kind::QlikContext, "a", "other", annotate).unwrap();
+    pass(Duration::from_secs(10)).await;
+    for name in names {
+        assert!(world.ready("a", name).starts_with("False/"), "{name}: {}", world.ready("a", name));
+        let tamper = |secret: &mut serde_json::Value| secret["data"]["token"] = "dGFtcGVyZWQ=".into();
+        world.api.edit(Kind::Secret, "a", &format!("{name}-token"), tamper).unwrap();
+    }
+    pass(HOUR).await;
+    assert!(names.iter().all(|name| world.token("a", name).as_ref() != Some(&key)), "it was written again");
+    world.cloud.clear_scripts();
+    pass(HOUR).await;
+    for name in names {
+        assert_eq!((world.ready("a", name).as_str(), world.token("a", name).as_ref()), ("True/TokenValid", Some(&key)));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_api_key_that_is_a_month_old_is_used_like_a_new_one() {
     let world = with_api_key("24h");
