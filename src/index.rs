@@ -236,7 +236,7 @@ impl Index {
         for watch in watches.into_iter().flatten() {
             // One with a selector may never show it.
             if let Some(versions) = state.watch(watch).filter(|versions| versions.shows_all()) {
-                versions.read_or_wrote(key, version);
+                versions.read(key, version);
             }
         }
         state.epoch(namespace) == epoch
@@ -258,8 +258,13 @@ impl Index {
 
     /// What is known of a Secret as a target.
     pub fn target(&self, namespace: &str, name: &str) -> SecretVersion {
-        let state = self.state.lock();
-        state.version(state.targets.of(namespace), SecretKey::of(namespace, name))
+        let (state, key) = (self.state.lock(), SecretKey::of(namespace, name));
+        let watch = state.targets.of(namespace);
+        match state.version(watch, key) {
+            // It was read; the watch shows a state from before it was created.
+            SecretVersion::Absent if state.was_read_ahead(watch, key) => SecretVersion::Unknown,
+            version => version,
+        }
     }
 
     /// How often the watches of a namespace broke or restarted. If it is still the number that a caller remembers, no event in
@@ -295,7 +300,7 @@ impl Index {
         if let (Some(version), Some(versions)) = (writing.version, versions) {
             let unbroken = versions.breaks() == writing.breaks;
             if !unbroken || !writing.was_current || !versions.is_current() || write.overtaken {
-                versions.read_or_wrote(writing.key, version);
+                versions.wrote(writing.key, version);
                 if !unbroken {
                     // A list may have come after a change that came after the write.
                     self.wake(Arc::new(write.writer.clone()));
@@ -324,6 +329,10 @@ impl State {
 
     fn version(&self, watch: Option<WatchId>, key: SecretKey) -> SecretVersion {
         watch.and_then(|watch| self.watches.get(watch.0)).map_or(SecretVersion::Unknown, |versions| versions.get(key))
+    }
+
+    fn was_read_ahead(&self, watch: Option<WatchId>, key: SecretKey) -> bool {
+        watch.and_then(|watch| self.watches.get(watch.0)).is_some_and(|versions| versions.was_read_ahead(key))
     }
 
     fn epoch(&self, namespace: &str) -> u64 {

@@ -78,6 +78,21 @@ fn a_list_wakes_for_what_changed_or_vanished_and_for_nothing_else() {
 }
 
 #[test]
+fn a_target_that_was_read_and_is_not_shown_yet_is_not_known_to_be_absent() {
+    let (index, watch, _) = listed();
+    assert_eq!(index.target("ns", "new"), Absent);
+    assert!(index.secret_read("ns", "new", "11", index.epoch("ns")));
+    assert_eq!(index.target("ns", "new"), Unknown);
+    index.secret_applied(watch, "ns", "new", "11");
+    assert_eq!(index.target("ns", "new"), version("11"));
+    index.secret_deleted(watch, "ns", "new");
+    assert_eq!(index.target("ns", "new"), Absent);
+    assert!(index.secret_read("ns", "skipped", "12", index.epoch("ns")));
+    list(&index, watch, &[]);
+    assert_eq!(index.target("ns", "skipped"), Absent, "it was deleted before the list");
+}
+
+#[test]
 fn what_a_list_that_broke_off_has_shown_wakes_once() {
     let (index, watch, _) = listed();
     index.list_began(watch);

@@ -19,7 +19,7 @@ pub(super) struct Versions {
     changed: HashSet<SecretKey>,
     /// Versions that were read or written and not shown yet. A list may skip one: a Secret that was created and deleted while the
     /// watch was interrupted is as absent as before, but a context may have read it.
-    ahead: HashMap<SecretKey, VersionDigest>,
+    ahead: HashMap<SecretKey, Ahead>,
     /// A Secret that is not shown does not exist.
     shows_all: bool,
 }
@@ -28,6 +28,13 @@ pub(super) struct Entry {
     version: VersionDigest,
     /// The last list that contained it.
     list: u32,
+}
+
+/// A version that was not shown yet.
+struct Ahead {
+    version: VersionDigest,
+    /// It was read. A version that was written may have been shown, and deleted, before the response to the write.
+    was_read: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -71,16 +78,30 @@ impl Versions {
         self.shows_all
     }
 
-    /// This version was read or written.
-    pub(super) fn read_or_wrote(&mut self, key: SecretKey, version: VersionDigest) {
-        if self.shown.get(&key).is_none_or(|entry| entry.version != version) {
-            self.ahead.insert(key, version);
+    /// This version was read.
+    pub(super) fn read(&mut self, key: SecretKey, version: VersionDigest) {
+        self.learned(key, Ahead { version, was_read: true });
+    }
+
+    /// This version was written.
+    pub(super) fn wrote(&mut self, key: SecretKey, version: VersionDigest) {
+        self.learned(key, Ahead { version, was_read: false });
+    }
+
+    fn learned(&mut self, key: SecretKey, ahead: Ahead) {
+        if self.shown.get(&key).is_none_or(|entry| entry.version != ahead.version) {
+            self.ahead.insert(key, ahead);
         }
     }
 
     /// Whether this version was read or written, and was not shown yet.
     pub(super) fn is_ahead(&self, key: SecretKey, version: VersionDigest) -> bool {
-        self.is_current() && self.ahead.get(&key) == Some(&version)
+        self.is_current() && self.ahead.get(&key).is_some_and(|ahead| ahead.version == version)
+    }
+
+    /// Whether a version was read that was not shown yet.
+    pub(super) fn was_read_ahead(&self, key: SecretKey) -> bool {
+        self.ahead.get(&key).is_some_and(|ahead| ahead.was_read)
     }
 
     /// How often it broke or was listed again.
@@ -153,7 +174,7 @@ impl Versions {
 
     fn set(&mut self, key: SecretKey, version: VersionDigest) -> bool {
         let list = self.list;
-        if self.ahead.get(&key) == Some(&version) {
+        if self.ahead.get(&key).is_some_and(|ahead| ahead.version == version) {
             self.ahead.remove(&key);
         }
         match self.shown.entry(key) {

@@ -96,10 +96,10 @@ fn is_reported(context: &QlikContext, settled: &Settled) -> bool {
 pub async fn observe(cx: &Context, caller: &Caller, facts: &mut Facts<'_>) -> Result<(), Error> {
     let (context, desired) = (facts.context, &facts.desired);
     let epoch = cx.index.epoch(&caller.namespace);
-    let (mut credential, mut target) = read(cx, caller, desired).await?;
+    let (mut credential, mut target) = read(cx, caller, context, desired).await?;
     if !are_current(cx, caller, epoch, &[credential.as_ref(), target.as_ref().and_then(Read::secret)]) {
         // A watch broke meanwhile: what it lists next may be newer than what was read.
-        (credential, target) = read(cx, caller, desired).await?;
+        (credential, target) = read(cx, caller, context, desired).await?;
     }
     let target = match target {
         Some(Read::Known(target)) => target,
@@ -140,13 +140,21 @@ impl Read {
     }
 }
 
-async fn read(cx: &Context, caller: &Caller, desired: &Desired) -> Result<(Option<SealedSecret>, Option<Read>), Error> {
+async fn read(
+    cx: &Context,
+    caller: &Caller,
+    context: &QlikContext,
+    desired: &Desired,
+) -> Result<(Option<SealedSecret>, Option<Read>), Error> {
     let secrets: Api<SealedSecret> = Api::namespaced(cx.client.clone(), &caller.namespace);
     let (_, version) = versions(cx, caller, desired);
-    let written = cx.memories.with(&caller.uid, |memory| memory.written.clone()).flatten();
+    let remembered = cx.memories.with(&caller.uid, |memory| (memory.written.clone(), memory.published.is_some()));
+    let (written, seen) = remembered.unwrap_or_default();
     let written = written.filter(|written| version.is(written.resource_version.as_deref()));
+    // The first list of a watch may be older than the token that another process has published and reported.
+    let outdated = !seen && context.status.as_ref().is_some_and(|status| status.token.is_some());
     let known = match (version, written) {
-        (SecretVersion::Absent, _) => Some(Target::Absent),
+        (SecretVersion::Absent, _) if !outdated => Some(Target::Absent),
         (_, Some(written)) => Some(Target::Ours(Stored::Written(Box::new(written)))),
         (_, None) => None,
     };

@@ -110,3 +110,19 @@ async fn without_a_status_the_token_in_the_secret_is_verified_before_ready_and_n
     assert_eq!((world.ready("a", "acme").as_str(), world.token("a", "acme")), ("True/TokenValid", token));
     assert_eq!(world.cloud.ledger(|ledger| (ledger.issued, ledger.at(support::tenant::Route::UsersMe))), (0, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_new_leader_whose_first_list_of_secrets_is_older_than_the_token_requests_none() {
+    let mut world = World::new();
+    world.start();
+    pass(Duration::from_secs(30)).await;
+    world.add("a", "acme", LIFE, &json!({}));
+    world.api.delay_watches(Duration::from_millis(100));
+    pass(Duration::from_secs(5)).await;
+    let token = world.token("a", "acme");
+    world.api.delay_watches(Duration::from_secs(20));
+    world.start();
+    pass(Duration::from_mins(1)).await;
+    assert_eq!((world.issued(), world.token("a", "acme")), (1, token));
+    assert_eq!(world.ready("a", "acme"), "True/TokenValid");
+}
