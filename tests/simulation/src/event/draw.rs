@@ -22,12 +22,10 @@ const REQUESTS: [(Verb, Kind); 10] = [
     (Verb::Create, Kind::Event),
     (Verb::Patch, Kind::QlikOAuthClient),
 ];
-/// The operator's requests to a tenant.
-const ROUTES: [Route; 14] = [
-    Route::Token,
-    Route::Token,
-    Route::UsersMe,
-    Route::User,
+/// The operator's requests to a tenant for a QlikContext.
+const FOR_CONTEXTS: [Route; 5] = [Route::Token, Route::Token, Route::UsersMe, Route::UsersMe, Route::User];
+/// The operator's requests to a tenant for a QlikOAuthClient.
+const FOR_OAUTH_CLIENTS: [Route; 10] = [
     Route::CreateClient,
     Route::PatchClient,
     Route::AddSecret,
@@ -66,7 +64,9 @@ impl Event {
             13 => Self::RepeatWatches { lines: random.pick(&[0, 1, 3]) },
             14 => Self::DeleteLease,
             15..20 => {
-                let route = ROUTES[random.index(ROUTES.len())];
+                let for_client = history.oauth_clients > 0 && random.percent(60);
+                let routes = if for_client { &FOR_OAUTH_CLIENTS[..] } else { &FOR_CONTEXTS[..] };
+                let route = routes[random.index(routes.len())];
                 Self::TenantFault { route, fault: any(random, TenantFault::Unavailable), times }
             }
             20 => Self::TenantDown { seconds: random.between(1, 400) },
