@@ -17,10 +17,10 @@ const UNAWARE: Duration = Duration::from_secs(6);
 
 #[derive(Debug, Default)]
 pub(super) struct Workloads {
-    /// The tokens that were written to each Secret.
+    /// The tokens that were written to each Secret, in this order. A token that another one replaced may be written again.
     published: HashMap<Name, Vec<Published>>,
-    /// The restarts so far: workload, and the time of issue of the token.
-    restarts: HashSet<(Name, String)>,
+    /// The restarts so far: workload, the time of issue of the token, and how often that was written.
+    restarts: HashSet<(Name, String, usize)>,
     /// When each Pod started.
     pods: HashMap<Name, Instant>,
 }
@@ -30,35 +30,45 @@ struct Published {
     /// The time of issue by the wall clock.
     issued_at: String,
     issued: Instant,
-    /// When it was first written.
+    /// When it replaced the one before.
     written: Instant,
+    /// When another one replaced it.
+    replaced: Option<Instant>,
 }
 
 impl Workloads {
     /// A token that was issued then is in this Secret.
     pub(super) fn publish(&mut self, secret: Name, issued_at: String, issued: Instant) {
-        let tokens = self.published.entry(secret).or_default();
-        if tokens.iter().all(|known| known.issued_at != issued_at) {
-            tokens.push(Published { issued_at, issued, written: Instant::now() });
+        let (tokens, now) = (self.published.entry(secret).or_default(), Instant::now());
+        match tokens.last_mut() {
+            Some(last) if last.issued_at == issued_at => return,
+            Some(last) => last.replaced = Some(now),
+            None => {}
         }
+        tokens.push(Published { issued_at, issued, written: now, replaced: None });
     }
 
     /// Why this restart has no cause. `set_back`: when the wall clock was set back. A Pod that starts afterwards looks older than it is.
     fn needless(&mut self, workload: &Name, secrets: &[&str], issued_at: &str, set_back: &[Instant]) -> Option<String> {
-        if !self.restarts.insert((workload.clone(), issued_at.to_owned())) {
-            return Some(format!("a second time for the token of {issued_at}"));
-        }
         let tokens =
             secrets.iter().filter_map(|secret| self.published.get(&(workload.0.clone(), (*secret).to_owned())));
-        let Some(token) = tokens.flatten().find(|known| known.issued_at == issued_at) else {
+        let tokens: Vec<_> = tokens.flatten().filter(|known| known.issued_at == issued_at).collect();
+        if tokens.is_empty() {
             return Some(format!(
                 "for the token of {issued_at:?}, which is in none of the Secrets {secrets:?} that it reads"
             ));
-        };
+        }
+        if !self.restarts.insert((workload.clone(), issued_at.to_owned(), tokens.len())) {
+            return Some(format!("a second time for the token of {issued_at}"));
+        }
         let pod = (workload.0.clone(), format!("{}-0", workload.1));
         let has_token = self.pods.get(&pod).is_some_and(|started| {
-            let looks_older = set_back.iter().any(|at| (token.issued..=*started).contains(at));
-            *started >= token.written + UNCLEAR && started.elapsed() > UNAWARE && !looks_older
+            let has = |token: &&Published| {
+                let looks_older = set_back.iter().any(|at| (token.issued..=*started).contains(at));
+                let is_later = token.replaced.is_some_and(|replaced| *started >= replaced);
+                *started >= token.written + UNCLEAR && !is_later && !looks_older
+            };
+            started.elapsed() > UNAWARE && tokens.iter().any(has)
         });
         has_token.then(|| format!("for the token of {issued_at}, and its Pod started after that was written"))
     }
