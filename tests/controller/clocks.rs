@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use qlik_context_operator::clock::{Clock, SignedDuration};
+use qlik_context_operator::clock::{Clock, SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use support::api_server::Kind;
-use support::tenant::{Algorithm, Client, Fault, FaultBody, PublicKey, Route, Script};
+use support::tenant::{Algorithm, Client, Fault, FaultBody, Pacing, PublicKey, Route, Script};
 
 use crate::world::{HOUR, LIFE, World, pass};
 
@@ -130,6 +130,21 @@ fn add_with_key(world: &World, name: &str) {
     let auth = json!({"privateKeyJwt": {"secretRef": {"name": name}}});
     context["spec"] = json!({"tenantUrl": world.tenant.url(), "auth": auth});
     world.api.put(context).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_age_of_a_token_counts_from_the_first_request_even_if_that_is_signed_again() {
+    let (mut world, offset) = moved();
+    offset.store(10, Ordering::SeqCst);
+    add_with_key(&world, "acme");
+    world.cloud.script(Script::at(Route::Token, Fault::Delivery(Pacing::Late { millis: 4500 })).once());
+    let begun = world.clock.now();
+    world.start();
+    pass(Duration::from_secs(15)).await;
+    assert_eq!((world.ready("a", "acme").as_str(), world.token_requests()), ("True/TokenValid", 2));
+    let status = world.api.get(Kind::QlikContext, "a", "acme").unwrap()["status"].clone();
+    let issued_at: Timestamp = status["token"]["issuedAt"].as_str().unwrap().parse().unwrap();
+    assert!(issued_at.duration_since(begun) < SignedDuration::from_secs(2), "{issued_at}, {begun}");
 }
 
 #[tokio::test(start_paused = true)]
