@@ -312,3 +312,24 @@ fn drop_old(needs: &[Instant], served: &mut usize, now: Instant, age: Duration) 
         *served += 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_is_signed_again_began_with_the_first_one() {
+        let requester = Requester { process: "replica-0".into(), client: "client-0".into(), ..Requester::default() };
+        let mut requests = Requests::default();
+        let begin = Instant::now();
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        let sent = |at, is_repeat| Sent { at, is_proof: false, is_repeat };
+        let of_key = vec![sent(at(0), false), sent(at(60), false), sent(at(67), true), sent(at(90), false)];
+        requests.sent.insert(format!("tokens of {} {}", requester.process, requester.key()), of_key);
+        for (arrived, begun) in [(0, 0), (60, 60), (67, 60), (68, 60), (90, 90)] {
+            assert_eq!(requests.begun(&requester, at(arrived)), at(begun), "{arrived}");
+        }
+        let other = Requester { client: "client-1".into(), ..requester };
+        assert_eq!(requests.begun(&other, at(67)), at(67));
+    }
+}

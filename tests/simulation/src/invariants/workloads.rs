@@ -118,3 +118,35 @@ fn secrets_of(workload: &Value) -> Vec<&str> {
     let variables = containers.flat_map(|container| container["env"].as_array().into_iter().flatten());
     variables.filter_map(|variable| variable["valueFrom"]["secretKeyRef"]["name"].as_str()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pod_that_started_between_two_writes_of_a_token_has_the_token_that_was_there() {
+        let name = |name: &str| ("a".to_owned(), name.to_owned());
+        let (secret, workload) = (name("token"), name("reader"));
+        let mut workloads = Workloads::default();
+        let publish = |workloads: &mut Workloads, issued_at: &str| {
+            workloads.publish(secret.clone(), issued_at.to_owned(), Instant::now());
+        };
+        let needless = |workloads: &mut Workloads, issued_at| workloads.needless(&workload, &["token"], issued_at, &[]);
+        publish(&mut workloads, "10:00");
+        assert_eq!(needless(&mut workloads, "10:00"), None);
+        tokio::time::sleep(10 * SECOND).await;
+        publish(&mut workloads, "10:10");
+        tokio::time::sleep(10 * SECOND).await;
+        workloads.pods.insert(name("reader-0"), Instant::now());
+        tokio::time::sleep(10 * SECOND).await;
+        assert!(needless(&mut workloads, "10:10").is_some_and(|why| why.contains("its Pod started after")));
+        publish(&mut workloads, "10:00");
+        tokio::time::sleep(10 * SECOND).await;
+        publish(&mut workloads, "10:00");
+        assert_eq!(needless(&mut workloads, "10:00"), None, "the Pod has the other token");
+        assert!(needless(&mut workloads, "10:00").is_some_and(|why| why.contains("a second time")));
+        assert!(needless(&mut workloads, "10:20").is_some_and(|why| why.contains("none of the Secrets")));
+    }
+}
