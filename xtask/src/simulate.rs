@@ -13,7 +13,7 @@ use crate::screen::Screen;
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Check that each mutant of the operator in xtask/src/simulate/mutants/list.rs violates an invariant.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "rest")]
     mutants: bool,
     /// With `--mutants`: only mutants whose names contain this text.
     #[arg(long, requires = "mutants")]
@@ -28,6 +28,7 @@ pub struct Args {
 
 /// Runs it.
 pub fn run(args: &Args, screen: Screen) -> anyhow::Result<()> {
+    screen.progress("building the simulation, which takes some minutes the first time …");
     if args.mutants {
         return mutants::run(args.only.as_deref(), args.within, screen);
     }
@@ -35,4 +36,28 @@ pub fn run(args: &Args, screen: Screen) -> anyhow::Result<()> {
     let run = [&["run", "--quiet", "--profile", "simulation", "--package", "simulation", "--"][..], &rest].concat();
     ensure!(cargo::succeeds(&run)?, "an invariant was violated, or a history could not be run");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::Args;
+
+    #[derive(clap::Parser, Debug)]
+    struct Command {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn a_name_of_a_mutant_without_its_flag_is_refused_instead_of_all_being_tried() {
+        let parse = |flags: &[&'static str]| Command::try_parse_from([&["simulate"], flags].concat());
+        let refused = parse(&["--mutants", "not active"]).unwrap_err().to_string();
+        assert!(refused.contains("--mutants") && refused.contains("cannot be used with"), "{refused}");
+        let mutants = parse(&["--mutants", "--only", "not active", "--within", "50"]).unwrap().args;
+        assert_eq!((mutants.only.as_deref(), mutants.within), (Some("not active"), 50));
+        let seeds = parse(&["--seeds", "20", "--from", "7"]).unwrap().args;
+        assert_eq!(seeds.rest, ["--seeds", "20", "--from", "7"]);
+    }
 }
