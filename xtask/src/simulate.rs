@@ -34,7 +34,7 @@ pub fn run(args: &Args, screen: Screen) -> anyhow::Result<()> {
     }
     let rest: Vec<_> = args.rest.iter().map(String::as_str).collect();
     let run = [&["run", "--quiet", "--profile", "simulation", "--package", "simulation", "--"][..], &rest].concat();
-    ensure!(cargo::succeeds(&run)?, "an invariant was violated, or a history could not be run");
+    ensure!(cargo::succeeds(&run)?, "not every history ran without a violation: see above");
     Ok(())
 }
 
