@@ -73,6 +73,8 @@ pub(super) struct State {
     /// The tokens that were found in Secrets, by the uid of their context; each is used for that Secret only.
     found: HashMap<Arc<str>, CachedToken>,
     backoff: Option<Backoff>,
+    /// The pause that the tenant requested with the last failure, and when.
+    pause: Option<(ClockSample, Duration)>,
     candidate: Option<Candidate>,
     /// Token requests begun so far.
     begun: u64,
@@ -223,12 +225,22 @@ impl State {
             confirmed_at: newest.and_then(|newest| newest.confirmed_at),
             since: newest.map(|newest| newest.since),
             held_last: newest.is_some_and(|newest| held_last(newest.token())),
-            backoff: self.backoff.clone(),
+            backoff: self.backoff_at(now),
             refresh,
             held_rejected: false,
             held_identity,
             rechecked_at,
         }
+    }
+
+    /// The back-off at this time. A wall clock that is set ahead ends no pause that the tenant requested.
+    fn backoff_at(&self, now: Timestamp) -> Option<Backoff> {
+        let mut backoff = self.backoff.clone()?;
+        let left = self.pause.map_or(Duration::ZERO, |(since, pause)| pause.saturating_sub(since.age()));
+        if !left.is_zero() {
+            backoff.next = backoff.next.max(after(now, left));
+        }
+        Some(backoff)
     }
 
     /// Records the token in the Secret of a context. With an identity it can be used for that Secret; without one it has to be
@@ -383,6 +395,7 @@ impl State {
             let pause = self.last_forced.map_or(Duration::ZERO, |last| FORCED_SPACING.saturating_sub(last.age()));
             next = next.max(after(now, pause));
         }
+        self.pause = failure.retry_after.map(|pause| (clock.sample(), pause));
         self.backoff = Some(Backoff { failure, count, last: now, next });
     }
 }

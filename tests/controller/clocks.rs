@@ -7,7 +7,7 @@ use std::time::Duration;
 use qlik_context_operator::clock::{Clock, SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use support::api_server::Kind;
-use support::tenant::{Algorithm, Client, Fault, FaultBody, Pacing, PublicKey, Route, Script};
+use support::tenant::{Algorithm, Client, Fault, FaultBody, Pacing, PublicKey, RetryAfter, Route, Script};
 
 use crate::world::{HOUR, LIFE, World, pass};
 
@@ -105,6 +105,21 @@ async fn a_wall_clock_that_jumps_ahead_as_after_a_suspend_is_noticed_within_seco
     offset.store(5 * 3600, Ordering::SeqCst);
     pass(Duration::from_secs(15)).await;
     assert_eq!(world.issued(), 2, "the renewal is due by the wall clock");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_is_set_ahead_ends_no_pause_that_the_tenant_requested() {
+    let (mut world, offset) = moved();
+    world.add("a", "acme", LIFE, &json!({}));
+    world.cloud.script(Script::at(Route::Token, Fault::RateLimited(RetryAfter::Seconds(120))).once());
+    world.start();
+    pass(Duration::from_secs(5)).await;
+    assert_eq!((world.ready("a", "acme").as_str(), world.token_requests()), ("False/RateLimited", 1));
+    offset.store(600, Ordering::SeqCst);
+    pass(Duration::from_secs(110)).await;
+    assert_eq!(world.token_requests(), 1);
+    pass(Duration::from_secs(30)).await;
+    assert_eq!((world.ready("a", "acme").as_str(), world.token_requests()), ("True/TokenValid", 2));
 }
 
 #[tokio::test(start_paused = true)]
