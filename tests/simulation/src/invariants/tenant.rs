@@ -137,11 +137,10 @@ impl Requests {
 }
 
 impl State {
-    /// The number of different scopes and users of contexts with API keys.
-    fn api_key_requests(&self) -> usize {
+    /// The number of different scopes of contexts with API keys.
+    fn api_key_scopes(&self) -> usize {
         let contexts = self.contexts.values().filter(|context| context.spec["auth"]["apiKey"].is_object());
-        let requests = contexts.map(|context| (context.scopes(), context.spec["impersonate"].to_string()));
-        requests.collect::<HashSet<_>>().len()
+        contexts.map(super::KnownContext::scopes).collect::<HashSet<_>>().len()
     }
 
     /// Whether all contexts of a client have this token in their Secrets.
@@ -176,8 +175,8 @@ impl Checker {
         let now = Instant::now();
         let mut state = self.lock();
         let paused = format!("{} {}", requester.process, requester.key());
-        // Contexts that share an API key have pauses of their own if their scopes or users differ, which no request shows.
-        let is_clear = !requester.client.is_empty() || state.api_key_requests() <= 1;
+        // Contexts that share an API key have pauses of their own if their scopes differ, which no request shows.
+        let is_clear = !requester.client.is_empty() || state.api_key_scopes() <= 1;
         if is_turn && is_clear && state.requests.pauses.get(&paused).is_some_and(|until| now < *until) {
             drop(state);
             return self.violated(
