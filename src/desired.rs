@@ -159,6 +159,12 @@ impl Desired {
         let tenant = spec.tenant_url.parse().map_err(|problem| invalid("spec.tenantUrl", &problem))?;
         let (method, credential_secret) = method(&spec.auth)?;
         let grant = grant(spec.impersonate.as_ref())?;
+        // No token request is sent that could contain them.
+        let of_requests = [("spec.scopes", spec.scopes.is_some()), ("spec.impersonate", spec.impersonate.is_some())];
+        let set = of_requests.into_iter().find(|(_, is_set)| *is_set);
+        if let (Method::ApiKey { .. }, Some((field, _))) = (&method, set) {
+            return Err(invalid(field, &"it cannot be combined with spec.auth.apiKey"));
+        }
         let percentage = spec.renew_before_percentage.unwrap_or(RENEW_BEFORE_PERCENTAGE);
         let verify_interval = match spec.verify_interval.as_deref() {
             None => Some(VERIFY_INTERVAL),

@@ -100,6 +100,19 @@ fn what_an_older_schema_let_through_is_spec_invalid_with_the_field_named() {
 }
 
 #[test]
+fn an_api_key_with_scopes_or_with_a_user_is_spec_invalid_with_the_field_named() {
+    for (field, value) in [("scopes", json!(["user_default"])), ("impersonate", json!({"userId": "a"}))] {
+        let mut spec = minimal();
+        spec["auth"] = json!({"apiKey": {"secretRef": {"name": "acme-key"}}});
+        assert!(parse(&spec).is_ok());
+        spec[field] = value;
+        let failure = parse(&spec).unwrap_err();
+        assert_eq!(failure.reason, Reason::SpecInvalid);
+        assert!(failure.message.contains(&format!("spec.{field}")), "{}", failure.message);
+    }
+}
+
+#[test]
 fn a_pin_that_does_not_hold_is_an_identity_mismatch() {
     let identity = Identity {
         user_id: "u1".into(),

@@ -137,12 +137,6 @@ impl Requests {
 }
 
 impl State {
-    /// The number of different scopes of contexts with API keys.
-    fn api_key_scopes(&self) -> usize {
-        let contexts = self.contexts.values().filter(|context| context.spec["auth"]["apiKey"].is_object());
-        contexts.map(super::KnownContext::scopes).collect::<HashSet<_>>().len()
-    }
-
     /// Whether all contexts of a client have this token in their Secrets.
     fn is_published_everywhere(&self, token: &str, client: &str) -> bool {
         let of_client = self.contexts.iter().filter(|(_, context)| context.credential() == Some(client));
@@ -175,9 +169,7 @@ impl Checker {
         let now = Instant::now();
         let mut state = self.lock();
         let paused = format!("{} {}", requester.process, requester.key());
-        // Contexts that share an API key have pauses of their own if their scopes differ, which no request shows.
-        let is_clear = !requester.client.is_empty() || state.api_key_scopes() <= 1;
-        if is_turn && is_clear && state.requests.pauses.get(&paused).is_some_and(|until| now < *until) {
+        if is_turn && state.requests.pauses.get(&paused).is_some_and(|until| now < *until) {
             drop(state);
             return self.violated(
                 Invariant::PausesHold,
