@@ -279,16 +279,16 @@ impl Checker {
     }
 
     /// The tenant answered a verification.
-    pub fn answered(&self, token: &str, confirmed: bool, status: u16) {
+    pub fn answered(&self, token: &str, status: u16, body: &[u8]) {
         let mut state = self.lock();
         let requester = state.requests.origin(token).cloned();
-        if confirmed {
+        if status == 200 && is_active(body) {
             state.verified.insert(token.to_owned());
             state.rejected.remove(token);
             state.requests.proven.extend(requester.map(|requester| (requester.client, requester.secret)));
             return;
         }
-        if status == 401 {
+        if status == 401 && !is_of_no_tenant(body) {
             state.rejected.insert(token.to_owned());
         }
         drop(state);
@@ -296,6 +296,18 @@ impl Checker {
             self.useless(&requester);
         }
     }
+}
+
+/// Whether the body is a user that is not said to be inactive. The status is optional.
+fn is_active(body: &[u8]) -> bool {
+    let user = serde_json::from_slice::<Value>(body).unwrap_or_default();
+    user["id"].is_string() && user.get("status").is_none_or(|status| status == "active")
+}
+
+/// Whether the body reports that no tenant has the host name, which tells nothing about the token.
+fn is_of_no_tenant(body: &[u8]) -> bool {
+    let error = serde_json::from_slice::<Value>(body).unwrap_or_default();
+    error["errors"][0]["code"] == "LOGIN-2"
 }
 
 /// Counts the events as served that happened too long ago.
@@ -323,5 +335,20 @@ mod tests {
         }
         let other = Requester { client: "client-1".into(), ..requester };
         assert_eq!(requests.begun(&other, at(67)), at(67));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_host_name_without_a_tenant_rejects_no_token() {
+        let checker = Checker::new(Duration::from_mins(30), || unreachable!("no time is read"));
+        let says = |code: &str| format!(r#"{{"errors": [{{"code": "{code}"}}]}}"#);
+        let is_rejected = || checker.lock().rejected.contains("token");
+        checker.answered("token", 401, says("LOGIN-2").as_bytes());
+        assert!(!is_rejected());
+        checker.answered("token", 401, says("AUTH-1").as_bytes());
+        assert!(is_rejected());
+        checker.answered("token", 401, says("LOGIN-2").as_bytes());
+        assert!(is_rejected(), "a token that was rejected before stays rejected");
+        checker.answered("token", 200, br#"{"id": "ada"}"#);
+        assert!(!is_rejected());
     }
 }
