@@ -193,3 +193,36 @@ fn check_texts(world: &World) {
         world.checker.violated(Invariant::NothingLeaks, format!("in the log: {line}"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Event, TenantFault};
+    use crate::history::{Auth, Step};
+    use support::tenant::Route;
+
+    #[test]
+    fn a_wrong_user_in_a_response_is_not_converged_before_the_next_verification() {
+        let wrong = |minute| {
+            let event = Event::TenantFault { route: Route::User, fault: TenantFault::ForeignTenant, times: 100 };
+            Step { number: 1, at: Duration::from_mins(minute), event }
+        };
+        let history = History {
+            seed: 0,
+            replicas: 1,
+            contexts: vec![0, 0],
+            auth: vec![Auth::ClientSecret],
+            oauth_clients: 0,
+            workloads: Vec::new(),
+            lifetime: 3600,
+            jitter: 0.5,
+            tight: false,
+            steps: vec![wrong(20)],
+        };
+        let Ended::Passed(report) = run(&history) else { panic!("a violation, or no run") };
+        assert!(report.recovery >= Duration::from_mins(1), "{:?}", report.recovery);
+        let without = History { steps: Vec::new(), ..history };
+        let Ended::Passed(report) = run(&without) else { panic!("a violation, or no run") };
+        assert!(report.recovery < Duration::from_mins(1), "{:?}", report.recovery);
+    }
+}

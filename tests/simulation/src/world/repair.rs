@@ -10,7 +10,7 @@ use support::tenant::Client;
 use tokio::time::Instant;
 
 use super::World;
-use super::objects::{ADMIN, USERS, client_id, name, object_name, object_spec, target};
+use super::objects::{ADMIN, USER, USERS, client_id, name, object_name, object_spec, target};
 use crate::invariants::{Invariant, value};
 use crate::replica::Replica;
 
@@ -96,10 +96,29 @@ impl World {
         if context["status"]["observedGeneration"] != context["metadata"]["generation"] {
             return Some(format!("the status of {name} is of another generation"));
         }
+        // A wrong user in a response is only noticed with the next verification.
+        let (identity, user) = (&context["status"]["identity"], self.identity_of(&context["spec"]));
+        if Some(identity) != user.as_ref() {
+            return Some(format!("{name} has the identity {identity}, and the tenant knows it as {user:?}"));
+        }
         let Some(secret) = self.api.get(Kind::Secret, USERS, &format!("{name}-token")) else {
             return Some(format!("{name} has no Secret"));
         };
         (!self.checker.is_good(&value(&secret, "token"))).then(|| format!("the token of {name} is not good"))
+    }
+
+    /// The user of a context's tokens, as a status shows it.
+    fn identity_of(&self, spec: &Value) -> Option<Value> {
+        let auth = spec["auth"].as_object()?;
+        let is_of_user = auth.contains_key("apiKey") || spec["impersonate"].is_object();
+        let client = || auth.values().find_map(|method| method["secretRef"]["name"].as_str());
+        let user = if is_of_user { Some(self.tenant.add_user(USER, "Ada")) } else { self.tenant.bot(client()?) }?;
+        let mut identity =
+            json!({"userId": user.id, "name": user.name, "subject": user.subject, "tenantId": user.tenant_id});
+        if let Some(client) = user.client_id {
+            identity["clientId"] = json!(client);
+        }
+        Some(identity)
     }
 
     fn object_not_ready(&self, object: usize) -> Option<String> {
