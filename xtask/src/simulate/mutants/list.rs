@@ -232,7 +232,14 @@ pub const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "the pause that a tenant requested is shortened",
-        &[("src/retry.rs", "wait.max(retry_after.unwrap_or_default()).mul_f64", "wait.mul_f64")],
+        &[
+            ("src/retry.rs", "wait.max(retry_after.unwrap_or_default()).mul_f64", "wait.mul_f64"),
+            (
+                "src/tokens/entry.rs",
+                "self.pause = failure.retry_after.map(|pause| (clock.sample(), pause));",
+                "self.pause = None;",
+            ),
+        ],
     ),
     // nothing leaks
     mutant(
