@@ -4,7 +4,7 @@
 
 mod mutants;
 
-use anyhow::ensure;
+use anyhow::{Context as _, bail};
 
 use crate::cargo;
 use crate::screen::Screen;
@@ -34,15 +34,24 @@ pub fn run(args: &Args, screen: Screen) -> anyhow::Result<()> {
     }
     let rest: Vec<_> = args.rest.iter().map(String::as_str).collect();
     let run = [&["run", "--quiet", "--profile", "simulation", "--package", "simulation", "--"][..], &rest].concat();
-    ensure!(cargo::succeeds(&run)?, "not every history ran without a violation: see above");
-    Ok(())
+    let status = cargo::cargo(&run).status().context("cannot run cargo")?;
+    verdict(status.code())
+}
+
+/// Does not blame the histories for a wrong flag (2) or a failed build (101).
+fn verdict(exit_code: Option<i32>) -> anyhow::Result<()> {
+    match exit_code {
+        Some(0) => Ok(()),
+        Some(1) => bail!("not every history ran without a violation: see above"),
+        _ => bail!("no history ran, or not all of them: see above"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
 
-    use super::Args;
+    use super::{Args, verdict};
 
     #[derive(clap::Parser, Debug)]
     struct Command {
@@ -59,5 +68,15 @@ mod tests {
         assert_eq!((mutants.only.as_deref(), mutants.within), (Some("not active"), 50));
         let seeds = parse(&["--seeds", "20", "--from", "7"]).unwrap().args;
         assert_eq!(seeds.rest, ["--seeds", "20", "--from", "7"]);
+    }
+
+    #[test]
+    fn a_wrong_flag_and_a_failed_build_are_not_reported_as_a_violation() {
+        let shown = |code| verdict(code).unwrap_err().to_string();
+        verdict(Some(0)).unwrap();
+        assert!(shown(Some(1)).contains("violation"));
+        for code in [Some(2), Some(101), None] {
+            assert!(!shown(code).contains("violation"), "{code:?}");
+        }
     }
 }
