@@ -30,3 +30,8 @@ mod turns;
 mod watches;
 mod workloads;
 mod world;
+
+use mimalloc::MiMalloc;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
