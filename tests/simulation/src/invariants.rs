@@ -105,6 +105,13 @@ struct KnownContext {
     edited: Option<Instant>,
 }
 
+/// A spec: the object that has it, and its generation.
+#[derive(Clone, Debug)]
+struct SpecOf {
+    uid: String,
+    generation: i64,
+}
+
 #[derive(Clone, Debug)]
 struct KnownSecret {
     token: String,
@@ -146,8 +153,10 @@ struct State {
     secret_requests: u64,
     /// Secrets that the leader has not written since it leads, or whose last write got no response.
     unknown: BTreeSet<Name>,
-    /// The generation for which each Secret's token was written.
-    written_for: HashMap<Name, i64>,
+    /// The spec of each QlikContext that each process has received last, by process and name.
+    received: HashMap<(String, Name), SpecOf>,
+    /// The spec for which each Secret's token was written.
+    written_for: HashMap<Name, SpecOf>,
     requests: Requests,
     workloads: Workloads,
     lag: Duration,
@@ -235,6 +244,29 @@ impl Checker {
     pub fn secret_written(&self, path: &str) {
         let Some(name) = secret_of(path) else { return };
         self.lock().unknown.remove(&name);
+    }
+
+    /// A process received this response about QlikContexts: an object, a list, or an event of a watch.
+    pub fn contexts_received(&self, process: &str, body: &[u8]) {
+        let Ok(body) = serde_json::from_slice::<Value>(body) else { return };
+        let objects = match (&body["items"], &body["object"]) {
+            (Value::Array(items), _) => &items[..],
+            (_, Value::Object(_)) => std::slice::from_ref(&body["object"]),
+            _ => std::slice::from_ref(&body),
+        };
+        let state = &mut *self.lock();
+        for object in objects {
+            // A bookmark has no generation.
+            let Some(generation) = object["metadata"]["generation"].as_i64() else { continue };
+            let text = |field: &str| text(object, &["metadata", field]);
+            let key = (process.to_owned(), (text("namespace"), text("name")));
+            let received = SpecOf { uid: text("uid"), generation };
+            let known = state.received.entry(key).or_insert_with(|| received.clone());
+            // A watch may be late.
+            if known.uid != received.uid || known.generation < generation {
+                *known = received;
+            }
+        }
     }
 
     /// A process begins to lead: it knows no Secret before it has read it, and the age of a token only by the wall clock.
@@ -385,6 +417,13 @@ impl State {
     /// Whether a request for a Secret that was sent in this time got no response.
     fn lacks_responses(&self, within: Duration) -> bool {
         self.no_response.values().any(|sent| sent.elapsed() < within)
+    }
+}
+
+impl SpecOf {
+    /// Whether this is a later spec of the same object.
+    fn is_later_than(&self, other: &Self) -> bool {
+        self.uid == other.uid && self.generation > other.generation
     }
 }
 

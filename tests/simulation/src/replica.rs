@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
+use http_body_util::BodyExt as _;
 use kube::Client;
 use kube::api::Api;
 use qlik_context_operator::clock::{Clock, Jitter};
@@ -274,7 +275,17 @@ fn client(surroundings: &Surroundings, identity: &str, kill_switch: Arc<KillSwit
             if writes && answer.as_ref().is_ok_and(|answer| answer.status().is_success()) {
                 checker.secret_written(&path);
             }
-            answer
+            let reads_contexts = !writes && path.contains("/qlikcontexts");
+            answer.map(|answer| {
+                answer.map(|body| {
+                    body.map_frame(move |frame| {
+                        if let (true, Some(received)) = (reads_contexts, frame.data_ref()) {
+                            checker.contexts_received(&identity, received);
+                        }
+                        frame
+                    })
+                })
+            })
         }
     });
     Client::new(service_with_checks, "default")

@@ -197,8 +197,10 @@ fn check_texts(world: &World) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Event, TenantFault};
+    use crate::event::{ApiFault, Event, TenantFault};
+    use crate::fields::of_contexts;
     use crate::history::{Auth, Step};
+    use support::api_server::{Kind, Verb};
     use support::tenant::Route;
 
     #[test]
@@ -224,5 +226,31 @@ mod tests {
         let without = History { steps: Vec::new(), ..history };
         let Ended::Passed(report) = run(&without) else { panic!("a violation, or no run") };
         assert!(report.recovery < Duration::from_mins(1), "{:?}", report.recovery);
+    }
+
+    #[test]
+    fn a_token_for_a_spec_may_be_older_than_that_for_an_outdated_spec() {
+        let path = "auth.privateKeyJwt.secretRef.keys.keyId";
+        let field = (0..100).find(|field| of_contexts(*field).path == path).unwrap();
+        let edit = |value| Event::EditField { context: 2, field, value };
+        let silence =
+            Event::ApiFault { verb: Verb::Watch, kind: Kind::QlikContext, fault: ApiFault::Silence, times: 4 };
+        let step = |number, seconds, event| Step { number, at: Duration::from_secs(seconds), event };
+        let history = |value| History {
+            seed: 20314,
+            replicas: 1,
+            contexts: vec![1, 0, 1],
+            auth: vec![Auth::ClientSecret, Auth::PrivateKey],
+            oauth_clients: 0,
+            workloads: Vec::new(),
+            lifetime: 300,
+            jitter: 0.59,
+            tight: true,
+            steps: vec![step(1, 1413, edit(value)), step(2, 1879, silence)],
+        };
+        for value in 0..4 {
+            let ended = run(&history(value));
+            assert!(matches!(ended, Ended::Passed(_)), "{value}: {ended:?}");
+        }
     }
 }

@@ -62,7 +62,7 @@ impl Checker {
         }
         let is_new = old.as_ref() != Some(&token);
         let mut state = self.lock();
-        let known = context.and_then(|context| state.contexts.get(&context).cloned()).unwrap_or_default();
+        let known = context.as_ref().and_then(|context| state.contexts.get(context).cloned()).unwrap_or_default();
         let touched = state.secrets.get(&name).and_then(|secret| secret.touched);
         let expires_at = annotation(after, EXPIRES_AT_ANNOTATION);
         let touched = touched.filter(|_| !is_new);
@@ -74,12 +74,15 @@ impl Checker {
         let (begun, issued) = (state.requests.begun_at(&token), state.requests.issued_at(&token));
         let at = annotation(after, ISSUED_AT_ANNOTATION);
         state.workloads.publish(name.clone(), at, begun.unwrap_or(self.begun));
-        let same_spec = state.written_for.insert(name, known.generation) == Some(known.generation);
+        let writer = state.leader.clone().zip(context);
+        let written_for = writer.and_then(|writer| state.received.get(&writer).cloned());
+        let before = written_for.clone().and_then(|spec| state.written_for.insert(name, spec));
+        let is_edited = before.zip(written_for).is_some_and(|(before, now)| now.is_later_than(&before));
         let (verified, rejected) = (state.verified.contains(&token), state.rejected.contains(&token));
         let old_is_good = old.as_ref().is_some_and(|old| state.verified.contains(old) && !state.revoked.contains(old));
         let origin = state.requests.origin(&token).cloned();
         let kind = |token: &str| state.requests.origin(token).map(|requester| (&requester.client, &requester.scopes));
-        // After an edit of the spec, the right token may be older than one that was written before the edit was seen.
+        // After an edit of the spec, the right token may be older than one that was written before the edit was received.
         let same_kind = old.as_ref().is_some_and(|old| kind(old) == kind(&token));
         let old_issued = old.as_ref().and_then(|old| state.requests.issued_at(old));
         let aware = UNAWARE + state.lag;
@@ -99,7 +102,7 @@ impl Checker {
         }
         if old_is_good
             && is_new
-            && same_spec
+            && !is_edited
             && same_kind
             && let (Some(new), Some(old)) = (issued, old_issued)
             && new < old
