@@ -226,6 +226,7 @@ impl Resolved<'_> {
             && known.token.access_token == token.access_token
             && self.observed.read.held.as_ref().is_some_and(|held| held.token.access_token == token.access_token)
             && self.observed.holds().fitting().is_some()
+            && !self.is_issued_again(known)
         {
             // A verification that has to wait does not change the state of a token that worked so far.
             return self.kept(known);

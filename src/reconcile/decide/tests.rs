@@ -368,6 +368,26 @@ fn a_token_that_was_not_confirmed_is_verified_before_it_is_used() {
 }
 
 #[test]
+fn the_status_has_the_times_of_the_secret_while_the_same_token_issued_again_waits_for_its_verification() {
+    let context = context(&json!({}));
+    let reported = |held_since: i64| {
+        let mut scene = Scene::of(&context);
+        scene.later(LIFE - 60);
+        let identity = Some((*verified(0).identity).clone());
+        let fit = Fit { spec: true, credential: true };
+        scene.read().held = Some(HeldToken { token: token(held_since, "known"), fit, identity, rejected: false });
+        scene.tokens().candidate = Some(token(0, "known"));
+        assert_eq!(scene.plan(), "verify known");
+        scene.facts.so_far.wait = Some(waiting(WaitReason::Flight));
+        let Step::Rest { outcome, .. } = scene.step() else { panic!("{}", scene.plan()) };
+        let Outcome::Ready(published) = *outcome else { panic!("{outcome:?}") };
+        (published.issued_at, published.expires_at)
+    };
+    assert_eq!(reported(0), (at(0), Some(at(LIFE))));
+    assert_eq!(reported(-1), (at(-1), Some(at(LIFE - 1))));
+}
+
+#[test]
 fn a_back_off_is_kept_unless_a_refresh_or_the_scheduler_cuts_it_short() {
     let failing = |next: i64, change: &dyn Fn(&mut Scene<'_>)| {
         when(|scene| {
