@@ -41,6 +41,8 @@ pub struct Facts<'c> {
     /// Another client keeps changing the token Secret: it is not read again before this time. Only that Secret has changed since
     /// it was read last.
     pub brake_until: Option<Timestamp>,
+    /// Another client has changed or deleted the token Secret since it was in order.
+    pub target_changed: bool,
     /// The refresh request in the annotation, if it was not handled yet.
     pub refresh: Option<String>,
     /// The last one that was handled.

@@ -10,7 +10,7 @@ mod terms;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::findings::{REPORTED_AFTER, host_not_allowed, is_reported, waiting_failure};
+use self::findings::{REPORTED_AFTER, host_not_allowed, is_long, is_reported, waiting_failure};
 use self::resolved::Resolved;
 use self::terms::Terms;
 use crate::api::ConditionType::{self, CredentialsAvailable, Ready, SecretSynced, TokenIssued};
@@ -97,7 +97,12 @@ fn unread(facts: &Facts<'_>, tokens: Option<&TokenSnapshot>) -> Step {
         // The status is outdated, so the Secrets are read, whether or not it is the context's turn.
         return read(facts, None);
     }
-    let due = expiry.filter(|end| *end > facts.now);
+    let repair = facts.target_changed && is_long(wait);
+    if repair && facts.brake_until.is_none() {
+        // A repair needs no request to the tenant, so it does not wait for the context's turn.
+        return read(facts, None);
+    }
+    let due = earliest([expiry.filter(|end| *end > facts.now), facts.brake_until.filter(|_| repair)]);
     let within = (!is_reported(wait) && wait.reason == WaitReason::Budget).then_some(REPORTED_AFTER);
     let next = Next { due, parked: true, within, ..Next::default() };
     let observed = facts.context.status.as_ref().and_then(|status| status.observed_generation);

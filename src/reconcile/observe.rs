@@ -46,9 +46,13 @@ pub fn recall<'c>(cx: &Context, caller: &Caller, context: &'c QlikContext, desir
         let brake = read.and_then(|(_, at)| LOOK_AGAIN.checked_sub(at.elapsed()));
         let brake =
             memory.repairs.wait().zip(brake).map(|(repair, look)| repair.min(look)).filter(|wait| !wait.is_zero());
-        (settled, memory.wanted, seen, brake, memory.unwritten.clone())
+        let written = memory.written.as_ref().map(|written| written.resource_version.as_deref());
+        let in_order = memory.settled.as_ref().map(|(_, versions)| versions.target.as_deref());
+        let mut good = [written, in_order].into_iter().flatten().peekable();
+        let target_changed = target.is_watched() && good.peek().is_some() && !good.any(|version| target.is(version));
+        (settled, memory.wanted, seen, brake, memory.unwritten.clone(), target_changed)
     });
-    let (settled, wanted, seen, brake, unwritten) = remembered.unwrap_or_default();
+    let (settled, wanted, seen, brake, unwritten, target_changed) = remembered.unwrap_or_default();
     let now = cx.clock.now();
     let reported = context.status.as_ref().and_then(|status| status.last_handled_refresh_request.clone());
     let handled = settled.as_ref().map_or(reported, |settled| settled.handled.clone());
@@ -62,6 +66,7 @@ pub fn recall<'c>(cx: &Context, caller: &Caller, context: &'c QlikContext, desir
         secrets: settled.map_or(Secrets::Unread, Secrets::Unchanged),
         now,
         brake_until: brake.and_then(|wait| later(now, wait)),
+        target_changed,
         refresh,
         handled,
         wanted,

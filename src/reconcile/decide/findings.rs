@@ -12,6 +12,11 @@ use crate::scheduler::{Wait, WaitReason};
 /// A wait for the operator's own limits is reported in the status when it is longer than this.
 pub(super) const REPORTED_AFTER: Duration = Duration::from_mins(1);
 
+/// Whether a wait can last: it is not only for requests that are in flight.
+pub(super) fn is_long(wait: Wait) -> bool {
+    !matches!(wait.reason, WaitReason::Flight | WaitReason::Slot)
+}
+
 /// Whether a wait is reported in the status.
 pub(super) fn is_reported(wait: Wait) -> bool {
     match wait.reason {

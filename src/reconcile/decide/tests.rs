@@ -89,6 +89,7 @@ impl<'c> Scene<'c> {
             secrets: Secrets::Read(Box::new(read)),
             now: at(0),
             brake_until: None,
+            target_changed: false,
             refresh: None,
             handled: Some("before".to_owned()),
             wanted: None,
@@ -477,6 +478,30 @@ fn a_wait_is_reported_when_it_is_long_or_caused_by_the_tenant() {
         scene.facts.so_far.wait = Some(waiting(WaitReason::Slot));
     });
     assert_eq!(unread, "unchanged (parked)");
+}
+
+#[test]
+fn a_changed_token_secret_is_read_during_a_long_wait_but_not_while_its_repairs_back_off() {
+    let waits = |reason: WaitReason, changed: bool, brake: Option<i64>| {
+        let context = context(&json!({}));
+        let mut scene = Scene::of(&context);
+        scene.facts.secrets = Secrets::Unread;
+        scene.facts.so_far.wait = Some(waiting(reason));
+        scene.facts.target_changed = changed;
+        scene.facts.brake_until = brake.map(at);
+        let due = match scene.step() {
+            Step::Rest { next, .. } => next.due,
+            _ => None,
+        };
+        (scene.plan(), due)
+    };
+    let parked = |due| ("unchanged (parked)".to_owned(), due);
+    for reason in [WaitReason::Budget, WaitReason::Pause, WaitReason::Circuit] {
+        assert_eq!(waits(reason, true, None), ("read".to_owned(), None), "{reason:?}");
+        assert_eq!(waits(reason, true, Some(3)), parked(Some(at(3))), "{reason:?}");
+        assert_eq!(waits(reason, false, Some(3)), parked(None), "{reason:?}");
+    }
+    assert_eq!(waits(WaitReason::Slot, true, None), parked(None), "its turn comes soon");
 }
 
 #[test]
